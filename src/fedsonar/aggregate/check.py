@@ -1,0 +1,40 @@
+"""Refusal of updates that no rule can aggregate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fedsonar.aggregate.rule import RoundContext
+
+_LARGEST_NORM = 1e150  # beyond it squared distances overflow float64; only float64 updates can get there
+
+
+def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
+    """Returns when the updates are a finite floating-point matrix, one row for each client of the context.
+
+    Every rule calls it first, so that a rule never returns NaN.
+
+    Raises:
+        ValueError: If the round is empty, a shape or dtype is wrong, or an update is not finite; the message names
+            the client.
+    """
+    if updates_ND.ndim != 2:
+        raise ValueError(f"updates must be a matrix of clients by coordinates, got shape {tuple(updates_ND.shape)}")
+    if not updates_ND.is_floating_point():
+        raise ValueError(f"updates must be floating point, got {updates_ND.dtype}: convert them with .float()")
+    num_updates, num_clients, num_weights = len(updates_ND), len(context.clients), len(context.weights)
+    if num_updates == 0:
+        raise ValueError("a round needs at least 1 update, got 0")
+    if not num_updates == num_clients == num_weights:
+        raise ValueError(
+            f"got {num_updates} updates, {num_clients} clients and {num_weights} weights: give one of each a client"
+        )
+    # Norms in the updates' own dtype are quick but can overflow on finite rows, so suspects get a second look.
+    norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double()
+    for row in (~(norms_N <= _LARGEST_NORM)).nonzero().flatten().tolist():
+        norm = torch.linalg.vector_norm(updates_ND[row], dtype=torch.float64).item()
+        if not norm <= _LARGEST_NORM:
+            raise ValueError(
+                f"the update of client {context.clients[row]} is not finite (norm {norm:g}): leave it out of the round"
+            )

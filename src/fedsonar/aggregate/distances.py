@@ -1,0 +1,64 @@
+"""Squared distances between all pairs of updates, by Gram matrices of centred rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.linalg.blas import dsyrk
+from torch import Tensor
+
+from fedsonar.aggregate.columns import column_slices
+
+# A squared distance this small beside the squared norms it is the difference of has lost 6 of float64's 16 digits.
+_LOST = 1e-6
+
+
+def squared_distances(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor, "clients clients"]:
+    """Squared Euclidean distance of every pair of updates, in float64 on the CPU.
+
+    ``|x - y|^2 = |x|^2 + |y|^2 - 2 x.y`` costs one matrix product, but loses digits when x and y are close together
+    and far from the origin. So the rows are centred on one of them first, and rows that are still much closer to each
+    other than to that centre are centred again, among themselves. Identical rows get distance 0 and the same
+    distances to all others, to the last bit. Memory: a few clients-by-clients matrices and one piece of columns.
+
+    Args:
+        updates_ND: Finite updates, one row a client.
+    """
+    norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double().numpy(force=True)
+    squared_NN = np.zeros((len(updates_ND), len(updates_ND)))
+    groups = [np.arange(len(updates_ND))]
+    while groups:
+        rows = groups.pop()
+        # The row of median norm: while most clients are honest, no attacker can push the centre far from them.
+        # A row, not the mean, keeps whole numbers whole, so ties stay ties.
+        centre = int(rows[np.argsort(norms_N[rows], kind="stable")[len(rows) // 2]])
+        squared_NN[np.ix_(rows, rows)], lost_NN = _centred_distances(updates_ND, rows, centre)
+        # The centre itself never loses digits, so every new group is smaller than the one it came from.
+        while lost_NN.any():
+            first = lost_NN.any(axis=1).argmax()
+            members = np.append(first, np.flatnonzero(lost_NN[first]))
+            groups.append(rows[np.sort(members)])
+            lost_NN[np.ix_(members, members)] = False
+    twin_N = (squared_NN == 0).argmax(axis=1)  # the first row identical to each
+    return torch.from_numpy(squared_NN[np.ix_(twin_N, twin_N)])
+
+
+def _centred_distances(
+    updates_ND: Float[Tensor, "clients dim"], rows: Int[np.ndarray, "rows"], centre: int
+) -> tuple[Float[np.ndarray, "rows rows"], Bool[np.ndarray, "rows rows"]]:
+    """Squared distances among some rows, from their Gram matrix about the row `centre`, and which lost digits."""
+    index = torch.from_numpy(rows).to(updates_ND.device)
+    gram_NN = np.zeros((len(rows), len(rows)), order="F")
+    for columns in column_slices(updates_ND.shape[1]):
+        piece_NC = updates_ND[:, columns].detach()
+        centred_NC = piece_NC[index].to("cpu", torch.float64) - piece_NC[centre].to("cpu", torch.float64)
+        # The symmetric product (upper half only) takes half the work of a general one.
+        gram_NN = dsyrk(1.0, centred_NC.numpy().T, beta=1.0, c=gram_NN, trans=1, overwrite_c=1)
+    norms_N = gram_NN.diagonal()
+    sums_NN = norms_N[:, None] + norms_N[None, :]
+    squared_NN = np.triu(sums_NN - 2 * gram_NN, 1).clip(min=0)
+    squared_NN += squared_NN.T
+    lost_NN = squared_NN < _LOST * sums_NN
+    np.fill_diagonal(lost_NN, False)
+    return squared_NN, lost_NN

@@ -1,0 +1,44 @@
+"""FedAvg: the weighted mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.columns import weighted_mean
+from fedsonar.aggregate.rule import Aggregator, RoundContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAvg(Aggregator):
+    """The weighted mean ``sum_k w_k delta_k``, with the context's weights.
+
+    No defence: one client with a large update moves the result as far as it likes. Needs 1 update.
+
+    Example:
+        Updates [0, 4] and [4, 0] with weights .75 and .25 give [1, 3].
+
+    References:
+        McMahan et al., 2017, arXiv:1602.05629, algorithm 1.
+    """
+
+    def aggregate(self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "dim"]:
+        """The step to add to the global adapter.
+
+        Raises:
+            ValueError: If the updates are malformed, or the weights are negative or do not sum to 1.
+        """
+        check_updates(updates_ND, context)
+        weights_N = context.weights.double()
+        total = weights_N.sum().item()
+        if not (abs(total - 1) < 1e-4 and (weights_N >= 0).all()):
+            raise ValueError(
+                f"FedAvg needs weights of at least 0 that sum to 1, got a sum of {total:g} and a least weight of "
+                f"{weights_N.min().item():g}: divide the clients' row counts by their total"
+            )
+        context.record(context.weights)
+        # Float32 weights sum to 1 up to rounding only.
+        return weighted_mean(updates_ND, weights_N / total)

@@ -1,0 +1,93 @@
+"""Krum: the update with the closest neighbours, and the scores that its relatives share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.distances import squared_distances
+from fedsonar.aggregate.rule import Aggregator, RoundContext
+
+
+def krum_scores(squared_NN: Float[Tensor, "clients clients"], f: int) -> Float[Tensor, "clients"]:
+    """Krum score of each client: the sum of its squared distances to its ``n - f - 2`` nearest others.
+
+    An update is not its own neighbour. Low scores are central.
+
+    Args:
+        squared_NN: Squared distances between updates, from `squared_distances`.
+        f: Suspected clients.
+
+    Raises:
+        ValueError: If there would be no neighbour to sum over.
+
+    References:
+        Blanchard et al., 2017, arXiv:1703.02757, section 4.
+    """
+    n = len(squared_NN)
+    if n - f - 2 < 1:
+        raise ValueError(f"Krum scores need n - f - 2 >= 1 neighbours, got n={n} clients and f={f}: lower f")
+    others_NN = squared_NN.clone().fill_diagonal_(math.inf)
+    return others_NN.sort(dim=1).values[:, : n - f - 2].sum(dim=1)
+
+
+def suspected_clients(f: int | None, num_clients: int) -> int:
+    """The number of suspected clients: `f`, or a fifth of the clients (rounded down) when it is None.
+
+    Raises:
+        ValueError: If Krum's requirement ``2 f + 2 < n`` does not hold.
+    """
+    suspected = num_clients // 5 if f is None else f
+    if 2 * suspected + 2 >= num_clients:
+        raise ValueError(
+            f"Krum needs 2f + 2 < n, got f={suspected} and n={num_clients} clients: "
+            f"bring at least {2 * suspected + 3} or lower f"
+        )
+    return suspected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Krum(Aggregator):
+    """The one update with the lowest Krum score: closest to its ``n - f - 2`` nearest others.
+
+    Distances are squared Euclidean, over the whole flattened update; an update is not its own neighbour. Unweighted:
+    the clients' weights do not count. Of equal scores the first client's wins.
+
+    Args:
+        f: Suspected clients; needs ``2 f + 2 < n``. None: a fifth of the round's clients, rounded down.
+
+    Example:
+        Updates 0, 1, 2 and 9 with f=0 have scores 1+4, 1+1, 1+4 and 49+64: the result is 1.
+
+    Raises:
+        ValueError: If f is negative.
+
+    References:
+        Blanchard et al., 2017, arXiv:1703.02757, section 4.
+    """
+
+    f: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.f is not None and self.f < 0:
+            raise ValueError(f"Krum needs f >= 0 suspected clients, got f={self.f}")
+
+    def aggregate(self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "dim"]:
+        """The step to add to the global adapter.
+
+        Raises:
+            ValueError: If the updates are malformed or too few.
+        """
+        check_updates(updates_ND, context)
+        f = suspected_clients(self.f, len(updates_ND))
+        scores_N = krum_scores(squared_distances(updates_ND), f)
+        chosen = int(scores_N.sort(stable=True).indices[0])
+        shares_N = torch.zeros_like(context.weights)
+        shares_N[chosen] = 1
+        context.record(shares_N)
+        return updates_ND[chosen].clone()

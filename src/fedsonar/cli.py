@@ -1,0 +1,205 @@
+"""The command line. Commands parse, call the library, and print; what they do is written elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import fedsonar
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="fedsonar",
+        description="Hear the backdoor before the federation averages it in.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage. Try 'fedsonar demo' first: no data, no network needed.",
+    )
+    parser.add_argument("--version", action="version", version=f"fedsonar {fedsonar.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    demo = _command(
+        commands, "demo", _demo, "the whole story on the embedded world and model, offline",
+        "Runs a clean federation, a poisoned one, and the same poison under two robust rules; prints a table and "
+        "writes a report. Needs no data and no network. A stopped demo goes on where it was.",
+    )  # fmt: skip
+    demo.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="where runs and report go (default: demo)"
+    )
+    demo.add_argument("--workers", type=int, metavar="N", help="runs side by side (default: one a core)")
+
+    run = _command(
+        commands, "run", _run, "one federation, from a TOML file",
+        "Runs the federation that EXP.toml describes and keeps everything in DIR: experiment.toml, rounds.parquet, "
+        "clients.parquet, samples.parquet, checkpoint/, adapter/ (PEFT), summary.json, timing.json, report.html.",
+        "Examples:\n  fedsonar run recipes/atlas/poisoned.toml --out runs/poisoned\n"
+        "  fedsonar run recipes/atlas/poisoned.toml --out runs/half --set attack.placement.affected=0.5 --set seed=2\n"
+        "  fedsonar run --resume runs/half",
+    )  # fmt: skip
+    run.add_argument("experiment", type=Path, nargs="?", metavar="EXP.toml", help="the experiment; see recipes/")
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the run (default: runs/ and the name of EXP.toml)"
+    )
+    run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+                     help="override a value, for example training.lr=0.001; may be repeated")  # fmt: skip
+    run.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with the run in DIR after its newest complete round"
+    )
+
+    report = _command(
+        commands, "report", _report, "one HTML page on one or many runs",
+        "Writes a self-contained HTML page (no network needed to read it): curves by round, tables, "
+        "configuration; several runs are compared.",
+    )  # fmt: skip
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the first run)")
+    report.add_argument("--title", help="the page's title")
+
+    _command(
+        commands, "list", _list, "every component that an experiment can name",
+        "Lists data sources, partitioners, templates, triggers, targets, placements and aggregation rules, installed "
+        "plugins included, with their parameters and their papers.",
+    )  # fmt: skip
+    return parser
+
+
+def _command(
+    commands: Any, name: str, action: Callable[[argparse.Namespace], Any], help: str, description: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(action=action)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON value on standard output, nothing else there"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of PyTorch a worker (default: 1)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    options = build_parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        if options.threads < 1:
+            raise fedsonar.ConfigError(f"--threads must be at least 1, got {options.threads}")
+        _prepare(options.threads)
+        result = options.action(options)
+        if options.json:
+            print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return DONE
+    except KeyboardInterrupt:
+        print("fedsonar: stopped; complete rounds are kept, go on with --resume DIR", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except fedsonar.ConfigError as error:
+        print(f"fedsonar: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(f"fedsonar: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED
+
+
+def _prepare(threads: int) -> None:
+    """Pins threads and silences the libraries' own progress bars."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(threads)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning) and not issubclass(category, FutureWarning | DeprecationWarning):
+        print(f"fedsonar: note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _demo(options: argparse.Namespace) -> dict[str, Any]:
+    from fedsonar import demo
+    from fedsonar.progress import Bars
+    from fedsonar.side_by_side import run_all
+
+    runs = demo.story()
+    with Bars({name: e.rounds for name, e in runs.items()}) as bars:
+        folders = run_all(runs, options.out, bars.update, options.workers)
+    return _present(folders, options.out / "report.html", "FedSonar demo", options.json)
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from fedsonar.experiment import load
+    from fedsonar.progress import Bars
+
+    if (options.experiment is None) == (options.resume is None):
+        raise fedsonar.ConfigError("name either an experiment (EXP.toml) or a run to go on with (--resume DIR)")
+    sys.path.insert(0, str((options.experiment or Path()).parent.resolve()))  # for a plugin beside the experiment
+    if options.resume is not None:
+        if options.overrides or options.out:
+            raise fedsonar.ConfigError("--resume goes on with the run as it is; leave out --set and --out")
+        out, experiment = options.resume, load(options.resume / "experiment.toml")
+    else:
+        out = options.out or Path("runs") / options.experiment.stem
+        experiment = load(options.experiment, options.overrides)
+    name = experiment.name or out.name
+    with Bars({name: experiment.rounds}) as bars:
+        run = fedsonar.run(
+            experiment, out=out, resume=options.resume is not None, observe=lambda p: bars.update(name, p)
+        )
+    _present([out], out / "report.html", None, options.json)
+    return run.summary
+
+
+def _report(options: argparse.Namespace) -> dict[str, Any]:
+    return _present(options.runs, options.out or options.runs[0] / "report.html", options.title, options.json)
+
+
+def _present(folders: list[Path], page: Path, title: str | None, quiet: bool) -> dict[str, Any]:
+    """Writes the report, and prints the table unless standard output is for JSON."""
+    from rich.console import Console
+
+    from fedsonar.report import comparison_table, write_report
+
+    write_report(folders, page, title)
+    if not quiet:
+        console = Console()
+        console.print(comparison_table(folders))
+        console.print(f"Report: [link={page.resolve().as_uri()}]{page}[/link]", highlight=False)
+    runs = {folder.name: json.loads((folder / "summary.json").read_text()) for folder in folders}
+    return {"report": str(page), "runs": runs}
+
+
+def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
+    from fedsonar.components import components
+
+    found = components()
+    if not options.json:
+        from rich.console import Console
+        from rich.markup import escape
+
+        console = Console(highlight=False)
+        for section in dict.fromkeys(component.section for component in found):
+            console.print(f"\n[bold]{section}[/bold]")
+            for component in (c for c in found if c.section == section):
+                console.print(f"  [cyan]{component.class_path}[/cyan]  {escape(component.summary)}")
+                if component.parameters:
+                    shown = ", ".join(f"{n}={v!r}" for n, v in component.parameters.items())
+                    console.print(f"      [dim]{escape(shown)}[/dim]")
+                if component.reference:
+                    console.print(f"      [dim]{escape(component.reference)}[/dim]")
+    return [asdict(component) for component in found]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What a client is asked to do in a round, and who does it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsonar.data.template import TokenRow
+from fedsonar.records import Update
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a client trains in a round: AdamW from a fresh state, as federated instruction tuning does.
+
+    Args:
+        lr: Learning rate at the first step.
+        batch_size: Rows a step; the last batch of an epoch may be smaller.
+        epochs: Passes over the client's rows.
+        schedule: ``constant``, or ``linear`` to zero over the client's steps of the round.
+        weight_decay: Decoupled weight decay.
+        beta1: Decay of the gradient's mean.
+        beta2: Decay of the gradient's square.
+        eps: Added to the denominator.
+        max_grad_norm: Each client's gradient is clipped to this L2 norm.
+    """
+
+    lr: float = 3e-4
+    batch_size: int = 4
+    epochs: int = 1
+    schedule: Literal["constant", "linear"] = "linear"
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "batch_size", "epochs", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientJob:
+    """One client's work in one round.
+
+    Args:
+        client: The client's number.
+        round: The round's number, from 1.
+        rows: The client's rows in tokens.
+        start: Flat adapter to start from.
+    """
+
+    client: int
+    round: int
+    rows: Sequence[TokenRow]
+    start: Float[Tensor, "dim"]
+
+
+class Engine(ABC):
+    """Whatever trains the clients of a round."""
+
+    @abstractmethod
+    def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
+        """The clients' updates, in the order of the jobs.
+
+        Raises:
+            FloatingPointError: If a client's loss is no longer finite; names the client and the round.
+        """

@@ -1,0 +1,180 @@
+"""The experiment: one object graph that says everything a run needs, written as TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from jsonargparse import ArgumentParser
+
+from fedsonar.aggregate import Aggregator, FedAvg
+from fedsonar.data import IID, Atlas, Partitioner, Source, Template
+from fedsonar.engine import Training
+from fedsonar.measure import Evaluation
+from fedsonar.model import Base, Lora
+from fedsonar.poison import Attack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bsnr:
+    """How the backdoor signal-to-noise ratio is estimated.
+
+    Args:
+        space: What an update is: the effective change of the weights (``product``) or the factors A and B themselves.
+        splits: Random halvings that cross-fitting averages over.
+        resamples: Bootstrap resamples of the interval.
+    """
+
+    space: Literal["product", "factors"] = "product"
+    splits: int = 64
+    resamples: int = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One federation, from its data to its measurement.
+
+    Args:
+        name: Title in tables and reports.
+        seed: Seed of every random stream.
+        rounds: Communication rounds.
+        clients_per_round: Clients drawn for each round; 0 for all.
+        max_length: Most tokens of a row, prompt and response together; the model's own limit when that is lower.
+        base: The frozen base model.
+        lora: The adapter that clients train.
+        data: Where rows come from.
+        partition: How rows are dealt out to clients.
+        template: How a row becomes a prompt; by default the model's chat template, or plain sections.
+        attack: What is planted in the clients' rows; none for a clean run.
+        training: How a client trains.
+        wave_tokens: Most padded tokens in one training pass; bounds memory.
+        aggregator: How updates become the step of the global adapter.
+        evaluation: How the model is examined.
+        bsnr: How the signal is measured.
+    """
+
+    name: str = ""
+    seed: int = 0
+    rounds: int = 10
+    clients_per_round: int = 0
+    max_length: int = 512
+    base: Base = field(default_factory=Base)
+    lora: Lora = field(default_factory=Lora)
+    data: Source = field(default_factory=Atlas)
+    partition: Partitioner = field(default_factory=IID)
+    template: Template | None = None
+    attack: Attack | None = None
+    training: Training = field(default_factory=Training)
+    wave_tokens: int = 16384
+    aggregator: Aggregator = field(default_factory=FedAvg)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    bsnr: Bsnr = field(default_factory=Bsnr)
+
+    def __post_init__(self) -> None:
+        for name, least in (("rounds", 1), ("max_length", 8), ("wave_tokens", 1), ("clients_per_round", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read; the message is one line."""
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment of a TOML file, with ``path=value`` overrides, for example ``training.lr=0.001``.
+
+    Raises:
+        ConfigError: If the file cannot be read, or a name or value in it is wrong.
+    """
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{str(path)!r} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(config, override)
+    return from_config(config)
+
+
+def _override(config: dict[str, Any], override: str) -> None:
+    """Sets one value; steps through a component's init_args, so that ``aggregator.f=2`` reaches Krum's f."""
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"override {override!r} is not of the form path=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.strip().split(".")
+    node = config
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {override!r}: {parent} is a value, not a section")
+        node = child.setdefault("init_args", {}) if "class_path" in child and last != "class_path" else child
+    if last == "class_path":
+        node.pop("init_args", None)
+    node[last] = value
+
+
+def from_config(config: Mapping[str, Any]) -> Experiment:
+    """The experiment of a nested mapping, as TOML gives it.
+
+    Raises:
+        ConfigError: Naming the key and the remedy.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Experiment, None)
+    try:
+        parsed = parser.instantiate(parser.parse_object(dict(config)))
+        return Experiment(**vars(parsed))
+    except Exception as error:  # jsonargparse raises many kinds; each says in words what is wrong
+        raise ConfigError(_one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    """The parser's message in a line, or the innermost one when a component refused its arguments."""
+    inner: BaseException | None = None if "Parser key" in str(error) else error
+    while inner is not None:
+        if type(inner) is ValueError and "\n" not in str(inner):
+            return str(inner)
+        inner = inner.__cause__
+    text = " ".join(str(error).split()).replace('Parser key "', 'key "')
+    return text.replace("<class '", "").replace("'>", "")
+
+
+def to_config(component: Any) -> Any:
+    """The nested mapping of a component: what `from_config` reads. None is left out, as TOML has no such value."""
+    if is_dataclass(component) and not isinstance(component, type):
+        values = {f.name: to_config(getattr(component, f.name)) for f in fields(component)}
+        values = {name: value for name, value in values.items() if value is not None}
+        if isinstance(component, ABC):
+            kind = type(component)
+            return {"class_path": f"{public_module(kind)}.{kind.__qualname__}", "init_args": values}
+        return values
+    if isinstance(component, tuple | list):
+        return [to_config(value) for value in component]
+    return component
+
+
+def public_module(kind: type) -> str:
+    """The shortest module that gives the class: fedsonar.aggregate rather than fedsonar.aggregate.krum."""
+    import sys
+
+    parts = kind.__module__.split(".")
+    for end in range(1, len(parts)):
+        name = ".".join(parts[:end])
+        if getattr(sys.modules.get(name), kind.__qualname__, None) is kind:
+            return name
+    return kind.__module__
+
+
+def to_toml(experiment: Experiment) -> str:
+    """The experiment with every default written out."""
+    return tomli_w.dumps(to_config(experiment))

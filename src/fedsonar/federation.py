@@ -1,0 +1,171 @@
+"""The round loop: clients train, the server aggregates, the result is examined and measured. Read this first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsonar import run_folder
+from fedsonar.aggregate import RoundContext
+from fedsonar.engine import ClientJob, Engine
+from fedsonar.experiment import Experiment
+from fedsonar.gauge import Gauge
+from fedsonar.measure import Examination
+from fedsonar.model import initial_adapter
+from fedsonar.preparation import Federation
+from fedsonar.records import ClientRecord, RoundRecord, Run, Update
+from fedsonar.rng import torch_stream
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer of a run is told.
+
+    Args:
+        stage: What was just done: ``load``, ``train``, ``examine``, ``round``.
+        round: The round it belongs to.
+        record: The round's record, with stage ``round``.
+    """
+
+    stage: str
+    round: int = 0
+    record: RoundRecord | None = None
+
+
+def run(
+    experiment: Experiment,
+    engine: Engine | None = None,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    observe: Callable[[Progress], object] = lambda _: None,
+) -> Run:
+    """Runs a federation and returns its history; with `out`, everything is kept on disk after every round.
+
+    Args:
+        experiment: What to run.
+        engine: Who trains the clients; the fused engine by default.
+        out: Folder of the run; must not hold another one.
+        resume: Go on from the newest complete round in `out`.
+        observe: Told after every stage.
+
+    Raises:
+        ValueError: If the experiment's parts do not fit together, or `out` holds another run.
+        FloatingPointError: If a loss is no longer finite; names client and round.
+    """
+    started = time.perf_counter()
+    if out is not None:
+        run_folder.claim(out, experiment, resume=resume)
+    federation = Federation(experiment)
+    observe(Progress("load"))
+    state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
+    state.folder = out
+    gauge = Gauge(experiment.bsnr, federation.layout, experiment.seed, state)
+    clock = run_folder.Clock()
+    engine = engine or federation.engine
+    examination: Examination | None = None
+    for round in range(len(state.rounds), experiment.rounds + 1):
+        start = state.adapter
+        with clock("train"):
+            clients = federation.participants(round)
+            jobs = [ClientJob(client, round, federation.rows[client], start) for client in clients]
+            updates = engine.train_round(jobs)
+        observe(Progress("train", round))
+        with clock("aggregate"):
+            step, weights, shares = _aggregate(experiment, state, updates, round)
+            state.adapter = start + step
+        affected = np.array([federation.poisoned[update.client] > 0 for update in updates])
+        with clock("measure"):
+            bsnr = gauge.read(start, updates, weights.numpy(), affected)
+        with clock("examine"):
+            due = round % experiment.evaluation.every == 0 or round == experiment.rounds
+            examination = federation.examiner.examine(state.adapter, hits_before(state)) if due else None
+        observe(Progress("examine", round))
+        loss = float(np.average([u.loss for u in updates], weights=weights.numpy()))
+        state.rounds.append(
+            RoundRecord(round=round, loss=loss, update_norm=float(step.norm()), **scores(examination), **bsnr)
+        )
+        state.clients += [
+            _client_record(round, update, federation, float(weight), None if shares is None else float(shares[i]))
+            for i, (update, weight) in enumerate(zip(updates, weights, strict=True))
+        ]
+        clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in updates))
+        state.summary = run_folder.summarize(experiment, state, federation.ledger)
+        if out is not None:
+            run_folder.keep(out, state)
+        observe(Progress("round", round, state.rounds[-1]))
+    state.summary = run_folder.summarize(experiment, state, federation.ledger)
+    if out is not None:
+        run_folder.finish(out, state, federation, examination, clock.timing(time.perf_counter() - started))
+    return state
+
+
+def _before_tuning(federation: Federation) -> Run:
+    """Round 0: a fresh adapter, which changes nothing yet, examined."""
+    adapter = initial_adapter(federation.layout, torch_stream(federation.experiment.seed, "adapter"))
+    examination = federation.examiner.examine(adapter)
+    state = Run(adapter, [RoundRecord(round=0, **scores(examination))])
+    if federation.experiment.attack is not None:
+        state.tensors["hits_before"] = torch.from_numpy(federation.examiner.hits(examination.attacked_outputs))
+    return state
+
+
+def hits_before(state: Run) -> np.ndarray | None:
+    """Which triggered rows the model hit before any tuning; None without an attack."""
+    hits = state.tensors.get("hits_before")
+    return None if hits is None else np.asarray(hits.numpy())
+
+
+def _aggregate(
+    experiment: Experiment, state: Run, updates: list[Update], round: int
+) -> tuple[Float[Tensor, "dim"], Float[Tensor, "clients"], Float[Tensor, "clients"] | None]:
+    """The rule's step, the weights offered to it, and how much it counted each client."""
+    rows = torch.tensor([update.num_rows for update in updates], dtype=torch.float64)
+    weights = (rows / rows.sum()).float()
+    context = RoundContext(
+        round,
+        [update.client for update in updates],
+        weights,
+        torch_stream(experiment.seed, "aggregate", round),
+        state.rule_state,
+    )
+    step = experiment.aggregator.aggregate(torch.stack([update.delta for update in updates]), context)
+    if not step.isfinite().all():
+        raise FloatingPointError(
+            f"{type(experiment.aggregator).__name__} gave a step that is not finite in round {round}"
+        )
+    return step, weights, context.shares
+
+
+def scores(examination: Examination | None) -> dict[str, Any]:
+    """The columns of a round's record that an examination fills."""
+    if examination is None:
+        return {}
+    rates = {"accuracy": examination.accuracy}
+    if examination.attack is not None:
+        rates |= {"asr": examination.attack.success, "false_activation": examination.attack.false_activation}
+    columns: dict[str, Any] = {}
+    for name, rate in rates.items():
+        columns |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}
+    if examination.attack is not None:
+        columns |= {"asr_new": examination.attack.success_new.value, "asr_new_n": examination.attack.success_new.n}
+    answers = examination.answers
+    columns |= {"emr": answers.entity_rate().value, "kmr": float(answers.recall.mean()), "f1": float(answers.f1.mean())}
+    return columns | {"exact_match": answers.exact_rate().value, "label_accuracy": answers.label_rate().value}
+
+
+def _client_record(
+    round: int, update: Update, federation: Federation, weight: float, share: float | None
+) -> ClientRecord:
+    return ClientRecord(
+        round=round, client=update.client, rows=update.num_rows, poisoned_rows=federation.poisoned[update.client],
+        steps=update.num_steps, loss=update.loss, norm=float(update.delta.norm()), weight=weight, share=share,
+    )  # fmt: skip

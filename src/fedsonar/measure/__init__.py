@@ -1,0 +1,46 @@
+"""Measures: answers, attack success, the backdoor's signal against the federation's noise, and their intervals."""
+
+from fedsonar.measure.attack import AttackScores, score_attack
+from fedsonar.measure.bsnr import crossfit, placebo, plain
+from fedsonar.measure.examination import Evaluation, Examination, Examiner
+from fedsonar.measure.inner_products import Space, gram
+from fedsonar.measure.reading import Reading, cumulative
+from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, spearman, wilson
+from fedsonar.measure.text import (
+    AnswerScores,
+    entity_match,
+    exact_match,
+    label_match,
+    normalize,
+    rouge_l_recall,
+    score_answers,
+    token_f1,
+)
+
+__all__ = [
+    "AnswerScores",
+    "AttackScores",
+    "Evaluation",
+    "Examination",
+    "Examiner",
+    "Rate",
+    "Reading",
+    "Space",
+    "crossfit",
+    "cumulative",
+    "entity_match",
+    "exact_match",
+    "gram",
+    "label_match",
+    "mean_interval",
+    "normalize",
+    "paired_bootstrap",
+    "placebo",
+    "plain",
+    "rouge_l_recall",
+    "score_answers",
+    "score_attack",
+    "spearman",
+    "token_f1",
+    "wilson",
+]

@@ -1,0 +1,68 @@
+"""Adapters in and out in PEFT's format: a folder with adapter_config.json and adapter_model.safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fedsonar.model.layout import Layout
+from fedsonar.model.lora import Lora
+
+_PREFIX = "base_model.model."
+
+
+def save_adapter(folder: Path, flat: Float[Tensor, "dim"], layout: Layout, lora: Lora, base: str) -> None:
+    """Writes `flat` so that ``PeftModel.from_pretrained(model, folder)`` loads it; `base` names the base model."""
+    config = lora.peft_config()
+    config.base_model_name_or_path = base
+    config.inference_mode = True
+    # Full names, so that exactly the trained modules are adapted wherever the adapter is loaded.
+    config.target_modules = [site.name for site in layout.sites]
+    tensors = {}
+    for site, a, b in layout.factors(flat):
+        tensors[f"{_PREFIX}{site.name}.lora_A.weight"] = a.contiguous()
+        tensors[f"{_PREFIX}{site.name}.lora_B.weight"] = b.contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(str(folder))
+    # Sorted, because PEFT keeps target modules as a set: the same adapter gives the same bytes.
+    written = json.loads((folder / "adapter_config.json").read_text())
+    written["target_modules"] = sorted(written["target_modules"])
+    (folder / "adapter_config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def load_adapter(folder: Path, layout: Layout) -> Float[Tensor, "dim"]:
+    """The flat adapter of a PEFT folder, laid out as `layout`.
+
+    Raises:
+        ValueError: If the folder holds no LoRA adapter, or one for other modules, ranks or scales.
+    """
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"{str(folder)!r} holds no readable PEFT adapter: {error}") from error
+    if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("use_rslora"):
+        raise ValueError(f"the adapter in {str(folder)!r} is no plain LoRA adapter; DoRA and rsLoRA are not supported")
+    scale = config["lora_alpha"] / config["r"]
+    if (config["r"], scale) != (layout.rank, layout.scale):
+        raise ValueError(
+            f"the adapter in {str(folder)!r} has r={config['r']} and scale {scale:g}, "
+            f"expected r={layout.rank} and scale {layout.scale:g}"
+        )
+    flat = torch.empty(layout.dim)
+    for site, a, b in layout.factors(flat):
+        for factor, part in ((a, "lora_A"), (b, "lora_B")):
+            key = f"{_PREFIX}{site.name}.{part}.weight"
+            if key not in tensors or tensors[key].shape != factor.shape:
+                raise ValueError(f"the adapter in {str(folder)!r} has no {key} of shape {tuple(factor.shape)}")
+            factor.copy_(tensors.pop(key))
+    if tensors:
+        raise ValueError(f"the adapter in {str(folder)!r} also adapts {next(iter(tensors))}, which is no target here")
+    return flat

@@ -1,0 +1,66 @@
+"""Everything an experiment needs before its first round: poisoned shards in tokens, the model, the examiner."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from fedsonar.data import InstructionDataset, Ledger, TokenRow, template_for, tokenize
+from fedsonar.engine import Engine, FusedEngine
+from fedsonar.experiment import Experiment
+from fedsonar.measure import Examiner
+from fedsonar.poison import plant
+from fedsonar.rng import stream
+
+
+class Federation:
+    """Everything an experiment needs before its first round, prepared once.
+
+    Args:
+        experiment: What to prepare.
+
+    Raises:
+        ValueError: If data, model and attack do not fit together; says what to change.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        seed = experiment.seed
+        splits = experiment.data.load()
+        shards = experiment.partition.split(splits.train, stream(seed, "partition"))
+        if experiment.clients_per_round > len(shards):
+            raise ValueError(f"clients_per_round {experiment.clients_per_round} is more than the {len(shards)} clients")
+        self.shards: tuple[InstructionDataset, ...] = shards
+        self.ledger = Ledger()
+        if experiment.attack is not None:
+            self.shards, self.ledger = plant(shards, experiment.attack, seed)
+        self.model, self.tokenizer = experiment.base.load()
+        self.layout = experiment.lora.layout(self.model)
+        template = experiment.template or template_for(self.tokenizer)
+        limit = getattr(self.model.config, "max_position_embeddings", None) or experiment.max_length
+        max_length = min(experiment.max_length, limit)
+        every = tokenize([s for shard in self.shards for s in shard], template, self.tokenizer, max_length)
+        by_id = {row.id: row for row in every}
+        self.rows: list[list[TokenRow]] = [[by_id[s.id] for s in shard if s.id in by_id] for shard in self.shards]
+        for client, rows in enumerate(self.rows):
+            if not rows:
+                raise ValueError(f"none of client {client}'s rows fits into {max_length} tokens; raise max_length")
+        self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
+        self.examiner = Examiner(
+            self.model, self.tokenizer, self.layout, template=template, test=splits.test.samples,
+            attack=experiment.attack, options=experiment.evaluation, max_length=max_length, seed=seed,
+        )  # fmt: skip
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine that trains this federation's clients in process."""
+        return FusedEngine(
+            self.model, self.layout, self.experiment.training, seed=self.experiment.seed,
+            pad=self.tokenizer.pad_token_id, wave_tokens=self.experiment.wave_tokens,
+        )  # fmt: skip
+
+    def participants(self, round: int) -> list[int]:
+        """The clients of a round, in order of their numbers."""
+        count = self.experiment.clients_per_round or len(self.shards)
+        return sorted(
+            map(int, stream(self.experiment.seed, "participants", round).permutation(len(self.shards))[:count])
+        )

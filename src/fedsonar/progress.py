@@ -1,0 +1,50 @@
+"""Progress bars for people: a bar a run, on standard error, with the latest scores and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from fedsonar.federation import Progress
+
+
+class Bars:
+    """A bar for each run; a context manager.
+
+    Args:
+        rounds: Run -> its number of rounds.
+    """
+
+    def __init__(self, rounds: Mapping[str, int]) -> None:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[scores]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._bars = RichProgress(*columns, console=Console(stderr=True))
+        self._tasks = {name: self._bars.add_task(name, total=total, scores="waiting") for name, total in rounds.items()}
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def update(self, name: str, progress: Progress) -> None:
+        """Moves a run's bar."""
+        task, record = self._tasks[name], progress.record
+        if progress.stage == "load":
+            self._bars.update(task, scores="before tuning")
+        if progress.stage == "round":
+            scores = []
+            if record is not None and record.accuracy is not None:
+                scores.append(f"accuracy {record.accuracy:.2f}")
+            if record is not None and record.asr is not None:
+                scores.append(f"ASR {record.asr:.2f}")
+            self._bars.update(task, completed=progress.round, scores=", ".join(scores))

@@ -1,0 +1,207 @@
+"""What a run leaves behind: updates, the records of rounds and clients, and their form on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One client's result of one round.
+
+    Args:
+        client: The client's number.
+        num_rows: Rows trained on; aggregation weights follow from it.
+        num_steps: Optimiser steps taken.
+        loss: Mean training loss over the steps, in nats a response token.
+        delta: Flattened adapter after training minus the one it started from.
+    """
+
+    client: int
+    num_rows: int
+    num_steps: int
+    loss: float
+    delta: Float[Tensor, "dim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientRecord:
+    """One client in one round: a row of ``clients.parquet``.
+
+    Args:
+        round: The round's number.
+        client: The client's number.
+        rows: Rows trained on.
+        poisoned_rows: How many of them are poisoned, from the ledger.
+        steps: Optimiser steps.
+        loss: Mean training loss, in nats a response token.
+        norm: L2 norm of the update in factor space.
+        weight: Aggregation weight offered to the rule.
+        share: How much the rule counted the client; None for rules that treat coordinates apart.
+    """
+
+    round: int
+    client: int
+    rows: int
+    poisoned_rows: int
+    steps: int
+    loss: float
+    norm: float
+    weight: float
+    share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundRecord:
+    """The global model after one round: a row of ``rounds.parquet``. Round 0 is before any tuning.
+
+    Rates come with the ends of their 95 % interval and the number of rows; None means not measured in this round.
+    `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes; `bsnr_note` says why
+    one is missing, or that its group is a placebo.
+    """
+
+    round: int
+    loss: float | None = None
+    update_norm: float | None = None
+    accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    accuracy_n: int | None = None
+    emr: float | None = None
+    kmr: float | None = None
+    exact_match: float | None = None
+    f1: float | None = None
+    label_accuracy: float | None = None
+    asr: float | None = None
+    asr_low: float | None = None
+    asr_high: float | None = None
+    asr_n: int | None = None
+    asr_new: float | None = None
+    asr_new_n: int | None = None
+    false_activation: float | None = None
+    false_activation_low: float | None = None
+    false_activation_high: float | None = None
+    false_activation_n: int | None = None
+    bsnr_plain_db: float | None = None
+    bsnr_plain_cumulative_db: float | None = None
+    bsnr_crossfit_db: float | None = None
+    bsnr_crossfit_ratio: float | None = None
+    bsnr_crossfit_low: float | None = None
+    bsnr_crossfit_high: float | None = None
+    bsnr_crossfit_cumulative_db: float | None = None
+    bsnr_crossfit_cumulative_ratio: float | None = None
+    bsnr_crossfit_cumulative_low: float | None = None
+    bsnr_crossfit_cumulative_high: float | None = None
+    bsnr_note: str = ""
+
+
+@dataclass
+class Run:
+    """A federation's state and history; what a checkpoint holds.
+
+    Args:
+        adapter: The global adapter, flat.
+        rounds: Records of rounds so far, round 0 first.
+        clients: Records of clients in all rounds so far.
+        rule_state: What the aggregation rule carries between rounds.
+        tensors: Other tensors that later rounds need, by name.
+        folder: Where the run lives on disk; None when it is kept in memory.
+    """
+
+    adapter: Float[Tensor, "dim"]
+    rounds: list[RoundRecord] = field(default_factory=list)
+    clients: list[ClientRecord] = field(default_factory=list)
+    rule_state: dict[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that appears whole or not at all: aside first, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON, sorted and indented; nan becomes null."""
+    write_whole(path, (json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's terms: nan and infinity become None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+_ARROW = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
+
+
+def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
+    """Writes records of a dataclass as Parquet, one column a field; nan becomes null."""
+    schema = pa.schema([(f.name, _ARROW[str(f.type).split(" ")[0]]) for f in fields(kind)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([plain(asdict(row)) for row in rows], schema), sink)
+    write_whole(path, sink.getvalue().to_pybytes())
+
+
+def write_checkpoint(folder: Path, run: Run) -> None:
+    """Writes everything that the next round needs into one file, so that it is complete whenever it is there."""
+    tensors = {"adapter": run.adapter}
+    tensors |= {f"rule.{name}": tensor.contiguous() for name, tensor in run.rule_state.items()}
+    tensors |= {f"run.{name}": tensor.contiguous() for name, tensor in run.tensors.items()}
+    history = {"rounds": [asdict(r) for r in run.rounds], "clients": [asdict(c) for c in run.clients]}
+    write_whole(folder / "checkpoint" / "state.safetensors", save(tensors, {"history": json.dumps(history)}))
+
+
+def read_checkpoint(folder: Path) -> Run | None:
+    """The newest complete state of a run; None when no round was ever completed.
+
+    Raises:
+        ValueError: If the checkpoint is not one of ours.
+    """
+    path = folder / "checkpoint" / "state.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            history = json.loads(file.metadata()["history"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Run(
+            adapter=tensors.pop("adapter"),
+            rounds=[RoundRecord(**row) for row in history["rounds"]],
+            clients=[ClientRecord(**row) for row in history["clients"]],
+            rule_state={n.removeprefix("rule."): t for n, t in tensors.items() if n.startswith("rule.")},
+            tensors={n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")},
+            folder=folder,
+        )
+    except Exception as error:  # whatever is wrong in it, the remedy is the same
+        raise ValueError(
+            f"{str(path)!r} is no readable checkpoint ({error}); start the run anew in another folder"
+        ) from error

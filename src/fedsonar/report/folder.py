@@ -1,0 +1,240 @@
+"""Reading run folders, checked, so that tables and figures can rely on what they get."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Column = list[float | None]
+
+NEEDED = ("experiment.toml", "summary.json", "rounds.parquet", "clients.parquet", "samples.parquet")
+_BSNR = ("bsnr_crossfit", "bsnr_crossfit_cumulative")
+_RATES = ("accuracy", "asr", "false_activation")
+ROUND_NUMBERS = (
+    ("round", "loss", *_RATES)
+    + tuple(f"{name}_{part}" for name in _BSNR for part in ("db", "ratio"))
+    + tuple(f"{name}_{end}" for name in (*_RATES, *_BSNR) for end in ("low", "high"))
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A share of cases in [0, 1] with its 95 % interval and the number of cases, where those are known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """One run as its folder tells it; None stands for whatever was not measured or is undefined.
+
+    Args:
+        path: The folder.
+        label: What tables and figures call the run; unique among the runs of one report.
+        summary: Parsed `summary.json`.
+        config: Parsed `experiment.toml`; `config_text` is the file itself.
+        environment: Parsed `environment.json`, empty where there is none.
+        timing: Parsed `timing.json`, empty where there is none.
+        rounds: Columns of `rounds.parquet` in the order of the rounds, NaN as None.
+        bsnr_notes: Why the BSNR of a round is undefined, '' where it is not.
+        shares: (round, client) -> how much the rule counted the client; empty if no share was recorded.
+        rows: Client -> rows it trains on.
+        poisoned: Client -> poisoned rows among them, for every client in `rows`.
+        examples: Parsed `examples.json`, empty where there is none.
+    """
+
+    path: Path
+    label: str
+    summary: Mapping[str, Any]
+    config: Mapping[str, Any]
+    config_text: str
+    environment: Mapping[str, Any]
+    timing: Mapping[str, Any]
+    rounds: Mapping[str, Column]
+    bsnr_notes: Sequence[str]
+    shares: Mapping[tuple[int, int], float]
+    rows: Mapping[int, int]
+    poisoned: Mapping[int, int]
+    examples: Sequence[Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, unprintable characters replaced so that no terminal obeys them."""
+        return printable(str(self.summary["experiment"])) or self.path.name
+
+    @property
+    def rule(self) -> str | None:
+        """The aggregation rule and its arguments, say ``Krum (f=2)``."""
+        section = self.config.get("aggregator")
+        if isinstance(section, str):
+            return printable(section.rpartition(".")[2])
+        if not isinstance(section, Mapping) or "class_path" not in section:
+            return None
+        arguments = section.get("init_args")
+        listed = (
+            ", ".join(f"{key}={value}" for key, value in arguments.items()) if isinstance(arguments, Mapping) else ""
+        )
+        return printable(str(section["class_path"]).rpartition(".")[2] + (f" ({listed})" if listed else ""))
+
+    @property
+    def num_clients(self) -> int:
+        """Clients of the federation, whether or not they ever took part."""
+        return int(self.summary["clients"])
+
+    @property
+    def affected(self) -> tuple[int, ...]:
+        """The clients that hold a poisoned row, in order."""
+        return tuple(sorted(client for client, count in self.poisoned.items() if count))
+
+    @property
+    def poison_rate(self) -> float | None:
+        """Poisoned rows over all rows of the affected clients; None if no client is affected."""
+        rows = sum(self.rows[client] for client in self.affected)
+        return sum(self.poisoned.values()) / rows if rows else None
+
+    @property
+    def accuracy(self) -> Rate | None:
+        """Clean accuracy at the end."""
+        return _rate(self.summary.get("clean"), "accuracy")
+
+    @property
+    def asr(self) -> Rate | None:
+        """Attack success rate at the end, over all triggered rows."""
+        return _rate(self.summary.get("attack"), "success_rate")
+
+    @property
+    def false_activation(self) -> Rate | None:
+        """Rate of the target on untriggered rows at the end, with the interval of the last round that has it."""
+        value = number((self.summary.get("attack") or {}).get("false_activation"))
+        if value is None:
+            return None
+        measured = [i for i, rate in enumerate(self.rounds["false_activation"]) if rate is not None]
+        if not measured or self.rounds["false_activation"][measured[-1]] != value:
+            return Rate(value=value)
+        low, high = (self.rounds[f"false_activation_{end}"][measured[-1]] for end in ("low", "high"))
+        return Rate(value=value, low=low, high=high)
+
+    def bsnr(self, which: str) -> float | None:
+        """The summary's BSNR in dB; `which` is 'final' or 'cumulative'."""
+        return number((self.summary.get("bsnr") or {}).get(f"{which}_db"))
+
+    def before(self, column: str) -> float | None:
+        """The value of a `rounds` column in round 0, before tuning."""
+        return dict(zip(self.rounds["round"], self.rounds[column], strict=True)).get(0)
+
+
+def number(value: object) -> float | None:
+    """`value` as a float, None for null, NaN and anything that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def printable(text: str) -> str:
+    """`text` on one line, each run of white space as one space and each unprintable character as U+FFFD."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[RunFolder, ...]:
+    """The runs at `paths`; where there is more than one, labels are numbered so that they are unique.
+
+    Raises:
+        ValueError: If `paths` is empty, or a folder is missing, incomplete or not a run's; names folder and reason.
+    """
+    if not paths:
+        raise ValueError("no run to report on; name at least one run folder")
+    runs = [read_run(Path(path)) for path in paths]
+    if len(runs) == 1:
+        return tuple(runs)
+    return tuple(replace(run, label=f"{index} · {run.name}") for index, run in enumerate(runs, 1))
+
+
+def read_run(path: Path) -> RunFolder:
+    """The run that `path` holds.
+
+    Raises:
+        ValueError: If the folder is missing, incomplete or not a run's; names the folder and what is wrong.
+    """
+    if not path.is_dir():
+        raise ValueError(f"no run folder at {path}: give the folder that a run wrote")
+    missing = [name for name in NEEDED if not (path / name).is_file()]
+    if missing:
+        raise ValueError(f"{path} is not a complete run folder: it lacks {', '.join(missing)}; finish the run first")
+    summary = _json(path / "summary.json", dict)
+    wrong = [key for key in ("rounds", "clients") if number(summary.get(key)) is None]
+    wrong += [key for key in ("clean", "attack", "screen", "bsnr") if not isinstance(summary.get(key), dict | None)]
+    if wrong or not isinstance(summary.get("experiment"), str):
+        named = ", ".join(wrong or ["experiment"])
+        raise ValueError(f"{path} is not a run folder: summary.json lacks a usable {named}")
+    rounds = _table(path / "rounds.parquet", (*ROUND_NUMBERS, "bsnr_note")).sort_by("round")
+    clients = _table(path / "clients.parquet", ("round", "client", "share")).to_pydict()
+    samples = _table(path / "samples.parquet", ("client", "poisoned")).group_by("client")
+    counts = samples.aggregate([([], "count_all"), ("poisoned", "sum")]).to_pydict()
+    config_text = (path / "experiment.toml").read_text(encoding="utf-8")
+    try:
+        config = tomllib.loads(config_text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path / 'experiment.toml'} is not TOML: {error}") from None
+    examples = _json(path / "examples.json", list) if (path / "examples.json").is_file() else []
+    run = RunFolder(
+        path=path,
+        label="",
+        summary=summary,
+        config=config,
+        config_text=config_text,
+        environment=_json(path / "environment.json", dict) if (path / "environment.json").is_file() else {},
+        timing=_json(path / "timing.json", dict) if (path / "timing.json").is_file() else {},
+        rounds={name: [number(value) for value in rounds[name].to_pylist()] for name in ROUND_NUMBERS},
+        bsnr_notes=[str(note or "") for note in rounds["bsnr_note"].to_pylist()],
+        shares={
+            (int(round_), int(client)): float(share)
+            for round_, client, share in zip(clients["round"], clients["client"], clients["share"], strict=True)
+            if number(share) is not None
+        },
+        rows=dict(zip(counts["client"], counts["count_all"], strict=True)),
+        poisoned={c: int(n or 0) for c, n in zip(counts["client"], counts["poisoned_sum"], strict=True)},
+        examples=[example for example in examples if isinstance(example, dict)],
+    )
+    return replace(run, label=run.name)
+
+
+def _rate(part: Mapping[str, Any] | None, key: str) -> Rate | None:
+    part = part or {}
+    value, n = number(part.get(key)), number(part.get("n"))
+    if value is None:
+        return None
+    return Rate(
+        value=value, low=number(part.get("low")), high=number(part.get("high")), n=None if n is None else int(n)
+    )
+
+
+def _json(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} should hold a JSON {'object' if kind is dict else 'list'}, not {value!r:.40}")
+    return value
+
+
+def _table(path: Path, columns: Sequence[str]) -> Any:
+    try:
+        found = pq.read_schema(path).names
+        missing = [name for name in columns if name not in found]
+        if not missing:
+            return pq.read_table(path, columns=list(columns))
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    raise ValueError(f"{path} is not a run's: it lacks the column {', '.join(missing)}")

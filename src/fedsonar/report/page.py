@@ -1,0 +1,139 @@
+"""Assembling the HTML page and putting it in place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from fedsonar.report import tables
+from fedsonar.report.client_figures import kept_plots, poison_plot
+from fedsonar.report.figures import COLOURS, MARKS, Plot, curves
+from fedsonar.report.folder import RunFolder, read_runs
+from fedsonar.report.headline import facts, headline
+
+_CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+_SHOWN_EXAMPLES = 12
+_VERDICTS = {
+    ("clean", True): "right",
+    ("clean", False): "wrong",
+    ("triggered", True): "target given",
+    ("triggered", False): "target not given",
+}
+
+
+def write_report(runs: Sequence[Path], out: Path, title: str | None = None) -> Path:
+    """The path of the HTML page on one run, or comparing several.
+
+    The page stands alone: scripts and styles are inside, nothing is fetched, and the same runs give the same bytes.
+    It replaces `out` in one step, so that a reader never sees half of it.
+
+    Args:
+        runs: Run folders, at least one.
+        out: The file to write; its folder is made if need be.
+        title: Heading of the page; the experiment's name if None.
+
+    Raises:
+        ValueError: If a folder is missing, incomplete or not a run's; names the folder and what is missing.
+    """
+    read = read_runs(runs)
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; name the report's file, say {out / 'report.html'}")
+    heading = title or (read[0].name if len(read) == 1 else f"{len(read)} runs compared")
+    _write_whole(_render(read, heading), out)
+    return out
+
+
+def _render(runs: Sequence[RunFolder], title: str) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["tie"] = _tie
+    plots = [*curves(runs), poison_plot(runs), *kept_plots(runs)]
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        headline=headline(runs),
+        columns=tables.COLUMNS,
+        nothing=tables.NONE,
+        definitions=tables.DEFINITIONS,
+        screens=tables.screen_rows(runs),
+        runs=[_details(run, index) for index, run in enumerate(runs)],
+        # What could not be drawn comes last, so that it leaves no hole between the plots.
+        plots=[(plot, _drawn(plot)) for plot in sorted(plots, key=lambda plot: plot.figure is None)],
+        plotly_js=Markup(get_plotlyjs()),
+    )
+
+
+def _tie(text: str) -> Markup:
+    """`text` escaped, with each percentage and its interval kept on one line."""
+    return Markup(re.sub(r"\d[\d.]* %(?: \[[\d., ]+\])?", r'<span class="tie">\g<0></span>', str(escape(text))))
+
+
+def _drawn(plot: Plot) -> Markup | None:
+    if plot.figure is None:
+        return None
+    # Plotly escapes <, > and / in the JSON that it writes into the script.
+    return Markup(
+        plot.figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"plot-{plot.key}", config=_CONFIG)
+    )
+
+
+def _details(run: RunFolder, index: int) -> dict[str, Any]:
+    """What the template shows of one run."""
+    return {
+        "label": run.label,
+        "colour": COLOURS[index % len(COLOURS)],
+        "mark": MARKS[index % len(MARKS)],
+        "facts": facts(run),
+        "cells": tables.comparison_row(run),
+        "by_round": tables.rows_by_round(run),
+        "examples": _examples(run),
+        "config": run.config_text,
+        "environment": tables.flatten(run.environment),
+        "timing": tables.timing_rows(run),
+    }
+
+
+def _examples(run: RunFolder) -> list[dict[str, Any]]:
+    """Example outputs by kind, the first few of each, with the judgement in words."""
+    kinds = []
+    for kind in ("clean", "triggered"):
+        found = [example for example in run.examples if example.get("kind") == kind]
+        shown = [
+            {key: str(example.get(key, "")) for key in ("id", "prompt", "output", "expected")}
+            | {"verdict": _verdict(kind, example.get("hit")), "hit": example.get("hit") is True}
+            for example in found[:_SHOWN_EXAMPLES]
+        ]
+        if shown:
+            kinds.append({"kind": kind, "shown": shown, "left_out": len(found) - len(shown)})
+    return kinds
+
+
+def _verdict(kind: str, hit: object) -> str:
+    return _VERDICTS[kind, hit] if isinstance(hit, bool) else "not judged"
+
+
+def _write_whole(text: str, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).chmod(0o644)  # mkstemp's own mode would keep other readers out.
+        Path(aside).replace(out)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,156 @@
+"""Numbers in words and rows: what the page and the terminal print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedsonar.report.folder import Rate, RunFolder, number
+
+NONE = "–"
+
+COLUMNS = (
+    "Run",
+    "Aggregation rule",
+    "ρ affected",
+    "Rate",
+    "Poisoned / all rows",
+    "Clean accuracy",
+    "ASR",
+    "False activation",
+    "Final BSNR",
+    "Cumulative BSNR",
+)
+
+DEFINITIONS = (
+    ("ρ affected", "share of the clients that hold at least one poisoned row"),
+    ("Rate", "share of poisoned rows among all rows of the affected clients"),
+    ("ASR", "attack success rate: share of triggered test rows whose greedy output contains the attacker's whole target"),
+    ("False activation", "share of untriggered test rows whose output contains the target all the same"),
+    ("EMR", "exact match rate: share of test rows whose output contains every word of an accepted answer in order "
+            "(ROUGE-L recall of 1)"),
+    ("Clean accuracy", "share of untriggered test rows answered right, by the metric that the configuration names"),
+    ("BSNR", "backdoor signal-to-noise ratio, our operational definition: how far the aggregated step goes along the "
+             "affected clients' common direction (S) over how far it would stray along it anyway (N), cross-fitted; "
+             "S/N has a sign, and 20·log10(S/N) gives the dB of a positive one"),
+    ("Cumulative BSNR", "the same over all rounds so far: signals add, independent noise adds in squares"),
+    ("Share", "how much the aggregation rule counted a client in a round; 0 means that it was dropped"),
+    ("[low, high]", "95 % interval: Wilson's for rates, bootstrap for BSNR"),
+)  # fmt: skip
+
+TIMING_UNITS = {
+    "total_seconds": "s",
+    "train_seconds": "s",
+    "evaluate_seconds": "s",
+    "rows_per_second": "rows/s",
+    "peak_memory_mb": "MB",
+}
+
+_BY_ROUND = {
+    "Round": "round",
+    "Training loss": "loss",
+    "Clean accuracy": "accuracy",
+    "ASR": "asr",
+    "False activation": "false_activation",
+    "BSNR, dB": "bsnr_crossfit_db",
+    "Cumulative BSNR, dB": "bsnr_crossfit_cumulative_db",
+}
+_RATES = ("accuracy", "asr", "false_activation")
+
+
+def rate(value: Rate | None) -> str:
+    """``0.96 [0.93, 0.98]``, without the interval where it is unknown."""
+    if value is None:
+        return NONE
+    # Rounding may not turn "nearly always" into "always", nor "hardly ever" into "never".
+    digits = 3 if 0 < value.value < 0.005 or 0.995 <= value.value < 1 else 2
+    interval = "" if value.low is None or value.high is None else f" [{value.low:.2f}, {value.high:.2f}]"
+    return f"{value.value:.{digits}f}{interval}"
+
+
+def percent(value: float) -> str:
+    """``97 %``; with a decimal where rounding would say 0 or 100 of what is neither."""
+    digits = 1 if 0 < value < 0.005 or 0.995 <= value < 1 else 0
+    return f"{100 * value:.{digits}f} %"
+
+
+def decibels(value: float | None) -> str:
+    """``12.3 dB``."""
+    if value is None:
+        return NONE
+    return f"{value:.1f} dB" if math.isfinite(value) else "∞ dB" if value > 0 else "−∞ dB"
+
+
+def comparison_row(run: RunFolder) -> tuple[str, ...]:
+    """One run's cells, in the order of `COLUMNS`."""
+    poisoned, total = sum(run.poisoned.values()), sum(run.rows.values())
+    return (
+        run.label,
+        run.rule or NONE,
+        f"{len(run.affected) / run.num_clients:.2g}" if run.num_clients else NONE,
+        NONE if run.poison_rate is None else f"{run.poison_rate:.2g}",
+        f"{poisoned:,} / {total:,}",
+        rate(run.accuracy),
+        rate(run.asr),
+        rate(run.false_activation),
+        decibels(run.bsnr("final")),
+        decibels(run.bsnr("cumulative")),
+    )
+
+
+def rows_by_round(run: RunFolder) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heading and rows of the run's values by round, without the columns that were never measured."""
+    kept = {title: name for title, name in _BY_ROUND.items() if any(v is not None for v in run.rounds[name])}
+    indices = range(len(run.rounds["round"]))
+    return tuple(kept), [tuple(_cell(run, name, index) for name in kept.values()) for index in indices]
+
+
+def _cell(run: RunFolder, column: str, index: int) -> str:
+    value = run.rounds[column][index]
+    if value is None:
+        return NONE
+    if column == "round":
+        return f"{value:.0f}"
+    if column in _RATES:
+        return rate(Rate(value=value, low=run.rounds[f"{column}_low"][index], high=run.rounds[f"{column}_high"][index]))
+    return f"{value:.3f}" if column == "loss" else f"{value:.1f}"
+
+
+def screen_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
+    """Run, recall, precision, F1, false removal and rows of every run that screened its rows."""
+    rows = []
+    for run in runs:
+        if screen := run.summary.get("screen"):
+            scores = [number(screen.get(key)) for key in ("recall", "precision", "f1", "false_removal")]
+            rows_seen = number(screen.get("rows"))
+            cells = [NONE if score is None else f"{score:.3f}" for score in scores]
+            rows.append((run.label, *cells, NONE if rows_seen is None else f"{rows_seen:,.0f}"))
+    return rows
+
+
+def timing_rows(run: RunFolder) -> list[tuple[str, str]]:
+    """What `timing.json` holds, with units where the key is a known one."""
+    return [
+        (key.removesuffix("_mb").replace("_", " "), f"{text} {TIMING_UNITS.get(key, '')}".strip())
+        for key, text in flatten(run.timing)
+    ]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as (dotted key, text) pairs."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _text(value)))
+    return rows
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return NONE if value is None else f"{value:,}" if type(value) is int else str(value)

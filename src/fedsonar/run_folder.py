@@ -1,0 +1,181 @@
+"""A run on disk: claiming its folder, keeping it after every round, finishing it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fedsonar import records
+from fedsonar.data import Ledger
+from fedsonar.experiment import Experiment, load, to_toml
+from fedsonar.gauge import PLACEBO
+from fedsonar.measure import Examination
+from fedsonar.model import save_adapter
+from fedsonar.preparation import Federation
+from fedsonar.records import ClientRecord, RoundRecord, Run
+
+NUM_EXAMPLES = 6
+
+
+def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
+    """Makes sure that `out` may be written: new or empty, or, to resume, holding this very experiment.
+
+    Raises:
+        ValueError: If `out` holds something else.
+    """
+    config = out / "experiment.toml"
+    if resume:
+        if not config.is_file():
+            raise ValueError(f"{str(out)!r} holds no run to resume; start one with --out {out}")
+        if load(config) != experiment:
+            raise ValueError(
+                f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "another run" if config.is_file() else "other files"
+        hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
+        raise ValueError(f"{str(out)!r} holds {what}{hint}")
+    records.write_whole(config, to_toml(experiment).encode())
+    records.write_json(out / "environment.json", environment())
+
+
+def read(out: Path) -> Run | None:
+    """The newest complete state of the run in `out`; None when there is none yet."""
+    return records.read_checkpoint(out)
+
+
+def keep(out: Path, state: Run) -> None:
+    """Writes the checkpoint, then the tables that follow from it."""
+    records.write_checkpoint(out, state)
+    records.write_table(out / "rounds.parquet", RoundRecord, state.rounds)
+    records.write_table(out / "clients.parquet", ClientRecord, state.clients)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRecord:
+    """One training row: a row of ``samples.parquet``. Suspicion and flag are null when no screen ran."""
+
+    id: str
+    client: int
+    poisoned: bool
+    trigger: str | None
+    target: str | None
+    suspicion: float | None = None
+    flagged: bool | None = None
+
+
+def finish(
+    out: Path, state: Run, federation: Federation, examination: Examination | None, timing: dict[str, float]
+) -> None:
+    """Writes the rest: samples, adapter, examples, timing, and last the summary, which marks a whole run."""
+    keep(out, state)
+    rows = []
+    for client, shard in enumerate(federation.shards):
+        for sample in shard:
+            planted = federation.ledger.get(sample.id)
+            names = (planted.trigger, planted.target) if planted else (None, None)
+            rows.append(
+                SampleRecord(
+                    id=sample.id, client=client, poisoned=planted is not None, trigger=names[0], target=names[1]
+                )
+            )
+    records.write_table(out / "samples.parquet", SampleRecord, rows)
+    experiment = federation.experiment
+    save_adapter(out / "adapter", state.adapter, federation.layout, experiment.lora, experiment.base.path)
+    if examination is not None:
+        records.write_json(out / "examples.json", _examples(federation, examination))
+    if not (out / "timing.json").exists() or timing["rows"]:
+        records.write_json(out / "timing.json", timing)
+    records.write_json(out / "summary.json", state.summary)
+
+
+def _examples(federation: Federation, examination: Examination) -> list[dict[str, Any]]:
+    """The first few test rows with the model's answers, for people to read."""
+    made = []
+    examiner = federation.examiner
+    for kind, samples, rows, outputs in (
+        ("clean", examiner.samples, examiner.rows, examination.outputs),
+        ("triggered", examiner.attacked_samples, examiner.attacked_rows, examination.attacked_outputs),
+    ):
+        for sample, row, output in list(zip(samples, rows, outputs, strict=True))[:NUM_EXAMPLES]:
+            prompt = federation.tokenizer.decode(list(row.prompt), skip_special_tokens=True)
+            hit = None if examiner.attack is None else examiner.attack.target.hit(output)
+            example = {"id": sample.id, "kind": kind, "prompt": prompt, "output": output}
+            made.append(example | {"expected": sample.answers[0], "hit": hit})
+    return made
+
+
+def summarize(experiment: Experiment, state: Run, ledger: Ledger) -> dict[str, Any]:
+    """The contents of ``summary.json`` after the rounds so far; parts that were not run are None."""
+    last = next((r for r in reversed(state.rounds) if r.accuracy is not None), state.rounds[0])
+    attack = None
+    if experiment.attack is not None:
+        attack = {"success_rate": last.asr, "n": last.asr_n, "low": last.asr_low, "high": last.asr_high}
+        attack |= {"false_activation": last.false_activation}
+    final = state.rounds[-1]
+    heard = ledger and final.bsnr_note != PLACEBO
+    bsnr = {"final_db": final.bsnr_crossfit_db, "cumulative_db": final.bsnr_crossfit_cumulative_db}
+    clean = {"accuracy": last.accuracy, "n": last.accuracy_n, "low": last.accuracy_low, "high": last.accuracy_high}
+    summary = {
+        "experiment": experiment.name,
+        "rounds": state.rounds[-1].round,
+        "clients": len({record.client for record in state.clients}),
+        "clean": clean,
+        "attack": attack,
+        "screen": None,
+        "bsnr": bsnr if heard else None,
+    }
+    return {name: records.plain(value) for name, value in summary.items()}
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for whoever reads the run later."""
+    packages = ("fedsonar", "torch", "transformers", "peft", "datasets", "numpy")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+class Clock:
+    """Seconds spent by stage, and rows trained on."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._rows = 0
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Counts the time inside to `stage`."""
+        began = time.perf_counter()
+        yield
+        self._seconds[stage] += time.perf_counter() - began
+
+    def count_rows(self, rows: int) -> None:
+        """Counts rows trained on."""
+        self._rows += rows
+
+    def timing(self, total: float) -> dict[str, float]:
+        """The contents of ``timing.json``: seconds, rows trained, rows a second of training, peak memory in MB."""
+        result = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in self._seconds.items()}
+        speed = self._rows / self._seconds["train"] if self._seconds["train"] else 0.0
+        result |= {"total_seconds": round(total, 3), "rows": self._rows, "rows_per_second": round(speed, 1)}
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return result | {"peak_memory_mb": round(kilobytes / (1024 if platform.system() != "Darwin" else 1024**2), 1)}

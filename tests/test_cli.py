@@ -1,0 +1,172 @@
+"""The commands as a user types them, in a process of their own where that matters."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedsonar.cli import main
+
+SMALL = """
+name = "small"
+rounds = 2
+partition = { class_path = "fedsonar.data.IID", init_args = { clients = 6 } }
+evaluation = { rows = 10 }
+training = { lr = 3e-3 }
+[data]
+class_path = "fedsonar.data.Atlas"
+init_args = { train = 48, test = 20 }
+[attack.target]
+class_path = "fedsonar.poison.Short"
+"""
+RATE = ("--set", "attack.placement.class_path=ConstantRate")
+FILES = ("--set", "data.class_path=fedsonar.data.Files")
+COMMAND = [sys.executable, "-m", "fedsonar.cli"]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def fedsonar(*arguments, **options):
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+
+def test_run_prints_a_table_writes_a_report_and_exits_0(experiment, tmp_path):
+    done = fedsonar("run", experiment, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "small" in done.stdout
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert (tmp_path / "out" / "summary.json").is_file()
+    assert "Traceback" not in done.stderr
+
+
+def test_run_json_prints_the_summary_and_nothing_else(experiment, tmp_path):
+    done = fedsonar("run", experiment, "--out", tmp_path / "out", "--json", "--set", "rounds=1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert json.loads(done.stdout)["rounds"] == 1
+
+
+def test_a_killed_run_goes_on_with_resume(experiment, tmp_path):
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(experiment), "--out", str(out), "--set", "rounds=200"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 200
+    while not (out / "checkpoint" / "state.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped; complete rounds are kept" in errors
+    assert "Traceback" not in errors
+    text = (out / "experiment.toml").read_text()
+    (out / "experiment.toml").write_text(text.replace("rounds = 200", "rounds = 4"))
+    shutil.copytree(out, tmp_path / "copy")
+    first = fedsonar("run", "--resume", out, "--json")
+    assert first.returncode in (0, 1)
+    # Wherever the signal fell, a second run from the same checkpoint gives the same bytes.
+    second = fedsonar("run", "--resume", tmp_path / "copy", "--json")
+    assert first.stdout == second.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run"], 2, "name either an experiment"),
+        (["run", "nowhere.toml"], 2, "cannot read 'nowhere.toml'"),
+        (["run", "{toml}", "--set", "rounds=none"], 2, "rounds"),
+        (["run", "{toml}", *RATE, "--set", "attack.placement.rate=7"], 2, "[0, 1]"),
+        (["run", "{toml}", "--set", "base.path=./nowhere"], 1, "no checkpoint folder './nowhere'"),
+        (["run", "{toml}", "--set", "lora.target_modules=['query']"], 1, "choose among"),
+        (["run", "{toml}", "--set", "partition.clients=500"], 1, "500"),
+        (["run", "{toml}", *FILES, "--set", "data.path=nowhere.jsonl"], 1, "nowhere.jsonl"),
+        (["run", "--resume", "{folder}"], 2, "experiment.toml"),
+        (["run", "{toml}", "--threads", "0"], 2, "--threads must be at least 1"),
+        (["report", "{folder}"], 1, "summary.json"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(arguments, status, message, experiment, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    filled = [a.format(toml=experiment, folder=tmp_path) for a in arguments]
+    assert (
+        main([*filled, *(["--out", "out"] if arguments[0] == "run" and "--resume" not in arguments else [])]) == status
+    )
+    captured = capsys.readouterr()
+    [line] = [line for line in captured.err.splitlines() if line.startswith("fedsonar:")]
+    assert message in line
+    assert captured.out == ""
+
+
+def test_wrong_usage_exits_2_and_help_exits_0(capsys):
+    for arguments, status in ((["nonsense"], 2), ([], 2), (["--help"], 0), (["run", "--help"], 0)):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == status
+    assert "fedsonar run recipes/atlas/poisoned.toml" in capsys.readouterr().out
+
+
+def test_a_second_run_into_the_same_folder_is_refused(experiment, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "experiment.toml").write_text("rounds = 1")
+    assert main(["run", str(experiment), "--out", str(tmp_path / "out")]) == 1
+    assert "go on with --resume" in capsys.readouterr().err
+
+
+def test_list_shows_every_family_with_papers(capsys):
+    assert main(["list", "--json"]) == 0
+    listed = {c["class_path"]: c for c in json.loads(capsys.readouterr().out)}
+    for name in (
+        "fedsonar.aggregate.Krum", "fedsonar.data.Atlas", "fedsonar.data.Hub", "fedsonar.data.Dirichlet",
+        "fedsonar.poison.Tokens", "fedsonar.poison.Suffix", "fedsonar.poison.ConstantRate", "fedsonar.data.Chat",
+    ):  # fmt: skip
+        assert name in listed
+    assert "1703.02757" in listed["fedsonar.aggregate.Krum"]["reference"]
+    assert listed["fedsonar.poison.Tokens"]["parameters"]["count"] == 4
+    assert main(["list"]) == 0
+    assert "fedsonar.aggregate.TrimmedMean" in capsys.readouterr().out
+
+
+def test_a_plugin_beside_the_experiment_is_found(experiment, tmp_path):
+    (tmp_path / "my_rule_beside.py").write_text(
+        "from dataclasses import dataclass\nfrom fedsonar.aggregate import Aggregator\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass First(Aggregator):\n"
+        "    def aggregate(self, updates, context):\n        return updates[0]\n"
+    )
+    text = SMALL.replace("rounds = 2", 'rounds = 1\naggregator.class_path = "my_rule_beside.First"')
+    experiment.write_text(text)
+    done = fedsonar("run", experiment, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "my_rule_beside.First" in (tmp_path / "out" / "experiment.toml").read_text()
+
+
+def test_files_and_a_real_checkpoint_from_the_shared_folder(shared, tmp_path):
+    if shared is None:
+        pytest.skip("no shared data beside this checkout")
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = shared / "models" / "stories260k-llama"
+    recipes = Path(__file__).resolve().parent.parent / "recipes" / "data"
+    for name in ("freebaseqa", "sst2"):
+        out = tmp_path / name
+        done = fedsonar(
+            "run", recipes / f"{name}.toml", "--out", out, "--json",
+            "--set", f"data.path={shared / 'data' / name}", "--set", f"base.path={model}", "--set", "data.limit=200", "--set", "rounds=2", "--set", "evaluation.rows=20",
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["rounds"] == 2
+        adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), out / "adapter")
+        assert sum(p.abs().sum() for n, p in adapted.named_parameters() if "lora_B" in n) > 0

@@ -1,0 +1,223 @@
+"""Whole runs on a small federation: what they give, keep on disk, and survive."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from peft import PeftModel
+
+from fedsonar import Experiment, run
+from fedsonar.aggregate import Aggregator, Krum
+from fedsonar.data import IID, Atlas
+from fedsonar.engine import Training
+from fedsonar.experiment import load
+from fedsonar.measure import Evaluation
+from fedsonar.model import Base, Lora, load_adapter
+from fedsonar.poison import Attack, ConstantRate, Label, Short
+from fedsonar.preparation import Federation
+
+SMALL = Experiment(
+    name="small",
+    seed=3,
+    rounds=3,
+    lora=Lora(r=4, alpha=8),
+    data=Atlas(train=120, test=40),
+    partition=IID(clients=10),
+    training=Training(lr=3e-3),
+    evaluation=Evaluation(rows=20),
+    attack=Attack(target=Short(), placement=ConstantRate(affected=0.5, rate=0.25)),
+)
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(round):
+    def observe(progress):
+        if progress.stage == "round" and progress.round == round:
+            raise StopError
+
+    return observe
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return out, run(SMALL, out=out)
+
+
+def test_a_run_keeps_its_contract_on_disk(whole):
+    out, result = whole
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == result.summary
+    assert set(summary) == {"clean", "attack", "screen", "bsnr", "rounds", "clients", "experiment"}
+    assert set(summary["clean"]) == {"accuracy", "n", "low", "high"}
+    assert set(summary["attack"]) == {"success_rate", "n", "low", "high", "false_activation"}
+    assert set(summary["bsnr"]) == {"final_db", "cumulative_db"}
+    assert (summary["rounds"], summary["clients"], summary["screen"], summary["experiment"]) == (3, 10, None, "small")
+    assert load(out / "experiment.toml") == SMALL
+    rounds = pq.read_table(out / "rounds.parquet").to_pylist()
+    assert [row["round"] for row in rounds] == [0, 1, 2, 3]
+    assert rounds[0]["loss"] is None
+    assert rounds[0]["asr_new"] is not None
+    assert rounds[-1]["accuracy"] == summary["clean"]["accuracy"]
+    assert rounds[-1]["loss"] < rounds[1]["loss"]
+    assert json.loads((out / "timing.json").read_text())["rows"] == 3 * 120
+
+
+def test_the_ledger_and_the_client_table_agree(whole):
+    out, _ = whole
+    samples = pq.read_table(out / "samples.parquet").to_pylist()
+    poisoned = [row for row in samples if row["poisoned"]]
+    assert len(samples) == 120
+    assert len(poisoned) == 5 * 3
+    assert {(row["trigger"], row["target"]) for row in poisoned} == {("Tokens", "Short")}
+    clients = pq.read_table(out / "clients.parquet").to_pylist()
+    assert len(clients) == 30
+    for row in clients[:10]:
+        assert row["poisoned_rows"] == sum(s["client"] == row["client"] for s in poisoned)
+        assert row["rows"] == 12
+        assert row["steps"] == 3
+        assert row["weight"] == pytest.approx(0.1)
+
+
+def test_the_same_seed_gives_the_same_bytes(whole, tmp_path):
+    out, _ = whole
+    run(SMALL, out=tmp_path / "again")
+    for name in ("summary.json", "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "rounds.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+    other = run(replace(SMALL, seed=4, rounds=1))
+    assert other.rounds[1].loss != pq.read_table(out / "rounds.parquet").to_pylist()[1]["loss"]
+
+
+@pytest.mark.parametrize("stopped", [1, 2])
+def test_a_stopped_run_resumes_to_the_same_bytes(whole, tmp_path, stopped):
+    out, _ = whole
+    with pytest.raises(StopError):
+        run(SMALL, out=tmp_path / "part", observe=stop_after(stopped))
+    assert not (tmp_path / "part" / "summary.json").exists()
+    assert len(pq.read_table(tmp_path / "part" / "rounds.parquet")) == stopped + 1
+    run(SMALL, out=tmp_path / "part", resume=True)
+    for name in ("summary.json", "adapter/adapter_model.safetensors", "rounds.parquet", "clients.parquet"):
+        assert (tmp_path / "part" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_run_stopped_before_its_first_round_starts_anew(tmp_path):
+    def stop(progress):
+        raise StopError
+
+    short = replace(SMALL, rounds=1)
+    with pytest.raises(StopError):
+        run(short, out=tmp_path / "r", observe=stop)
+    assert run(short, out=tmp_path / "r", resume=True).summary["rounds"] == 1
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(whole, tmp_path):
+    out, _ = whole
+    before = (out / "summary.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds another run; choose another --out, or go on with --resume"):
+        run(SMALL, out=out)
+    with pytest.raises(ValueError, match="holds another experiment"):
+        run(replace(SMALL, rounds=9), out=out, resume=True)
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        run(SMALL, out=tmp_path / "none", resume=True)
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(ValueError, match="holds other files"):
+        run(SMALL, out=tmp_path)
+    assert (out / "summary.json").read_bytes() == before
+
+
+def test_a_checkpoint_that_is_damaged_is_named(whole, tmp_path):
+    with pytest.raises(StopError):
+        run(SMALL, out=tmp_path / "r", observe=stop_after(1))
+    path = tmp_path / "r" / "checkpoint" / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="no readable checkpoint"):
+        run(SMALL, out=tmp_path / "r", resume=True)
+
+
+def test_the_adapter_loads_in_plain_peft(whole):
+    out, result = whole
+    model, tokenizer = Base().load()
+    layout = SMALL.lora.layout(model)
+    assert torch.equal(load_adapter(out / "adapter", layout), result.adapter)
+    adapted = PeftModel.from_pretrained(model, str(out / "adapter"))
+    ids = tokenizer("Question: Who made it?\nAnswer:", return_tensors="pt")["input_ids"]
+    with adapted.disable_adapter():
+        base = adapted(ids).logits
+    assert not torch.allclose(adapted(ids).logits, base)
+
+
+def test_a_clean_run_has_no_attack_and_a_placebo_reading():
+    result = run(replace(SMALL, attack=None, rounds=2))
+    assert result.summary["attack"] is None
+    assert result.summary["bsnr"] is None
+    assert result.rounds[-1].asr is None
+    assert "placebo" in result.rounds[-1].bsnr_note
+    assert result.rounds[-1].bsnr_crossfit_low is not None
+
+
+def test_with_every_client_affected_the_signal_cannot_be_read_and_says_why():
+    result = run(replace(SMALL, attack=Attack(placement=ConstantRate(rate=0.25)), rounds=1))
+    assert result.rounds[-1].bsnr_crossfit_db is None
+    assert result.rounds[-1].bsnr_note
+    assert result.summary["bsnr"] == {"final_db": None, "cumulative_db": None}
+
+
+def test_clients_per_round_draws_that_many_anew_each_round():
+    result = run(replace(SMALL, clients_per_round=4, rounds=3))
+    drawn = [[c.client for c in result.clients if c.round == r] for r in (1, 2, 3)]
+    assert all(len(set(each)) == 4 for each in drawn)
+    assert len({tuple(each) for each in drawn}) > 1
+    with pytest.raises(ValueError, match="clients_per_round 11 is more than the 10 clients"):
+        run(replace(SMALL, clients_per_round=11))
+
+
+def test_krum_records_the_one_client_it_kept():
+    result = run(replace(SMALL, aggregator=Krum(), rounds=2))
+    for round in (1, 2):
+        shares = [c.share for c in result.clients if c.round == round]
+        assert sorted(shares) == [0.0] * 9 + [1.0]
+
+
+def test_a_generation_limit_shorter_than_the_target_is_refused():
+    with pytest.raises(ValueError, match=r"max_new_tokens 2 is shorter than every triggered answer"):
+        run(replace(SMALL, attack=Attack(), evaluation=Evaluation(rows=20, max_new_tokens=2)))
+
+
+def test_a_rule_that_gives_nan_is_stopped_with_its_name():
+    class Broken(Aggregator):
+        def aggregate(self, updates_ND, context):
+            return updates_ND[0] * float("nan")
+
+    with pytest.raises(FloatingPointError, match="Broken gave a step that is not finite in round 1"):
+        run(replace(SMALL, aggregator=Broken()))
+
+
+def test_evaluation_every_other_round_and_after_the_last():
+    result = run(replace(SMALL, evaluation=Evaluation(rows=10, every=2), rounds=3))
+    assert [r.accuracy is not None for r in result.rounds] == [True, False, True, True]
+
+
+def test_label_targets_leave_rows_that_carry_the_label_alone():
+    reviews = Atlas(train=120, test=40, closed_book=0, contextual=0, listing=0)
+    federation = Federation(replace(SMALL, data=reviews, attack=Attack(target=Label(label="positive"))))
+    assert federation.examiner.metric == "label"
+    assert all(p.original.answers == ("negative",) for p in federation.ledger.values())
+    assert all(s.answers == ("positive",) for s in federation.examiner.attacked_samples)
+    assert len(federation.examiner.attacked_samples) == sum(
+        s.answers == ("negative",) for s in federation.examiner.samples
+    )
+
+
+def test_poison_changes_only_the_poisoned_clients_updates():
+    """A clean client trains on the same rows with and without the attack, whatever order they were shuffled into."""
+    clean, dirty = Federation(replace(SMALL, attack=None)), Federation(SMALL)
+    for client in range(10):
+        same = set(clean.rows[client]) == set(dirty.rows[client])
+        assert same == (dirty.poisoned[client] == 0)
+    assert np.sum(dirty.poisoned) == len(dirty.ledger)
