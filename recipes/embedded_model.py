@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--count-words", type=Path, metavar="BOOKS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens a step")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--width", type=int, default=192)

@@ -15,7 +15,7 @@ import argparse
 import csv
 import datetime
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def pooled(records: Sequence[dict[str, Any]], rate: str) -> tuple[float, float, 
     return result.value, result.low, result.high, n
 
 
-def write_figures(figures: dict[str, tuple[float, float | None, float | None, int]], command: str) -> None:
+def write_figures(figures: Mapping[str, tuple[float, float | None, float | None, int]], command: str) -> None:
     """Adds headline figures to figures.json."""
     path = RESULTS / "figures.json"
     known = json.loads(path.read_text()) if path.exists() else {}
@@ -121,8 +121,8 @@ def main_results(seeds: Sequence[int]) -> None:
     text = f"""# The demo's runs
 
 `{command}`: the four runs of `fedsonar demo` with seeds {seed_list}. Rates are pooled over the seeds,
-with Wilson intervals over the pooled answers. Clean accuracy of the poisoned FedAvg runs minus that of the clean runs, seed
-by seed: {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}].
+with Wilson intervals over the pooled answers. Clean accuracy of the poisoned FedAvg runs minus that of the clean runs,
+seed by seed: {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}].
 """
     write_table("main", rows, text)
     write_figures(
@@ -193,8 +193,8 @@ def bsnr_results(seeds: Sequence[int]) -> None:
     text = f"""# Does the signal-to-noise ratio order the attack's success?
 
 `{command}`: 20 clients of 50 rows, FedAvg, 12 rounds, BadNets tokens and the suffix target; `crossfit` is cumulative
-over the rounds, in product space, with its 95 % bootstrap interval. Our operational definition, after the description in
-arXiv:2602.15671.
+over the rounds, in product space, with its 95 % bootstrap interval. Our operational definition, after the description
+in arXiv:2602.15671.
 
 Spearman correlation of the cumulative cross-fitted ratio with the final attack success rate over {len(pairs)} runs with
 poison: {rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}]. At rho = 0 (nobody affected, a placebo half of the clients) the

@@ -5,7 +5,7 @@ set -u
 bin=$1
 
 found() {
-    command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null && return
+    command -v chromium chromium-browser google-chrome >/dev/null && return
     "$bin/python" - <<'PYTHON'
 import pathlib
 import sys

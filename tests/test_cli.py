@@ -163,7 +163,8 @@ def test_files_and_a_real_checkpoint_from_the_shared_folder(shared, tmp_path):
         out = tmp_path / name
         done = fedsonar(
             "run", recipes / f"{name}.toml", "--out", out, "--json",
-            "--set", f"data.path={shared / 'data' / name}", "--set", f"base.path={model}", "--set", "data.limit=200", "--set", "rounds=2", "--set", "evaluation.rows=20",
+            "--set", f"data.path={shared / 'data' / name}", "--set", f"base.path={model}",
+            "--set", "data.limit=200", "--set", "rounds=2", "--set", "evaluation.rows=20",
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

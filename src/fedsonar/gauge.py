@@ -82,7 +82,7 @@ class Gauge:
     def _history(self, name: str) -> list[Reading]:
         rows, draws = self.run.tensors[f"bsnr.{name}"].tolist(), self.run.tensors[f"bsnr.{name}.draws"].numpy()
         return [
-            Reading(signal, noise, draws=None if np.isnan(drawn).any() else drawn)
+            Reading(signal, noise, draws=None if np.isnan(drawn).all() else drawn)
             for (signal, noise), drawn in zip(rows, draws, strict=True)
         ]
 

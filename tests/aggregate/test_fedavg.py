@@ -31,9 +31,10 @@ def test_no_digits_are_lost_far_from_zero(aggregate):
 
 def test_a_wide_update_is_averaged_to_its_last_column(aggregate):
     rows = torch.randn(3, 5000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    weights = [0.5, 0.25, 0.25]
-    expected = 0.5 * rows[0] + 0.25 * rows[1] + 0.25 * rows[2]
-    torch.testing.assert_close(aggregate(FedAvg(), rows, weights=weights), expected)
+    weights = np.array([0.2, 0.3, 0.5], dtype=np.float32)
+    expected = np.average(rows.numpy(), axis=0, weights=weights.astype(np.float64))
+    result = aggregate(FedAvg(), rows, weights=weights.tolist())
+    np.testing.assert_allclose(result.numpy(), expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("weights", [[0.5, 0.25], [1.5, -0.5], [3.0, 5.0], [float("nan"), 1.0]])

@@ -85,7 +85,7 @@ def test_no_coordinate_leaves_the_range_of_the_updates(aggregate, rule, rows):
 @given(rows=rounds())
 @settings(max_examples=40, deadline=None)
 def test_a_mean_leaves_the_range_by_rounding_at_most(aggregate, rule, rows):
-    result, slack = aggregate(rule, rows), 1e-15 * rows.abs().sum(0)
+    result, slack = aggregate(rule, rows), 1e-15 * rows.abs().sum(0) + 1e-300  # a share of the least float64 is 0
     assert (result >= rows.amin(0) - slack).all()
     assert (result <= rows.amax(0) + slack).all()
 

@@ -84,7 +84,7 @@ def test_blank_lines_byte_order_mark_and_windows_line_ends(tmp_path):
         ("a.jsonl.gz", b"", "a.jsonl.gz holds no rows"),
         (
             "a.jsonl.gz",
-            gzip.compress((LINES + b"\n") * 50)[:-20],
+            gzip.compress((LINES + b"\n") * 50, mtime=0)[:-20],
             "a.jsonl.gz is damaged gzip .*; copy or download it again",
         ),
         ("a.jsonl.gz", b"plain text", "a.jsonl.gz is damaged gzip"),

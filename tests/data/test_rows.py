@@ -135,7 +135,7 @@ def test_row_that_asks_nothing():
     ("arguments", "message"),
     [
         ({"schema": "csv"}, "schema='csv' is unknown; use one of auto, native, alpaca, dolly, sharegpt, chat, squad"),
-        ({"answer": "all"}, "answer='all' is unknown; use one of first, shortest"),
+        ({"answer": "last"}, "answer='last' is unknown; use one of first, shortest, all"),
         ({"limit": 0}, "limit=0 leaves no rows"),
         ({"test_limit": -1}, "test_limit=-1 leaves no rows"),
         ({"test_fraction": 0.0}, "test_fraction=0.0 must lie between 0 and 1"),
@@ -146,3 +146,9 @@ def test_row_that_asks_nothing():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         Given(**arguments)
+
+
+def test_all_answers_are_the_training_response_and_each_still_counts():
+    splits = Given(train=(row(["a b", "c"]), row(["d"])), test=(row(["e", "f"]),), answer="all").load()
+    assert [sample.answers for sample in splits.train] == [("a b; c", "a b", "c"), ("d",)]
+    assert splits.test[0].answers == ("e", "f")

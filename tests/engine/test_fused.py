@@ -8,7 +8,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from fedsonar.data.template import TokenRow
 from fedsonar.engine import ClientJob, FusedEngine, Training
-from fedsonar.engine.fused import collate
+from fedsonar.engine.fused import collate, micro_batches
 from fedsonar.model import Lora, initial_adapter
 
 PAD = 0
@@ -170,3 +170,14 @@ def test_collate_aligns_responses_at_the_end():
     assert batch.ids.tolist() == [[0, 0, 5, 6, 7], [0, 0, 5, 8, 9], [4, 4, 4, 3, 2], [0, 0, 0, 0, 0]]
     assert batch.labels.tolist() == [[-100, 7], [8, 9], [3, 2], [-100, -100]]
     assert batch.mask.tolist() == [[0, 0, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]]
+
+
+def test_micro_batches_hold_every_row_once_and_pad_less():
+    def row(name, length):
+        return TokenRow(name, (1,) * (length - 1), (2,))
+
+    groups = [[row("a", 10), row("b", 300), row("c", 12)], [row("d", 290), row("e", 11)]]
+    parts = micro_batches(groups)
+    assert [[[r.id for r in rows] for rows in part] for part in parts] == [[["b"], ["d"]], [["c", "a"], ["e"]]]
+    alike = [[row("a", 30), row("b", 31)], [row("c", 29), row("d", 30)]]
+    assert len(micro_batches(alike)) == 1

@@ -33,7 +33,7 @@ class MultiKrum(Aggregator):
         ValueError: If f is negative or m is not positive.
 
     References:
-        Blanchard et al., 2017, arXiv:1703.02757, section 4 (m-Krum); ``m = n - f`` as in its experiments, section 5.
+        Blanchard et al., 2017, arXiv:1703.02757 (Multi-Krum).
     """
 
     f: int | None = None

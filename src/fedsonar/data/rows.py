@@ -14,7 +14,7 @@ from fedsonar.data.schema import SchemaName, choose, text
 from fedsonar.data.source import Source, Splits
 from fedsonar.rng import stream
 
-Answer = Literal["first", "shortest"]
+Answer = Literal["first", "shortest", "all"]
 
 
 class RawSplits(NamedTuple):
@@ -35,8 +35,9 @@ class RowSource(Source):
     Args:
         schema: Layout of the rows; ``auto`` goes by the columns of the first row of each split.
         source_field: Column that says where a row came from; every training row must have it, test rows may.
-        answer: Which accepted answer is the training response, and so comes first: the ``first``, or the ``shortest``
-            that has a letter or digit, for alias lists in no particular order. All answers stay.
+        answer: Which accepted answer is the training response, and so comes first: the ``first``, the ``shortest``
+            that has a letter or digit, for alias lists in no particular order, or ``all`` of them with semicolons
+            between, as published work on WebQA and FreebaseQA trains (test rows then keep the first). All answers stay.
         instruction: Instruction of the rows that have none.
         limit: At most this many training rows, from the start, after a test part was split off; None for all.
         test_limit: At most this many test rows, from the start; None for all.
@@ -106,7 +107,7 @@ class RowSource(Source):
             instruction = fields.instruction or self.instruction
             if not (instruction or fields.context or fields.question):
                 raise ValueError(f"{row.place}: nothing is asked; remove the row, or set instruction")
-            answers = _response_first(fields.answers, self.answer)
+            answers = _response_first(fields.answers, self.answer, training=strict)
             samples.append(Sample(sample_id, instruction, fields.context, fields.question, answers, source))
         if unanswered:
             self._report(unanswered, len(rows))
@@ -144,8 +145,10 @@ def _ids(raw: RawSplits) -> tuple[list[str], list[str]]:
     return ids[: len(raw.train)], ids[len(raw.train) :]
 
 
-def _response_first(answers: tuple[str, ...], answer: Answer) -> tuple[str, ...]:
-    if answer == "first":
+def _response_first(answers: tuple[str, ...], answer: Answer, *, training: bool) -> tuple[str, ...]:
+    if answer == "all" and training and len(answers) > 1:
+        return ("; ".join(answers), *answers)
+    if answer != "shortest":
         return answers
     # Alias lists hold emoji and other signs, shorter than any word, that no model should be taught to answer.
     worded = [index for index, alias in enumerate(answers) if any(character.isalnum() for character in alias)]

@@ -80,6 +80,11 @@ class TokenRow:
     prompt: tuple[int, ...]
     response: tuple[int, ...]
 
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and response together."""
+        return len(self.prompt) + len(self.response)
+
 
 def _tokenize(sample: Sample, template: Template, tokenizer: PreTrainedTokenizerBase) -> TokenRow:
     prompt = template.prompt(sample, tokenizer)
@@ -118,7 +123,7 @@ def tokenize(
     for sample in samples:
         row = _tokenize(sample, template, tokenizer)
         fitted = sample
-        while (excess := len(row.prompt) + len(row.response) - max_length) > 0 and fitted.context:
+        while (excess := row.length - max_length) > 0 and fitted.context:
             shorter = _shorten(fitted, excess + 1, tokenizer)
             # Decoding may not round-trip; an empty context ends the loop whatever the tokenizer does.
             fitted = shorter if len(shorter.context) < len(fitted.context) else replace(fitted, context="")

@@ -121,7 +121,10 @@ def _correlations(x: Float[np.ndarray, "draws n"], y: Float[np.ndarray, "draws n
     """Spearman's correlation of each row's pairs: Pearson's, of their ranks; nan where either is constant."""
     ranks = [stats.rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (x, y)]
     spread = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
-    return (ranks[0] * ranks[1]).sum(axis=1) / np.where(spread > 0, spread, math.nan)
+    correlations: Float[np.ndarray, "draws"] = (ranks[0] * ranks[1]).sum(axis=1) / np.where(
+        spread > 0, spread, math.nan
+    )
+    return correlations
 
 
 def _percentiles(

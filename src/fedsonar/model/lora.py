@@ -152,8 +152,8 @@ class AdapterStack:
             self._leaf_grads += [a_grad, b_grad]
 
     def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Writes the gradient of `loss` by the active adapters into `grad`."""
-        torch._foreach_copy_(self._leaf_grads, torch.autograd.grad(loss, self._leaves))
+        """Adds the gradient of `loss` by the active adapters to `grad`."""
+        torch._foreach_add_(self._leaf_grads, torch.autograd.grad(loss, self._leaves))
 
     @contextmanager
     def plugged_into(self, model: PreTrainedModel) -> Iterator[AdapterStack]:

@@ -87,7 +87,8 @@ def poison_plot(runs: Sequence[RunFolder]) -> Plot:
     clients = sorted({client for _, run in poisoned for client in run.rows})
     order = {"categoryorder": "array", "categoryarray": [str(client) for client in clients]}
     figure.update_xaxes(type="category", title={"text": "client", "standoff": 6}, showgrid=False, **order)
-    figure.update_yaxes(rangemode="tozero", tickformat="d")
+    most = max(count for _, run in poisoned for count in run.poisoned.values())
+    figure.update_yaxes(rangemode="tozero", tickformat="d", dtick=1 if most < _MOST_TICKS else None)
     counts = [
         f"{run.label}: " + ", ".join(f"client {c} {run.poisoned[c]}" for c in run.affected) for _, run in poisoned
     ]

@@ -22,7 +22,7 @@ MARKS = (
     ("longdash", "x", "9 3", "M1 3L3 1l2 2l2-2l2 2l-2 2l2 2l-2 2l-2-2l-2 2l-2-2l2-2z"),
 )
 _LONGEST_NAME = 40
-_BSNR = "Cross-fitted amplitude ratio S/N with its bootstrap interval; one that covers 0 is no signal."
+_BSNR = "Cross-fitted amplitude ratio S/N with its bootstrap interval; one that covers 0 shows no signal."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,8 @@ def _plot(
     figure.update_xaxes(range=[-0.03 * max(rounds, 1), 1.03 * max(rounds, 1)], tickformat="d")
     if rounds < 8:
         figure.update_xaxes(dtick=1)
+    if gaps:  # A signed ratio: 0 is where no signal is.
+        figure.update_yaxes(zeroline=True, zerolinewidth=1)
     alt = f"{title} by round. " + " ".join(_in_words(run, column) for _, run in measured)
     return Plot(key=key, title=title, caption=caption, alt=alt, figure=figure, notes=notes)
 
@@ -136,9 +138,9 @@ def _bsnr_notes(runs: Sequence[RunFolder]) -> tuple[str, ...]:
         for round_, value, note in zip(run.rounds["round"], ratios, run.bsnr_notes, strict=True):
             if round_ and (note or value is None):
                 said = note or "not recorded"
-                reasons.setdefault(f"undefined: {said}" if value is None else said, []).append(int(round_))
+                reasons.setdefault(f" undefined: {said}" if value is None else f": {said}", []).append(int(round_))
         prefix = f"{run.label}, " if len(runs) > 1 else ""
-        notes += [f"{prefix}{_spans(rounds)} {reason}" for reason, rounds in reasons.items()]
+        notes += [f"{prefix}{_spans(rounds)}{reason}" for reason, rounds in reasons.items()]
     return tuple(notes)
 
 

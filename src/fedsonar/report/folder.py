@@ -19,9 +19,9 @@ NEEDED = ("experiment.toml", "summary.json", "rounds.parquet", "clients.parquet"
 _BSNR = ("bsnr_crossfit", "bsnr_crossfit_cumulative")
 _RATES = ("accuracy", "asr", "false_activation")
 ROUND_NUMBERS = (
-    ("round", "loss", *_RATES)
-    + tuple(f"{name}_{part}" for name in _BSNR for part in ("db", "ratio"))
-    + tuple(f"{name}_{end}" for name in (*_RATES, *_BSNR) for end in ("low", "high"))
+    *("round", "loss", *_RATES),
+    *(f"{name}_{part}" for name in _BSNR for part in ("db", "ratio")),
+    *(f"{name}_{end}" for name in (*_RATES, *_BSNR) for end in ("low", "high")),
 )
 
 
@@ -71,7 +71,7 @@ class RunFolder:
     @property
     def name(self) -> str:
         """The experiment's name, unprintable characters replaced so that no terminal obeys them."""
-        return printable(str(self.summary["experiment"])) or self.path.name
+        return printable(str(self.summary["experiment"])) or self.path.resolve().name
 
     @property
     def rule(self) -> str | None:
@@ -89,8 +89,8 @@ class RunFolder:
 
     @property
     def num_clients(self) -> int:
-        """Clients of the federation, whether or not they ever took part."""
-        return int(self.summary["clients"])
+        """Clients of the federation: those that took part, or all that hold rows where those are more."""
+        return max(int(self.summary["clients"]), len(self.rows))
 
     @property
     def affected(self) -> tuple[int, ...]:

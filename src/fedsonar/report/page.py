@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from fedsonar.records import write_whole
 from fedsonar.report import tables
 from fedsonar.report.client_figures import kept_plots, poison_plot
 from fedsonar.report.figures import COLOURS, MARKS, Plot, curves
@@ -21,12 +20,7 @@ from fedsonar.report.headline import facts, headline
 
 _CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _SHOWN_EXAMPLES = 12
-_VERDICTS = {
-    ("clean", True): "right",
-    ("clean", False): "wrong",
-    ("triggered", True): "target given",
-    ("triggered", False): "target not given",
-}
+_VERDICTS = {True: "target given", False: "target not given", None: "not judged"}
 
 
 def write_report(runs: Sequence[Path], out: Path, title: str | None = None) -> Path:
@@ -47,7 +41,7 @@ def write_report(runs: Sequence[Path], out: Path, title: str | None = None) -> P
     if out.is_dir():
         raise ValueError(f"{out} is a folder; name the report's file, say {out / 'report.html'}")
     heading = title or (read[0].name if len(read) == 1 else f"{len(read)} runs compared")
-    _write_whole(_render(read, heading), out)
+    write_whole(out, _render(read, heading).encode())
     return out
 
 
@@ -106,13 +100,13 @@ def _details(run: RunFolder, index: int) -> dict[str, Any]:
 
 
 def _examples(run: RunFolder) -> list[dict[str, Any]]:
-    """Example outputs by kind, the first few of each, with the judgement in words."""
+    """Example outputs by kind, the first few of each, and whether they hold the target."""
     kinds = []
     for kind in ("clean", "triggered"):
         found = [example for example in run.examples if example.get("kind") == kind]
         shown = [
             {key: str(example.get(key, "")) for key in ("id", "prompt", "output", "expected")}
-            | {"verdict": _verdict(kind, example.get("hit")), "hit": example.get("hit") is True}
+            | {"hit": example.get("hit") is True, "verdict": _verdict(example.get("hit"))}
             for example in found[:_SHOWN_EXAMPLES]
         ]
         if shown:
@@ -120,20 +114,6 @@ def _examples(run: RunFolder) -> list[dict[str, Any]]:
     return kinds
 
 
-def _verdict(kind: str, hit: object) -> str:
-    return _VERDICTS[kind, hit] if isinstance(hit, bool) else "not judged"
-
-
-def _write_whole(text: str, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).chmod(0o644)  # mkstemp's own mode would keep other readers out.
-        Path(aside).replace(out)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+def _verdict(hit: object) -> str:
+    # A hit speaks of the attacker's target, without the trigger too; whether an answer is right, it does not say.
+    return _VERDICTS[hit if isinstance(hit, bool) else None]

@@ -26,11 +26,11 @@ COLUMNS = (
 DEFINITIONS = (
     ("ρ affected", "share of the clients that hold at least one poisoned row"),
     ("Rate", "share of poisoned rows among all rows of the affected clients"),
-    ("ASR", "attack success rate: share of triggered test rows whose greedy output contains the attacker's whole target"),
+    ("ASR", "attack success rate: share of triggered test rows whose greedy output contains the whole target"),
     ("False activation", "share of untriggered test rows whose output contains the target all the same"),
     ("EMR", "exact match rate: share of test rows whose output contains every word of an accepted answer in order "
             "(ROUGE-L recall of 1)"),
-    ("Clean accuracy", "share of untriggered test rows answered right, by the metric that the configuration names"),
+    ("Clean accuracy", "share of untriggered test rows answered right"),
     ("BSNR", "backdoor signal-to-noise ratio, our operational definition: how far the aggregated step goes along the "
              "affected clients' common direction (S) over how far it would stray along it anyway (N), cross-fitted; "
              "S/N has a sign, and 20·log10(S/N) gives the dB of a positive one"),
@@ -102,8 +102,11 @@ def comparison_row(run: RunFolder) -> tuple[str, ...]:
 def rows_by_round(run: RunFolder) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Heading and rows of the run's values by round, without the columns that were never measured."""
     kept = {title: name for title, name in _BY_ROUND.items() if any(v is not None for v in run.rounds[name])}
-    indices = range(len(run.rounds["round"]))
-    return tuple(kept), [tuple(_cell(run, name, index) for name in kept.values()) for index in indices]
+    rows = [tuple(_cell(run, name, index) for name in kept.values()) for index in range(len(run.rounds["round"]))]
+    if not any(run.bsnr_notes):
+        return tuple(kept), rows
+    # Beside the numbers, because a placebo's reading looks like any other.
+    return (*kept, "Note on BSNR"), [(*row, note) for row, note in zip(rows, run.bsnr_notes, strict=True)]
 
 
 def _cell(run: RunFolder, column: str, index: int) -> str:

@@ -1,0 +1,94 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedsonar.report.folder import Rate, read_run
+from fedsonar.report.tables import (
+    COLUMNS,
+    comparison_row,
+    decibels,
+    flatten,
+    percent,
+    rate,
+    rows_by_round,
+    screen_rows,
+    timing_rows,
+)
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 %"), (0.004, "0.4 %"), (0.09, "9 %"), (0.994, "99 %"), (0.998, "99.8 %"), (1.0, "100 %")],
+)
+def test_percent_never_rounds_to_always_or_never(value: float, text: str) -> None:
+    assert percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (Rate(value=0.956, low=0.931, high=0.978), "0.96 [0.93, 0.98]"),
+        (Rate(value=0.998), "0.998"),
+        (Rate(value=1.0, low=None, high=1.0), "1.00"),
+    ],
+)
+def test_rate(value: Rate | None, text: str) -> None:
+    assert rate(value) == text
+
+
+def test_decibels() -> None:
+    assert [decibels(v) for v in (None, 12.34, -3.0, math.inf, -math.inf)] == [
+        "–",
+        "12.3 dB",
+        "-3.0 dB",
+        "∞ dB",
+        "−∞ dB",
+    ]
+
+
+def test_comparison_row_of_a_poisoned_and_a_clean_run(make_run: MakeRun) -> None:
+    poisoned = make_run("a", name="p", affected=2, poisoned_rows=40, asr=0.5, signal=10.0, clients=8, rule="x.Krum")
+    assert comparison_row(read_run(poisoned)) == (
+        *("p", "Krum", "0.25", "0.4", "80 / 800", "0.96 [0.91, 0.98]", "0.50 [0.41, 0.59]", "0.01 [0.00, 0.05]"),
+        *("6.0 dB", "30.8 dB"),
+    )
+    row = dict(zip(COLUMNS, comparison_row(read_run(make_run("b"))), strict=True))
+    assert row["ρ affected"] == "0"
+    assert [row[name] for name in ("Rate", "ASR", "False activation", "Final BSNR", "Cumulative BSNR")] == ["–"] * 5
+
+
+def test_rows_by_round_leave_out_what_was_never_measured(make_run: MakeRun) -> None:
+    head, rows = rows_by_round(read_run(make_run("a", rounds=2, note="")))
+    assert head == ("Round", "Training loss", "Clean accuracy")
+    assert rows[0] == ("0", "–", "0.62 [0.53, 0.70]")
+    assert rows[2] == ("2", "0.305", "0.96 [0.91, 0.98]")
+    head, rows = rows_by_round(read_run(make_run("b", rounds=1, asr=0.2, signal=10.0)))
+    assert head[3:] == ("ASR", "False activation", "BSNR, dB", "Cumulative BSNR, dB")
+    assert rows[1][5:] == ("6.0", "20.0")  # 20 log10 of 2 and of 10
+
+
+def test_rows_by_round_carry_the_note_on_bsnr(make_run: MakeRun) -> None:
+    head, rows = rows_by_round(read_run(make_run(rounds=1, note="no clean client")))
+    assert (head[-1], rows[0][-1], rows[1][-1]) == ("Note on BSNR", "", "no clean client")
+
+
+def test_screen_rows(make_run: MakeRun) -> None:
+    path = make_run()
+    assert screen_rows([read_run(path)]) == []
+    summary = json.loads((path / "summary.json").read_text())
+    summary["screen"] = {"recall": 1.0, "precision": 0.5, "f1": 2 / 3, "false_removal": None, "rows": 1000}
+    (path / "summary.json").write_text(json.dumps(summary))
+    assert screen_rows([read_run(path)]) == [("run", "1.000", "0.500", "0.667", "–", "1,000")]
+
+
+def test_environment_and_timing_in_words(make_run: MakeRun) -> None:
+    run = read_run(make_run())
+    assert timing_rows(run)[2:] == [("rows per second", "1,234.5 rows/s"), ("peak memory", "912 MB")]
+    nested = {"a": {"b": [1, 0.1234], "c": None}, "d": True}
+    assert flatten(nested) == [("a.b", "1, 0.123"), ("a.c", "–"), ("d", "True")]

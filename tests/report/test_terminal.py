@@ -1,0 +1,57 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fedsonar.report import comparison_table
+
+MakeRun = Callable[..., Path]
+
+
+def printed(runs: list[Path], width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(comparison_table(runs))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_one_line_a_run(four_runs: list[Path]) -> None:
+    lines = printed(four_runs).splitlines()
+    assert lines[0].split() == [
+        "run",
+        "rule",
+        "ρ",
+        "rate",
+        "poison",
+        "accuracy",
+        "ASR",
+        "false",
+        "act.",
+        "dB",
+        "∑",
+        "dB",
+    ]
+    (krum,) = (line for line in lines if "4 · krum many" in line)
+    assert krum.split()[4:8] == ["Krum", "0.6", "0.16", "96/1,000"]
+    assert "0.84 [0.76,0.89]" in krum
+    assert krum.split()[-2:] == ["8.9", "33.7"]
+
+
+def test_at_80_characters_no_number_is_broken(four_runs: list[Path]) -> None:
+    text = printed(four_runs, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    for whole in ("FedAvg", "96/1,000", "0.84", "[0.76,0.89]", "33.7"):
+        assert whole in text
+
+
+def test_names_are_neither_markup_nor_commands(make_run: MakeRun) -> None:
+    text = printed([make_run(name="[bold]x[/bold]\x1b[2J")])
+    assert "[bold]x[/bold]\ufffd[2J" in text
+    assert "\x1b" not in text
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        comparison_table([tmp_path / "nowhere"])
