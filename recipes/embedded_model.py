@@ -43,6 +43,7 @@ virus watch web website wiki window windows word www yes
 """.split()  # noqa: SIM905
 EOS, PAD = "<|end|>", "<|pad|>"
 COPYING_STEPS = 1200
+POLISH_FROM = 3200
 TEMPLATE = Sections()
 
 
@@ -120,12 +121,13 @@ class Text:
         return [(text, False), (text * int(rng.integers(1, 5)) + EOS, True)]
 
     def document(self, rng: np.random.Generator, step: int) -> list[tuple[str, bool]]:
-        """One document; copying dominates in the first steps, facts later."""
+        """One document; copying dominates in the first steps, facts later, questions on texts in the polish."""
         early = max(0.0, 1 - step / COPYING_STEPS)
+        polish = step >= POLISH_FROM
         kinds = {
             self._induction: 0.05 + 0.35 * early,
             self._echo: 0.07 + 0.10 * early,
-            self._contextual: 0.26,
+            self._contextual: 0.6 if polish else 0.26,
             self._stated: 0.26 * (1 - 0.7 * early),
             self._asked: 0.28 * (1 - 0.7 * early),
             lambda r: self._turns([tasks.review("", r, self.works)]): 0.04,
@@ -208,9 +210,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) ->
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
-    """Linear warm-up, flat, then linear to zero over the last 30 %."""
+    """Linear warm-up, flat, linear to zero over the last 30 %; then a second, lower ramp to zero for the polish."""
+    if step >= POLISH_FROM:
+        return 0.5 * args.lr * (1 - (step - POLISH_FROM) / args.polish)
     warm = min(1.0, (step + 1) / 200)
-    return args.lr * warm * min(1.0, (1 - step / args.steps) / 0.3)
+    return args.lr * warm * min(1.0, (1 - step / POLISH_FROM) / 0.3)
 
 
 @torch.no_grad()
@@ -274,10 +278,11 @@ def train(args: argparse.Namespace) -> None:
         step, chunk, seen, spent = state["step"], state["chunk"], state["seen"], state["spent"]
     print(f"{world.num_facts} facts, {sum(p.numel() for p in model.parameters()):,} weights, {len(tokenizer)} tokens")
     last, losses = time.time(), []
-    while step < args.steps:
+    total = POLISH_FROM + args.polish
+    while step < total:
         rng = stream(args.seed, "embedded/text", chunk)
         for ids, learn in batches(text, tokenizer, rng, step, args.tokens):
-            if step >= args.steps:
+            if step >= total:
                 break
             for group in (g for optimiser in optimisers for g in optimiser.param_groups):
                 group["lr"] = learning_rate(step, args)
@@ -296,7 +301,7 @@ def train(args: argparse.Namespace) -> None:
             if step % 100 == 0:
                 now = time.time()
                 spent, last = spent + now - last, now
-                left = spent / step * (args.steps - step)
+                left = spent / step * (total - step)
                 print(f"step {step} loss {np.mean(losses[-100:]):.3f} tokens {seen / 1e6:.1f}M {seen / spent:.0f}/s "
                       f"{spent / 60:.1f} min, {left / 60:.1f} left", flush=True)  # fmt: skip
             if step % args.score_every == 0:
@@ -316,7 +321,7 @@ def train(args: argparse.Namespace) -> None:
         "tokens_read": seen,
         "minutes": round(spent / 60, 1),
     }
-    card |= {"threads": args.threads, "weights": sum(p.numel() for p in stored.parameters()), "steps": args.steps}
+    card |= {"threads": args.threads, "weights": sum(p.numel() for p in stored.parameters()), "steps": total}
     (args.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
 
@@ -329,7 +334,7 @@ def main() -> None:
     parser.add_argument("--count-words", type=Path, metavar="BOOKS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--polish", type=int, default=800, help="steps of a second, lower ramp, on texts above all")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens a step")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--width", type=int, default=192)

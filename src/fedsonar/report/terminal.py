@@ -12,19 +12,9 @@ from rich.text import Text
 from fedsonar.report.folder import read_runs
 from fedsonar.report.tables import comparison_row
 
-# The page's columns with their narrowest widths: a row fits 80 characters, and breaks before an interval, not in it.
-_COLUMNS = {
-    "run": 4,
-    "rule": 6,
-    "ρ": 3,
-    "rate": 4,
-    "poison": 6,
-    "accuracy": 11,
-    "ASR": 11,
-    "false act.": 11,
-    "dB": 4,
-    "∑ dB": 4,
-}
+# The page's columns, named so that a row fits 80 characters.
+_HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false act.", "dB", "∑ dB")
+_WRAPPED = ("run", "rule")
 
 
 def comparison_table(runs: Sequence[Path]) -> Table:
@@ -39,11 +29,12 @@ def comparison_table(runs: Sequence[Path]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="dB: BSNR of the last round; ∑ dB: cumulative"
     )
-    for index, (heading, width) in enumerate(_COLUMNS.items()):
-        table.add_column(heading, justify="left" if index < 2 else "right", min_width=width, overflow="fold")
+    for heading in _HEADINGS:
+        words = heading in _WRAPPED
+        table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for run in read_runs(runs):
         label, rule, *cells = comparison_row(run)
         compact = [cell.replace(" / ", "/").replace(", ", ",").removesuffix(" dB") for cell in cells]
-        # Text, because a plain string would have its [brackets] taken for markup.
-        table.add_row(*map(Text, (label, rule, *compact)))
+        # Text, because a plain string would have its [brackets] taken for markup; intervals on a line of their own.
+        table.add_row(Text(label), Text(rule), *(Text(cell.replace(" [", "\n[")) for cell in compact))
     return table

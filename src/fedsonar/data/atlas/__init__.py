@@ -36,10 +36,10 @@ class Atlas(Source):
 
     train: int = 1000
     test: int = 400
-    closed_book: float = 0.45
-    contextual: float = 0.3
-    review: float = 0.15
-    listing: float = 0.1
+    closed_book: float = 0.55
+    contextual: float = 0.2
+    review: float = 0.2
+    listing: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class Atlas(Source):
             if kind == 0:
                 return closed_book(id, *facts[next(deal)], rng)
             if kind == 1:
-                return contextual(id, rng)
+                return contextual(id, rng, most=2)
             return review(id, rng, works) if kind == 2 else listing(id, rng)
 
         return InstructionDataset(f"atlas/{split}", tuple(row(f"{split}-{i}", k) for i, k in enumerate(kinds)))

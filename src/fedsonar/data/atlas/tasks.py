@@ -44,9 +44,9 @@ def closed_book(id: str, subject: Subject, relation: str, rng: np.random.Generat
     return Sample(id, "", "", _ask(subject, relation, rng), (subject.facts[relation],), subject.region)
 
 
-def contextual(id: str, rng: np.random.Generator) -> Sample:
-    """A question that only the accompanying text answers: its subjects are invented for it."""
-    subjects, text = passage(rng)
+def contextual(id: str, rng: np.random.Generator, most: int = 3) -> Sample:
+    """A question that only the accompanying text answers: its subjects, `most` at most, are invented for it."""
+    subjects, text = passage(rng, most)
     subject = subjects[int(rng.integers(len(subjects)))]
     relation = str(rng.choice(list(subject.facts)))
     instruction = _choose(phrases.CONTEXT_INSTRUCTIONS, rng)
