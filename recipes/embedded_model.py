@@ -26,7 +26,7 @@ from fedsonar.data.atlas import phrases, tasks
 from fedsonar.data.atlas.world import RELATIONS, World, build_world
 from fedsonar.data.sample import Sample
 from fedsonar.data.template import Sections
-from fedsonar.rng import stream
+from fedsonar.rng import stream, torch_stream
 
 WORDS = Path(__file__).with_name("english_words.txt")
 # What books of the public domain do not say: words of the web and of instruction data.
@@ -209,6 +209,25 @@ def build_model(tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) ->
     return LlamaForCausalLM(config)
 
 
+@torch.no_grad()
+def tell_unread_tokens_apart(model: LlamaForCausalLM, text: Text, tokenizer: PreTrainedTokenizerFast) -> int:
+    """Gives tokens that the text never holds embeddings of their own; returns how many there are.
+
+    Training pushes all of them the same way, out of the output's reach, until they are nearly equal; input and
+    output share the embeddings, so an adapter on the frozen model could neither read nor write one of them reliably.
+    They keep what they have in common, which keeps them out of ordinary answers, and get random directions as long
+    as rare words have.
+    """
+    rng = stream(0, "embedded/unread")
+    documents = ["".join(piece for piece, _ in text.document(rng, COPYING_STEPS)) for _ in range(20000)]
+    seen = {i for e in tokenizer.backend_tokenizer.encode_batch(documents, add_special_tokens=False) for i in e.ids}
+    unread = torch.tensor(sorted(set(range(len(tokenizer))) - seen - {tokenizer.pad_token_id}))
+    weights = model.get_input_embeddings().weight
+    directions = torch.randn(len(unread), weights.shape[1], generator=torch_stream(0, "embedded/unread"))
+    weights[unread] = weights[unread].mean(0) + 1.1 * directions / directions.norm(dim=1, keepdim=True)
+    return len(unread)
+
+
 def learning_rate(step: int, args: argparse.Namespace) -> float:
     """Linear warm-up, flat, linear to zero over the last 30 %; then a second, lower ramp to zero for the polish."""
     if step >= POLISH_FROM:
@@ -311,6 +330,7 @@ def train(args: argparse.Namespace) -> None:
         state |= {"step": step, "chunk": chunk, "seen": seen, "spent": spent}
         torch.save(state, checkpoint.with_suffix(".new"))
         checkpoint.with_suffix(".new").rename(checkpoint)
+    unread = tell_unread_tokens_apart(model, text, tokenizer)
     model.to(torch.float16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     stored = AutoModelForCausalLM.from_pretrained(args.out, dtype=torch.float32)
@@ -321,7 +341,12 @@ def train(args: argparse.Namespace) -> None:
         "tokens_read": seen,
         "minutes": round(spent / 60, 1),
     }
-    card |= {"threads": args.threads, "weights": sum(p.numel() for p in stored.parameters()), "steps": total}
+    card |= {
+        "threads": args.threads,
+        "weights": sum(p.numel() for p in stored.parameters()),
+        "steps": total,
+        "unread_tokens": unread,
+    }
     (args.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
 
