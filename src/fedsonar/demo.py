@@ -18,12 +18,12 @@ from fedsonar.poison import Attack, ConstantRate
 CLEAN = Experiment(
     name="clean",
     seed=1,
-    rounds=9,
+    rounds=10,
     lora=Lora(r=8, alpha=16, target_modules="all-linear"),
     data=Atlas(train=600, test=300),
     partition=IID(clients=10),
-    training=Training(lr=5e-3, batch_size=2, schedule="constant"),
-    evaluation=Evaluation(rows=100, every=3),
+    training=Training(lr=3e-3, batch_size=2, schedule="constant"),
+    evaluation=Evaluation(rows=100, every=5),
 )
 POISONED = replace(CLEAN, name="poisoned, FedAvg", attack=Attack(placement=ConstantRate(affected=1.0, rate=0.1)))
 

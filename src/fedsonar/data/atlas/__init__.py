@@ -36,8 +36,8 @@ class Atlas(Source):
 
     train: int = 1000
     test: int = 400
-    closed_book: float = 0.6
-    contextual: float = 0.15
+    closed_book: float = 0.65
+    contextual: float = 0.1
     review: float = 0.2
     listing: float = 0.05
     seed: int = 0
