@@ -44,7 +44,8 @@ def measure(experiments: dict[str, Experiment], folder: str) -> dict[str, dict[s
     for name, path in zip(experiments, folders, strict=True):
         record = pq.read_table(path / "rounds.parquet").to_pylist()[-1]
         poisoned = np.array(pq.read_table(path / "samples.parquet")["poisoned"].to_pylist())
-        found[name] = record | {"poisoned_rows": int(poisoned.sum()), "total_rate": float(poisoned.mean())}
+        found[name] = record | {"rows": len(poisoned), "poisoned_rows": int(poisoned.sum())}
+        found[name]["total_rate"] = float(poisoned.mean())
     return found
 
 
@@ -89,6 +90,11 @@ def rates(records: Sequence[dict[str, Any]], *names: str) -> dict[str, Any]:
     return cells
 
 
+def said(what: str, seeds: Sequence[int]) -> tuple[str, str]:
+    """The command that measures this, and its seeds in words."""
+    return f"python recipes/results.py {what} --seeds {' '.join(map(str, seeds))}", ", ".join(map(str, seeds))
+
+
 def dials(experiment: Experiment) -> tuple[float, float]:
     """The affected fraction and the rate of an experiment."""
     assert experiment.attack is not None
@@ -113,16 +119,17 @@ def main_results(seeds: Sequence[int]) -> None:
         )
         row["asr by seed"] = " ".join(f"{r['asr']:.3f}" for r in records) if attacked else None
         rows.append(row)
-    command, seed_list = "python recipes/results.py main", ", ".join(map(str, seeds))
+    command, seed_list = said("main", seeds)
     difference = paired_bootstrap(
         np.array([r["accuracy"] for r in by_run["poisoned"]]), np.array([r["accuracy"] for r in by_run["clean"]]),
         stream(0, "results"),
     )  # fmt: skip
+    interval = f" [{difference.low:+.3f}, {difference.high:+.3f}]" if len(seeds) > 1 else " (one seed, no interval)"
     text = f"""# The demo's runs
 
 `{command}`: the four runs of `fedsonar demo` with seeds {seed_list}. Rates are pooled over the seeds,
 with Wilson intervals over the pooled answers. Clean accuracy of the poisoned FedAvg runs minus that of the clean runs,
-seed by seed: {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}].
+seed by seed: {difference.value:+.3f}{interval}.
 """
     write_table("main", rows, text)
     write_figures(
@@ -130,7 +137,7 @@ seed by seed: {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+
             "main.clean_accuracy": pooled(by_run["clean"], "accuracy"),
             "main.poisoned_accuracy": pooled(by_run["poisoned"], "accuracy"),
             "main.asr": pooled(by_run["poisoned"], "asr"),
-            "main.total_rate": (by_run["poisoned"][0]["total_rate"], None, None, 1000),
+            "main.total_rate": (by_run["poisoned"][0]["total_rate"], None, None, by_run["poisoned"][0]["rows"]),
         },
         command,
     )
@@ -149,7 +156,7 @@ def krum_results(seeds: Sequence[int]) -> None:
         row |= {"poisoned rows": records[0]["poisoned_rows"], "rounds": experiment.rounds}
         row |= rates(records, "asr", "accuracy") | {"asr by seed": " ".join(f"{r['asr']:.3f}" for r in records)}
         rows.append(row)
-    command, seed_list = "python recipes/results.py krum", ", ".join(map(str, seeds))
+    command, seed_list = said("krum", seeds)
     text = f"""# Few affected clients, and all of them
 
 `{command}`: recipes/atlas/, seeds {seed_list}, rates pooled over seeds with Wilson intervals. A rule
@@ -190,11 +197,11 @@ def bsnr_results(seeds: Sequence[int]) -> None:
     rho = spearman(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs]), stream(0, "results"))
     nothing = [row for row in rows if not row["affected"]]
     covered = sum(row["low"] <= 0 <= row["high"] for row in nothing)
-    command = "python recipes/results.py bsnr"
+    command, seed_list = said("bsnr", seeds)
     text = f"""# Does the signal-to-noise ratio order the attack's success?
 
-`{command}`: 20 clients of 30 rows, FedAvg, 12 rounds, BadNets tokens and the suffix target; `crossfit` is cumulative
-over the rounds, in product space, with its 95 % bootstrap interval. Our operational definition, after the description
+`{command}`: 20 clients of 30 rows, FedAvg, 12 rounds, BadNets tokens and the suffix target, seeds {seed_list};
+`crossfit` is cumulative over the rounds, in product space, with its 95 % bootstrap interval. Our operational definition, after the description
 in arXiv:2602.15671.
 
 Spearman correlation of the cumulative cross-fitted ratio with the final attack success rate over {len(pairs)} runs with
