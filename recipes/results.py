@@ -201,8 +201,8 @@ def bsnr_results(seeds: Sequence[int]) -> None:
     text = f"""# Does the signal-to-noise ratio order the attack's success?
 
 `{command}`: 20 clients of 30 rows, FedAvg, 12 rounds, BadNets tokens and the suffix target, seeds {seed_list}.
-`crossfit` is cumulative over the rounds, in product space, with its 95 % bootstrap interval. Our operational definition,
-after the description in arXiv:2602.15671.
+`crossfit` is cumulative over the rounds, in product space, with its 95 % bootstrap interval. Our operational
+definition, after the description in arXiv:2602.15671.
 
 Spearman correlation of the cumulative cross-fitted ratio with the final attack success rate over {len(pairs)} runs with
 poison: {rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}]. At rho = 0 (nobody affected, a placebo half of the clients) the
