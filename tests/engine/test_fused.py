@@ -181,3 +181,17 @@ def test_micro_batches_hold_every_row_once_and_pad_less():
     assert [[[r.id for r in rows] for rows in part] for part in parts] == [[["b"], ["d"]], [["c", "a"], ["e"]]]
     alike = [[row("a", 30), row("b", 31)], [row("c", 29), row("d", 30)]]
     assert len(micro_batches(alike)) == 1
+
+
+def test_splitting_a_step_by_length_does_not_change_the_result(monkeypatch):
+    model, lora = llama(), Lora()
+    layout = lora.layout(model)
+    rng = np.random.default_rng(2)
+    start = initial_adapter(layout, torch.Generator().manual_seed(3))
+    jobs = [ClientJob(k, 1, rows(9 + k, rng, k), start) for k in range(3)]
+    deltas = []
+    for pass_tokens in (-1, 10**9):  # every rank apart; never split
+        monkeypatch.setattr("fedsonar.engine.fused._PASS_TOKENS", pass_tokens)
+        updates = FusedEngine(model, layout, Training(lr=1e-2), seed=1, pad=PAD).train_round(jobs)
+        deltas.append(torch.stack([update.delta for update in updates]))
+    assert (deltas[0] - deltas[1]).norm() < 1e-5 * deltas[1].norm()
