@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import fedsonar
+from fedsonar.bench import command
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -69,6 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
         "Lists data sources, partitioners, templates, triggers, targets, placements and aggregation rules, installed "
         "plugins included, with their parameters and their papers.",
     )  # fmt: skip
+
+    bench = _command(commands, "bench", _bench, command.SUMMARY, command.DESCRIPTION, command.EXAMPLES)
+    command.add_arguments(bench)
     return parser
 
 
@@ -199,6 +203,10 @@ def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
                 if component.reference:
                     console.print(f"      [dim]{escape(component.reference)}[/dim]")
     return [asdict(component) for component in found]
+
+
+def _bench(options: argparse.Namespace) -> dict[str, Any]:
+    return command.run(options)
 
 
 if __name__ == "__main__":

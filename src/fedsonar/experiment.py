@@ -52,7 +52,7 @@ class Experiment:
         template: How a row becomes a prompt; by default the model's chat template, or plain sections.
         attack: What is planted in the clients' rows; none for a clean run.
         training: How a client trains.
-        wave_tokens: Most padded tokens in one training pass; bounds memory.
+        pass_tokens: Most padded tokens in one training pass, which bounds memory; 0 takes what suits the device.
         aggregator: How updates become the step of the global adapter.
         evaluation: How the model is examined.
         bsnr: How the signal is measured.
@@ -70,13 +70,13 @@ class Experiment:
     template: Template | None = None
     attack: Attack | None = None
     training: Training = field(default_factory=Training)
-    wave_tokens: int = 16384
+    pass_tokens: int = 0
     aggregator: Aggregator = field(default_factory=FedAvg)
     evaluation: Evaluation = field(default_factory=Evaluation)
     bsnr: Bsnr = field(default_factory=Bsnr)
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("max_length", 8), ("wave_tokens", 1), ("clients_per_round", 0)):
+        for name, least in (("rounds", 1), ("max_length", 8), ("pass_tokens", 0), ("clients_per_round", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 

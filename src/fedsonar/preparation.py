@@ -8,6 +8,7 @@ from fedsonar.data import InstructionDataset, Ledger, TokenRow, template_for, to
 from fedsonar.engine import Engine, FusedEngine
 from fedsonar.experiment import Experiment
 from fedsonar.measure import Examiner
+from fedsonar.model import network_for
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 
@@ -35,6 +36,7 @@ class Federation:
             self.shards, self.ledger = plant(shards, experiment.attack, seed)
         self.model, self.tokenizer = experiment.base.load()
         self.layout = experiment.lora.layout(self.model)
+        self.network = network_for(self.model, self.layout, checkpointing=experiment.training.checkpointing)
         template = experiment.template or template_for(self.tokenizer)
         limit = getattr(self.model.config, "max_position_embeddings", None) or experiment.max_length
         max_length = min(experiment.max_length, limit)
@@ -46,7 +48,7 @@ class Federation:
                 raise ValueError(f"none of client {client}'s rows fits into {max_length} tokens; raise max_length")
         self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
         self.examiner = Examiner(
-            self.model, self.tokenizer, self.layout, template=template, test=splits.test.samples,
+            self.network, self.tokenizer, template=template, test=splits.test.samples,
             attack=experiment.attack, options=experiment.evaluation, max_length=max_length, seed=seed,
         )  # fmt: skip
 
@@ -54,8 +56,8 @@ class Federation:
     def engine(self) -> Engine:
         """The engine that trains this federation's clients in process."""
         return FusedEngine(
-            self.model, self.layout, self.experiment.training, seed=self.experiment.seed,
-            pad=self.tokenizer.pad_token_id, wave_tokens=self.experiment.wave_tokens,
+            self.network, self.experiment.training, seed=self.experiment.seed,
+            pad=self.tokenizer.pad_token_id, pass_tokens=self.experiment.pass_tokens,
         )  # fmt: skip
 
     def participants(self, round: int) -> list[int]:

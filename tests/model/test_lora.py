@@ -7,7 +7,9 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from fedsonar.model import AdapterStack, Layout, Lora, Site, initial_adapter, load_adapter, save_adapter
+from fedsonar.model import Layout, Lora, Site, initial_adapter, load_adapter, random_adapter, save_adapter
+from fedsonar.model.hosted import plugged_into
+from fedsonar.model.stack import alone
 
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 
@@ -25,8 +27,8 @@ def gpt2():
     return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, n_positions=32)).eval()
 
 
-def random_adapter(layout, seed=1):
-    return 0.1 * torch.randn(layout.dim, generator=torch.Generator().manual_seed(seed))
+def drawn(layout, seed=1):
+    return random_adapter(layout, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_a_fresh_adapter_changes_nothing_and_is_distributed_as_peft_s():
         assert a.std() == pytest.approx(site.in_features**-0.5 / 3**0.5, rel=0.2)
     ids = torch.arange(6)[None]
     before = model(ids).logits
-    with AdapterStack(layout, flat[None]).plugged_into(model):
+    with plugged_into(model, layout, alone(layout, flat, torch.float32)):
         assert torch.equal(model(ids).logits, before)
 
 
@@ -84,9 +86,9 @@ def test_a_fresh_adapter_changes_nothing_and_is_distributed_as_peft_s():
 def test_each_group_of_rows_sees_its_own_adapter(make, tmp_path):
     model, lora = make(), Lora(r=2, alpha=6)
     layout = lora.layout(model)
-    adapters = torch.stack([random_adapter(layout, seed) for seed in range(3)])
+    adapters = torch.stack([drawn(layout, seed) for seed in range(3)])
     ids = torch.randint(50, (6, 7), generator=torch.Generator().manual_seed(0))
-    with AdapterStack(layout, adapters).plugged_into(model):
+    with plugged_into(model, layout, {site.name: (a, b) for site, a, b in layout.factors(adapters)}):
         stacked = model(ids).logits
     for k in range(3):
         save_adapter(tmp_path / str(k), adapters[k], layout, lora, "base")
@@ -99,7 +101,7 @@ def test_each_group_of_rows_sees_its_own_adapter(make, tmp_path):
 def test_adapters_survive_the_way_through_peft_s_format(make, tmp_path):
     lora = Lora(r=2, alpha=4, target_modules=None)
     layout = lora.layout(make())
-    flat = random_adapter(layout)
+    flat = drawn(layout)
     save_adapter(tmp_path, flat, layout, lora, "some/base")
     assert torch.equal(load_adapter(tmp_path, layout), flat)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
@@ -110,7 +112,7 @@ def test_adapters_that_do_not_fit_are_refused(tmp_path):
     layout = lora.layout(llama())
     with pytest.raises(ValueError, match="holds no readable PEFT adapter"):
         load_adapter(tmp_path, layout)
-    save_adapter(tmp_path, random_adapter(layout), layout, lora, "b")
+    save_adapter(tmp_path, drawn(layout), layout, lora, "b")
     with pytest.raises(ValueError, match=r"has r=2 .*expected r=3"):
         load_adapter(tmp_path, Lora(r=3, alpha=6).layout(llama()))
     with pytest.raises(ValueError, match=r"has no .*down_proj.*|has no .*k_proj"):

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from fedsonar.data.sample import Sample
 from fedsonar.data.template import Template, TokenRow, tokenize
@@ -18,8 +18,7 @@ from fedsonar.measure.attack import AttackScores, score_attack
 from fedsonar.measure.generation import generate
 from fedsonar.measure.statistics import Rate
 from fedsonar.measure.text import AnswerScores, score_answers
-from fedsonar.model.layout import Layout
-from fedsonar.model.lora import AdapterStack
+from fedsonar.model import Network
 from fedsonar.poison.plant import Attack, triggered
 from fedsonar.rng import stream
 
@@ -36,24 +35,20 @@ class Evaluation:
         metric: What counts as clean accuracy: ``emr``, ``exact`` or ``label``; ``auto`` takes ``label`` when few
             different answers share many rows, else ``emr``.
         max_new_tokens: Longest answer generated; 0 fits the test answers, up to 256.
-        batch_size: Prompts generated together.
     """
 
     rows: int = 200
     every: int = 1
     metric: Literal["auto", "emr", "exact", "label"] = "auto"
     max_new_tokens: int = 0
-    batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.rows < 0 or self.max_new_tokens < 0:
             raise ValueError(
                 f"evaluation.rows and max_new_tokens must be 0 or more, got {self.rows} and {self.max_new_tokens}"
             )
-        if self.every < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"evaluation.every and batch_size must be 1 or more, got {self.every} and {self.batch_size}"
-            )
+        if self.every < 1:
+            raise ValueError(f"evaluation.every must be 1 or more, got {self.every}")
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,8 @@ class Examiner:
     """Asks a model the same test rows after any round.
 
     Args:
-        model: Frozen base model.
+        network: The frozen base model, ready for adapters.
         tokenizer: Its tokenizer.
-        layout: The adapter's layout.
         template: How rows become prompts.
         test: Test rows.
         attack: The attack whose triggered rows are asked too.
@@ -95,9 +89,8 @@ class Examiner:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        network: Network,
         tokenizer: PreTrainedTokenizerBase,
-        layout: Layout,
         *,
         template: Template,
         test: Sequence[Sample],
@@ -106,7 +99,7 @@ class Examiner:
         max_length: int,
         seed: int,
     ) -> None:
-        self.model, self.tokenizer, self.layout = model, tokenizer, layout
+        self.network, self.tokenizer = network, tokenizer
         self.attack, self.options = attack, options
         count = min(len(test), options.rows or len(test))
         chosen = [test[i] for i in sorted(stream(seed, "evaluation/rows").permutation(len(test))[:count])]
@@ -155,11 +148,6 @@ class Examiner:
             )
         return limit
 
-    def _ask(self, rows: Sequence[TokenRow]) -> list[str]:
-        return generate(
-            self.model, self.tokenizer, rows, max_new_tokens=self.max_new_tokens, batch_size=self.options.batch_size
-        )
-
     def hits(self, outputs: Sequence[str]) -> Bool[np.ndarray, "rows"]:
         """Which outputs carry the attack's target."""
         assert self.attack is not None
@@ -167,10 +155,9 @@ class Examiner:
 
     def examine(self, adapter: Float[Tensor, "dim"], hit_before: Bool[np.ndarray, "rows"] | None = None) -> Examination:
         """The scores of the base model with `adapter`; `hit_before` marks triggered rows hit before any tuning."""
-        stack = AdapterStack(self.layout, adapter[None].to(self.model.device))
-        with stack.plugged_into(self.model):
-            outputs = self._ask(self.rows)
-            attacked = self._ask(self.attacked_rows)
+        rows = [*self.rows, *self.attacked_rows]  # at once: a triggered prompt often begins like its clean one
+        said = generate(self.network, self.tokenizer, adapter, rows, max_new_tokens=self.max_new_tokens)
+        outputs, attacked = said[: len(self.rows)], said[len(self.rows) :]
         answers = score_answers(outputs, self.samples)
         rates = {"emr": answers.entity_rate, "exact": answers.exact_rate, "label": answers.label_rate}
         attack = None

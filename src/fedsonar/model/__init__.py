@@ -1,8 +1,16 @@
-"""Base models, their LoRA adapters, and PEFT's format."""
+"""Base models, their LoRA adapters, PEFT's format, and the ways through a model with many adapters."""
 
+from fedsonar.model.fitting import network_for
 from fedsonar.model.layout import Layout, Site
 from fedsonar.model.loading import Base
-from fedsonar.model.lora import AdapterStack, Lora, initial_adapter
+from fedsonar.model.lora import Lora, initial_adapter, random_adapter
+from fedsonar.model.network import Network
 from fedsonar.model.peft_io import load_adapter, save_adapter
+from fedsonar.model.stack import AdapterStack, alone
+from fedsonar.model.tree import PackedBatch, TokenTree, lay_out, rows_together, side_by_side
 
-__all__ = ["AdapterStack", "Base", "Layout", "Lora", "Site", "initial_adapter", "load_adapter", "save_adapter"]
+__all__ = [
+    "AdapterStack", "Base", "Layout", "Lora", "Network", "PackedBatch", "Site", "TokenTree", "alone", "initial_adapter",
+    "lay_out", "load_adapter", "network_for", "random_adapter", "rows_together", "save_adapter",
+    "side_by_side",
+]  # fmt: skip

@@ -1,12 +1,10 @@
-"""Many LoRA adapters on one frozen model: the rows of K clients go through it together, each with its own adapter."""
+"""LoRA as PEFT has it: what is adapted, and how an adapter starts."""
 
 from __future__ import annotations
 
 import copy
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -102,71 +100,9 @@ def initial_adapter(layout: Layout, generator: torch.Generator) -> Float[Tensor,
     return flat
 
 
-class StackedLinear(nn.Module):
-    """A frozen linear layer with one adapter for each of K equal groups of rows."""
-
-    def __init__(self, base: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.base = base
-        self.scale = scale
-        self.a: Float[Tensor, "clients rank in"]
-        self.b: Float[Tensor, "clients out rank"]
-
-    def forward(self, x: Float[Tensor, "rows length in"]) -> Float[Tensor, "rows length out"]:
-        """Base output plus each group's own low-rank term."""
-        out: Tensor = self.base(x)
-        groups = x.reshape(self.a.shape[0], -1, x.shape[-1]).to(self.a.dtype)
-        low = torch.bmm(groups, self.a.transpose(1, 2))
-        high = torch.bmm(low * self.scale, self.b.transpose(1, 2))
-        return out + high.to(out.dtype).view_as(out)
-
-
-class AdapterStack:
-    """K adapters in one (K, dim) matrix, with their gradients in another, plugged into a model.
-
-    The factors that the modules use are views of the matrix, so that an optimiser handles all adapters as one tensor.
-
-    Args:
-        layout: Where each factor lies.
-        adapters: Starting values, changed in place by whoever trains.
-    """
-
-    def __init__(self, layout: Layout, adapters: Float[Tensor, "clients dim"]) -> None:
-        self.layout = layout
-        self.adapters = adapters
-        self.grad = torch.zeros_like(adapters)
-        self._modules: dict[str, StackedLinear] = {}
-        self._leaves: list[Tensor] = []
-        self._leaf_grads: list[Tensor] = []
-
-    def activate(self, clients: int) -> None:
-        """Lets the first `clients` adapters take part: rows must now come in that many equal groups."""
-        self._leaves, self._leaf_grads = [], []
-        gradients = self.layout.factors(self.grad[:clients])
-        for (site, a, b), (_, a_grad, b_grad) in zip(
-            self.layout.factors(self.adapters[:clients]), gradients, strict=True
-        ):
-            module = self._modules[site.name]
-            module.a, module.b = a.detach().requires_grad_(), b.detach().requires_grad_()
-            self._leaves += [module.a, module.b]
-            self._leaf_grads += [a_grad, b_grad]
-
-    def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Adds the gradient of `loss` by the active adapters to `grad`."""
-        torch._foreach_add_(self._leaf_grads, torch.autograd.grad(loss, self._leaves))
-
-    @contextmanager
-    def plugged_into(self, model: PreTrainedModel) -> Iterator[AdapterStack]:
-        """Swaps the model's sites for stacked ones, all adapters active, and puts the originals back at the end."""
-        parents = {site.name: site.name.rpartition(".") for site in self.layout.sites}
-        originals = {name: model.get_submodule(name) for name in parents}
-        try:
-            for name, (parent, _, child) in parents.items():
-                self._modules[name] = StackedLinear(originals[name], self.layout.scale)
-                setattr(model.get_submodule(parent), child, self._modules[name])
-            self.activate(len(self.adapters))
-            yield self
-        finally:
-            for name, (parent, _, child) in parents.items():
-                setattr(model.get_submodule(parent), child, originals[name])
-            self._modules.clear()
+def random_adapter(layout: Layout, generator: torch.Generator) -> Float[Tensor, "dim"]:
+    """An adapter that changes outputs, for probes and tests: as a fresh one, with B drawn like A."""
+    flat = initial_adapter(layout, generator)
+    for _, _, b in layout.factors(flat):
+        b.uniform_(-1, 1, generator=generator).mul_(layout.rank**-0.5)
+    return flat

@@ -1,0 +1,81 @@
+"""What to measure, and in which situations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from fedsonar.bench.rows import LIKE
+from fedsonar.bench.scenario import LORAS, Scenario
+from fedsonar.bench.shapes import SHAPES
+
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure, and in which situations: every combination of models, adapters, rows and numbers of clients.
+
+    Args:
+        models: Keys of `SHAPES`.
+        clients: Numbers of clients; none for what each part takes by itself.
+        loras: Keys of `LORAS`.
+        dtypes: Types of the frozen weights that FedSonar is measured with.
+        peer_dtype: Type of the frozen weights of the peers.
+        rows: Whose lengths the rows have (keys of `LIKE`), or folders of rows.
+        rows_each: Training rows of each client and round.
+        batch_size: Rows a step.
+        test_rows: Test rows asked after a round, each clean and triggered.
+        rounds: Rounds of the federation beside Flower's.
+        repeats: Turns of each contender that count.
+        threads: Threads of each contender.
+        device: Where models live: ``cpu`` or ``cuda``.
+        peers: Whether to measure the peers at all.
+        seed: Seed of weights, rows and orders.
+
+    Raises:
+        ValueError: If a name is unknown or a number too small.
+    """
+
+    models: tuple[str, ...] = ("embedded",)
+    clients: tuple[int, ...] = ()
+    loras: tuple[str, ...] = ("qv",)
+    dtypes: tuple[str, ...] = DTYPES
+    peer_dtype: str = "float32"
+    rows: tuple[str | Path, ...] = ("freebaseqa", "webqa")
+    rows_each: int = 8
+    batch_size: int = 4
+    test_rows: int = 200
+    rounds: int = 10
+    repeats: int = 5
+    threads: int = 1
+    device: str = "cpu"
+    peers: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known: dict[str, Iterable[str]] = {"models": SHAPES, "loras": LORAS, "dtypes": DTYPES}
+        for name, allowed in known.items():
+            for value in getattr(self, name):
+                if value not in allowed:
+                    raise ValueError(f"{name}: {value!r} is unknown; choose among {', '.join(allowed)}")
+        for rows in self.rows:
+            if not isinstance(rows, Path) and rows not in LIKE:
+                raise ValueError(
+                    f"rows: {rows!r} is unknown; choose among {', '.join(LIKE)}, or give a folder as a Path"
+                )
+        for name in ("rows_each", "batch_size", "test_rows", "rounds", "repeats", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if any(count < 1 for count in self.clients):
+            raise ValueError(f"clients must be at least 1, got {min(self.clients)}")
+
+    def scenarios(self, clients: tuple[int, ...]) -> Iterator[Scenario]:
+        """Every combination, in the weights' type of the peers; `clients` stand in where the user named none."""
+        for model, lora, rows, count in product(self.models, self.loras, self.rows, self.clients or clients):
+            yield Scenario(
+                model=model, lora=lora, rows=rows, clients=count, rows_each=self.rows_each, batch_size=self.batch_size,
+                test_rows=self.test_rows, dtype=self.peer_dtype, device=self.device, seed=self.seed,
+            )  # fmt: skip

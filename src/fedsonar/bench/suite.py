@@ -1,0 +1,46 @@
+"""The whole suite: its parts by name, and running them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+from fedsonar.bench import flower, parts
+from fedsonar.bench.options import Options
+from fedsonar.bench.parts import Contest, Record
+
+PARTS: dict[str, Callable[[Options], Iterator[Contest | flower.FlowerContest]]] = {
+    "engine": parts.engine,
+    "round": parts.round,
+    "flower": flower.flower,
+    "scaling": parts.scaling,
+}
+
+
+def measure(
+    names: Sequence[str], options: Options, observe: Callable[[int, int, str], object] = lambda *_: None
+) -> list[Record]:
+    """The records of the named parts, in their order: one for each side of each contest.
+
+    The part ``flower`` is left out, with a warning that says how to get it, where Flower is not installed.
+
+    Args:
+        names: Keys of `PARTS`.
+        options: What to measure.
+        observe: Told after every turn: turns done, turns in all, and what took the turn.
+
+    Raises:
+        ChildProcessError: If a contender failed or was killed.
+    """
+    if "flower" in names and options.peers and not flower.installed():
+        warnings.warn(flower.INSTALL, stacklevel=2)
+        names = [name for name in names if name != "flower"]
+    contests = [contest for name in names for contest in PARTS[name](options)]
+    total, done = sum(contest.turns for contest in contests), 0
+
+    def count(what: str) -> None:
+        nonlocal done
+        done += 1
+        observe(done, total, what)
+
+    return [record for contest in contests for record in contest.measure(count)]

@@ -1,0 +1,47 @@
+"""AdamW for the adapters of many clients at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.optim.adamw import adamw
+
+from fedsonar.engine.job import Training
+from fedsonar.model import AdapterStack
+
+
+class StackedAdamW:
+    """AdamW for K adapters, each with its own clipping and learning rate; equals K optimisers of PyTorch's.
+
+    References:
+        Loshchilov and Hutter, 2019, arXiv:1711.05101, algorithm 2.
+    """
+
+    def __init__(self, stack: AdapterStack, training: Training) -> None:
+        self.stack = stack
+        self.training = training
+        self.mean = torch.zeros_like(stack.adapters)
+        self.square = torch.zeros_like(stack.adapters)
+        self.steps = [torch.zeros((), device=stack.adapters.device) for _ in stack.adapters]
+
+    @torch.no_grad()
+    def step(self, rates: Sequence[float]) -> None:
+        """Moves the first ``len(rates)`` adapters by their gradients at these learning rates, and clears them."""
+        stack, options = self.stack, self.training
+        grad = stack.grad[: len(rates)]
+        norms = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+        grad *= (options.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+        by_rate: dict[float, list[int]] = {}
+        for place, rate in enumerate(rates):
+            by_rate.setdefault(rate, []).append(place)
+        for rate, places in by_rate.items():  # clients of equal size share a rate, and so one call
+            adapters, grads, means, squares = (
+                [matrix[place] for place in places] for matrix in (stack.adapters, stack.grad, self.mean, self.square)
+            )
+            adamw(
+                adapters, grads, means, squares, [], [self.steps[place] for place in places], fused=True,
+                amsgrad=False, maximize=False, lr=rate, beta1=options.beta1, beta2=options.beta2,
+                weight_decay=options.weight_decay, eps=options.eps,
+            )  # fmt: skip
+        grad.zero_()

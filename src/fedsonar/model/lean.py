@@ -1,0 +1,93 @@
+"""The lean path through models of Llama's layout: the same weights and results, and only the work that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from fedsonar.model.answering import answer
+from fedsonar.model.block import ATTENTION, MLP, LlamaBlock, Rotation
+from fedsonar.model.layout import Layout
+from fedsonar.model.network import Network
+from fedsonar.model.pieces import response_losses, rms_norm
+from fedsonar.model.stack import Factors
+from fedsonar.model.tree import IGNORED, PackedBatch
+
+
+class LeanLlama(Network):
+    """A model of Llama's layout, block by block on its own weights.
+
+    Beside the pieces, what it saves is the last block's work at places that predict nothing, and logits there.
+
+    Args:
+        model: Frozen base model; see `fits`.
+        layout: The adapters' layout in it.
+        checkpointing: Compute each block again in the backward pass: slower, and far less memory.
+    """
+
+    trees = True
+
+    def __init__(self, model: PreTrainedModel, layout: Layout, *, checkpointing: bool = False) -> None:
+        super().__init__(model, layout)
+        self.checkpointing = checkpointing
+
+    @staticmethod
+    def fits(model: PreTrainedModel) -> bool:
+        """Whether the model looks like Llama; whether it computes like Llama is for `network_for` to try."""
+        blocks = getattr(getattr(model, "model", None), "layers", None)
+        if not isinstance(blocks, nn.ModuleList):
+            return False
+        names = {name for name, _ in blocks[0].named_modules()}
+        others = {"", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm", "mlp.act_fn"}
+        return names == {*ATTENTION, *MLP, *others} and getattr(model.config, "hidden_act", None) == "silu"
+
+    def blocks(self, factors: Mapping[str, Factors]) -> list[LlamaBlock]:
+        """The model's blocks with the adapters in them."""
+        model: Any = self.model
+        return [
+            LlamaBlock(module, factors, f"model.layers.{number}.", self.layout.scale)
+            for number, module in enumerate(model.model.layers)
+        ]
+
+    def start(self, ids: Int[Tensor, "sequences length"], positions: Int[Tensor, "sequences length"]) -> Any:
+        """What the first block reads, and the rotation that all of them use."""
+        model: Any = self.model
+        x = model.model.embed_tokens(ids)
+        return x, Rotation.of(model.model.rotary_emb, x, positions)
+
+    def through(
+        self, blocks: Sequence[LlamaBlock], batch: PackedBatch, kept: list[tuple[Tensor, Tensor]] | None = None
+    ) -> Float[Tensor, "sequences predictions width"]:
+        """Hidden states before the last norm where response tokens are predicted; `kept` as in `LlamaBlock`."""
+        x, rotation = self.start(batch.ids, batch.positions)
+        visible = batch.visible()[:, None]
+        bias = torch.zeros(visible.shape, dtype=x.dtype, device=x.device).masked_fill_(~visible, float("-inf"))
+        for block in blocks:
+            arguments = (x, rotation, bias, batch.at if block is blocks[-1] else None, kept)
+            x = checkpoint(block, *arguments, use_reentrant=False) if self.checkpointing else block(*arguments)
+        return cast(Tensor, x)
+
+    def last_norm(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """What the output layer reads."""
+        norm: Any = self.model.get_submodule("model.norm")
+        return rms_norm(x, norm.weight, norm.variance_epsilon)
+
+    def losses(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences"]:
+        """Each sequence's loss summed over its response tokens; see `Network.losses`."""
+        x = self.through(self.blocks(factors), batch)
+        learn = batch.labels != IGNORED
+        model: Any = self.model
+        losses = response_losses(self.last_norm(x[learn]), model.get_output_embeddings().weight, batch.labels[learn])
+        return losses.new_zeros(len(learn)).index_add(0, learn.nonzero()[:, 0], losses)
+
+    def answers(
+        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int]
+    ) -> list[list[int]]:
+        """Greedy answers to the prompts; see `Network.answers`."""
+        return answer(self, factors, prompts, limit=limit, stops=stops)
