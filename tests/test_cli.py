@@ -62,6 +62,8 @@ def test_a_killed_run_goes_on_with_resume(experiment, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, "run", str(experiment), "--out", str(out), "--set", "rounds=200"],
         stderr=subprocess.PIPE, text=True,
+        # Where tests run in the background, interrupts may be ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 200
     while not (out / "checkpoint" / "state.safetensors").exists() and time.monotonic() < deadline:
