@@ -16,6 +16,11 @@ import fedsonar
 from fedsonar.bench import command
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+_KEPT = {
+    "run": "; complete rounds are kept, go on with --resume DIR",
+    "demo": "; complete rounds are kept, the same command goes on",
+}
+"""What a command that is stopped leaves, by command."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -103,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(result, ensure_ascii=False, allow_nan=False))
         return DONE
     except KeyboardInterrupt:
-        print("fedsonar: stopped; complete rounds are kept, go on with --resume DIR", file=sys.stderr)
+        print(f"fedsonar: stopped{_KEPT.get(options.command, '')}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
