@@ -117,8 +117,7 @@ def test_checkpointing_without_a_lean_path_is_refused():
 
 @pytest.mark.parametrize("name", ["llama", "qwen2 with biases", "gpt2"])
 @pytest.mark.parametrize("slots", [3, 64])
-def test_answers_are_those_of_generate_row_by_row(name, slots, monkeypatch):
-    monkeypatch.setattr("fedsonar.model.answering._SLOTS", slots)
+def test_answers_are_those_of_generate_row_by_row(name, slots):
     model = made(name)
     layout = Lora(r=2, alpha=8, target_modules="all-linear").layout(model)
     adapter = random_adapter(layout, torch.Generator().manual_seed(4))
@@ -131,5 +130,5 @@ def test_answers_are_those_of_generate_row_by_row(name, slots, monkeypatch):
     plain = Hosted(model, layout, trees=False)
     expected = [plain.answers(factors, [prompt], limit=10, stops=stops)[0] for prompt in prompts]
     assert len({len(answer) for answer in expected}) > 1
-    assert network_for(model, layout).answers(factors, prompts, limit=10, stops=stops) == expected
+    assert network_for(model, layout).answers(factors, prompts, limit=10, stops=stops, together=slots) == expected
     assert network_for(model, layout).answers(factors, [], limit=10, stops=stops) == []

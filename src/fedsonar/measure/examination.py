@@ -35,20 +35,24 @@ class Evaluation:
         metric: What counts as clean accuracy: ``emr``, ``exact`` or ``label``; ``auto`` takes ``label`` when few
             different answers share many rows, else ``emr``.
         max_new_tokens: Longest answer generated; 0 fits the test answers, up to 256.
+        batch_size: Answers generated together, which bounds memory.
     """
 
     rows: int = 200
     every: int = 1
     metric: Literal["auto", "emr", "exact", "label"] = "auto"
     max_new_tokens: int = 0
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.rows < 0 or self.max_new_tokens < 0:
             raise ValueError(
                 f"evaluation.rows and max_new_tokens must be 0 or more, got {self.rows} and {self.max_new_tokens}"
             )
-        if self.every < 1:
-            raise ValueError(f"evaluation.every must be 1 or more, got {self.every}")
+        if self.every < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"evaluation.every and batch_size must be 1 or more, got {self.every} and {self.batch_size}"
+            )
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,14 @@ class Examiner:
     def examine(self, adapter: Float[Tensor, "dim"], hit_before: Bool[np.ndarray, "rows"] | None = None) -> Examination:
         """The scores of the base model with `adapter`; `hit_before` marks triggered rows hit before any tuning."""
         rows = [*self.rows, *self.attacked_rows]  # at once: a triggered prompt often begins like its clean one
-        said = generate(self.network, self.tokenizer, adapter, rows, max_new_tokens=self.max_new_tokens)
+        said = generate(
+            self.network,
+            self.tokenizer,
+            adapter,
+            rows,
+            max_new_tokens=self.max_new_tokens,
+            batch_size=self.options.batch_size,
+        )
         outputs, attacked = said[: len(self.rows)], said[len(self.rows) :]
         answers = score_answers(outputs, self.samples)
         rates = {"emr": answers.entity_rate, "exact": answers.exact_rate, "label": answers.label_rate}

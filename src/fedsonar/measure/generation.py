@@ -19,6 +19,7 @@ def generate(
     rows: Sequence[TokenRow],
     *,
     max_new_tokens: int,
+    batch_size: int = 64,
 ) -> list[str]:
     """Each row's greedy answer, in the order of the rows, without special tokens and outer white space."""
     model = network.model
@@ -26,5 +27,5 @@ def generate(
     stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends] if ends is not None else [])}
     factors = alone(network.layout, adapter.to(model.device), model.dtype)
     prompts = [row.prompt for row in rows]
-    answers = network.answers(factors, prompts, limit=max_new_tokens, stops=frozenset(stops))
+    answers = network.answers(factors, prompts, limit=max_new_tokens, stops=frozenset(stops), together=batch_size)
     return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]

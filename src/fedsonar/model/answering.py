@@ -17,20 +17,19 @@ from fedsonar.model.tree import TokenTree, lay_out, rows_together, side_by_side
 if TYPE_CHECKING:
     from fedsonar.model.lean import LeanLlama
 
-_SLOTS = 64
 _READING_TOKENS = {"cpu": 1024, "cuda": 16384}
 
 
 @torch.inference_mode()
 def answer(
     network: LeanLlama, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int,
-    stops: frozenset[int],
+    stops: frozenset[int], together: int,
 ) -> list[list[int]]:  # fmt: skip
     """Greedy answers, up to a stop token or `limit` tokens, in the order of the prompts; see `Network.answers`."""
     answers: list[list[int]] = [[] for _ in prompts]
     waiting = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]), reverse=True)
     room = max((len(prompt) for prompt in prompts), default=0) + limit
-    running = _RunningBatch(network, factors, slots=min(_SLOTS, len(prompts)), room=room)
+    running = _RunningBatch(network, factors, slots=min(together, len(prompts)), room=room)
     while waiting or running.rows:
         if waiting and 2 * len(running.rows) <= running.slots:
             count = running.slots - len(running.rows)

@@ -19,8 +19,6 @@ from fedsonar.model.pieces import wide
 from fedsonar.model.stack import Factors
 from fedsonar.model.tree import IGNORED, PackedBatch
 
-_ANSWERED_TOGETHER = 64
-
 
 class StackedLinear(nn.Module):
     """A frozen linear layer with one adapter for each of K equal groups of rows."""
@@ -105,8 +103,9 @@ class Hosted(Network):
 
     @torch.inference_mode()
     def answers(
-        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int]
-    ) -> list[list[int]]:
+        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        together: int = 64,
+    ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts, those of similar length together; see `Network.answers`."""
         model: Any = self.model
         pad = min(stops)
@@ -117,8 +116,8 @@ class Hosted(Network):
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         answers: list[list[int]] = [[] for _ in prompts]
         with plugged_into(self.model, self.layout, factors):
-            for start in range(0, len(order), _ANSWERED_TOGETHER):
-                part = order[start : start + _ANSWERED_TOGETHER]
+            for start in range(0, len(order), together):
+                part = order[start : start + together]
                 width = max(len(prompts[i]) for i in part)
                 ids = torch.tensor([[pad] * (width - len(prompts[i])) + list(prompts[i]) for i in part])
                 mask = torch.tensor([[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in part])

@@ -87,7 +87,8 @@ class LeanLlama(Network):
         return losses.new_zeros(len(learn)).index_add(0, learn.nonzero()[:, 0], losses)
 
     def answers(
-        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int]
-    ) -> list[list[int]]:
+        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        together: int = 64,
+    ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts; see `Network.answers`."""
-        return answer(self, factors, prompts, limit=limit, stops=stops)
+        return answer(self, factors, prompts, limit=limit, stops=stops, together=together)

@@ -40,8 +40,9 @@ class Network(ABC):
 
     @abstractmethod
     def answers(
-        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int]
-    ) -> list[list[int]]:
+        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        together: int = 64,
+    ) -> list[list[int]]:  # fmt: skip
         """Greedy answers in tokens, without the stop token, in the order of the prompts.
 
         Args:
@@ -49,4 +50,5 @@ class Network(ABC):
             prompts: Token ids.
             limit: Most tokens of an answer.
             stops: Tokens that end an answer.
+            together: Answers that are being given at any time, which bounds memory.
         """
