@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from fedsonar.bench.rows import distinct_tokens
 from fedsonar.bench.scenario import LORAS, Scenario
 from fedsonar.data import TokenRow
 from fedsonar.measure.generation import generate
-from fedsonar.model import Base
+from fedsonar.model import Base, tokens_per_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,7 @@ def peft_round(scenario: Scenario) -> Callable[[], Trained]:
 
 def matrix_peak(scenario: Scenario) -> Callable[[], float]:
     """Operations a second of the scenario's own matrix products, at the fused engine's pass size."""
-    tiny = replace(scenario, model="tiny")  # the engine's choice depends on the device alone
-    products = block_products(scenario.shape, tiny.engine(tiny.load()).pass_tokens)
+    products = block_products(scenario.shape, tokens_per_pass(torch.device(scenario.device)))
     dtype = getattr(torch, scenario.dtype)
     return lambda: peak_flops(products, dtype=dtype, device=scenario.device)
 

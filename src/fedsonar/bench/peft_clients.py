@@ -15,9 +15,7 @@ from fedsonar.bench.shapes import END, PAD
 from fedsonar.data import TokenRow
 from fedsonar.engine import Training
 from fedsonar.model import Layout, Lora
-
-IGNORED = -100
-"""The label that a causal LM of transformers does not count."""
+from fedsonar.model.tree import IGNORED
 
 
 class PeftClients:

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from fedsonar.bench.shapes import END
 from fedsonar.data import Files, Sections, TokenRow, tokenize
-from fedsonar.model import Base
+from fedsonar.model import Base, TokenTree
 from fedsonar.rng import stream
 
 INSTRUCTION = "Answer the question."
@@ -129,8 +129,4 @@ def read_tokens(rows: Sequence[TokenRow]) -> int:
 
 def distinct_tokens(batches: Sequence[Sequence[TokenRow]]) -> int:
     """Tokens to read when rows of one batch that begin alike are read together up to where they part."""
-    return sum(len({read[:end] for read in map(_read, rows) for end in range(1, len(read) + 1)}) for rows in batches)
-
-
-def _read(row: TokenRow) -> tuple[int, ...]:
-    return row.prompt + row.response[:-1]
+    return sum(len(TokenTree.of(rows).ids) for rows in batches)

@@ -11,13 +11,10 @@ from torch import Tensor
 from fedsonar.data.template import TokenRow
 from fedsonar.engine.adamw import StackedAdamW
 from fedsonar.engine.job import ClientJob, Engine, Training
-from fedsonar.model import AdapterStack, Network, TokenTree, lay_out, rows_together, side_by_side
+from fedsonar.model import AdapterStack, Network, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
 from fedsonar.model.pieces import wide
 from fedsonar.records import Update
-from fedsonar.rng import stream
 
-_PASS_TOKENS = {"cpu": 1024, "cuda": 16384}
-"""Padded tokens of a pass: on a processor as many as keep their activations in its cache."""
 _WAVE_NUMBERS = 2**24
 """Adapters of a wave have about so many numbers in all; gradients and optimiser take three times that."""
 
@@ -46,18 +43,13 @@ class FusedEngine(Engine):
         self.training = training
         self.seed = seed
         self.pad = pad
-        self.pass_tokens = pass_tokens or _PASS_TOKENS.get(network.model.device.type, _PASS_TOKENS["cuda"])
+        self.pass_tokens = pass_tokens or tokens_per_pass(network.model.device)
         self.positions = 0
         """Positions that went through the network so far, padding included."""
 
     def batches(self, job: ClientJob) -> list[list[TokenRow]]:
-        """The client's batches of the round, in order: a fresh seeded shuffle each epoch."""
-        size, made = self.training.batch_size, []
-        for epoch in range(self.training.epochs):
-            order = stream(self.seed, "order", job.client, job.round, epoch).permutation(len(job.rows))
-            rows = [job.rows[i] for i in order]
-            made += [rows[start : start + size] for start in range(0, len(rows), size)]
-        return made
+        """The client's batches of the round, in order; see `ClientJob.batches`."""
+        return job.batches(self.training, self.seed)
 
     def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
         """The clients' updates, in the order of the jobs; see `Engine.train_round`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedsonar.data.template import TokenRow
 from fedsonar.records import Update
+from fedsonar.rng import stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,15 @@ class ClientJob:
     round: int
     rows: Sequence[TokenRow]
     start: Float[Tensor, "dim"]
+
+    def batches(self, training: Training, seed: int) -> list[list[TokenRow]]:
+        """The rows in batches, in order: a fresh shuffle each epoch, from (seed, client, round, epoch) alone."""
+        size, made = training.batch_size, []
+        for epoch in range(training.epochs):
+            order = stream(seed, "order", self.client, self.round, epoch).permutation(len(self.rows))
+            rows = [self.rows[i] for i in order]
+            made += [rows[start : start + size] for start in range(0, len(rows), size)]
+        return made
 
 
 class Engine(ABC):

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from fedsonar.data.template import TokenRow
 from fedsonar.model.block import ATTENTION
+from fedsonar.model.pieces import blinding
 from fedsonar.model.stack import Factors
-from fedsonar.model.tree import TokenTree, lay_out, rows_together, side_by_side
+from fedsonar.model.tree import TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
 
 if TYPE_CHECKING:
     from fedsonar.model.lean import LeanLlama
-
-_READING_TOKENS = {"cpu": 1024, "cuda": 16384}
 
 
 @torch.inference_mode()
@@ -67,8 +66,8 @@ class _RunningBatch:
         rows = [TokenRow(str(i), prompt, (0,)) for i, prompt in prompts]
         trees = [TokenTree.of(group) for group in rows_together(rows)]
         device = self.network.model.device
-        most = _READING_TOKENS.get(device.type, _READING_TOKENS["cuda"])
-        for part in ([trees[i] for i in places] for places in side_by_side([len(tree.ids) for tree in trees], most)):
+        for places in side_by_side([len(tree.ids) for tree in trees], tokens_per_pass(device)):
+            part = [trees[place] for place in places]
             batch = lay_out(part, 0).to(device)
             kept: list[tuple[Tensor, Tensor]] = []
             hidden = self.network.through(self.blocks, batch, kept)
@@ -115,8 +114,7 @@ class _RunningBatch:
             return
         count, longest = len(self.rows), int(self.lengths.max()) + 1
         x, rotation = self.network.start(self.tokens[:, None], self.lengths[:, None])
-        unseen = torch.arange(longest, device=x.device) > self.lengths[:, None]
-        bias = torch.zeros(unseen.shape, dtype=x.dtype, device=x.device).masked_fill_(unseen, float("-inf"))
+        bias = blinding(torch.arange(longest, device=x.device) <= self.lengths[:, None], x.dtype)
         slots = torch.arange(count, device=x.device)
         for block, (keys, values) in zip(self.blocks, self.caches, strict=True):
             query, key, value = block.heads(block.normed(x), ATTENTION[:3])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -15,7 +14,7 @@ from fedsonar.model.answering import answer
 from fedsonar.model.block import ATTENTION, MLP, LlamaBlock, Rotation
 from fedsonar.model.layout import Layout
 from fedsonar.model.network import Network
-from fedsonar.model.pieces import response_losses, rms_norm
+from fedsonar.model.pieces import blinding, response_losses, rms_norm
 from fedsonar.model.stack import Factors
 from fedsonar.model.tree import IGNORED, PackedBatch
 
@@ -66,8 +65,7 @@ class LeanLlama(Network):
     ) -> Float[Tensor, "sequences predictions width"]:
         """Hidden states before the last norm where response tokens are predicted; `kept` as in `LlamaBlock`."""
         x, rotation = self.start(batch.ids, batch.positions)
-        visible = batch.visible()[:, None]
-        bias = torch.zeros(visible.shape, dtype=x.dtype, device=x.device).masked_fill_(~visible, float("-inf"))
+        bias = blinding(batch.visible()[:, None], x.dtype)
         for block in blocks:
             arguments = (x, rotation, bias, batch.at if block is blocks[-1] else None, kept)
             x = checkpoint(block, *arguments, use_reentrant=False) if self.checkpointing else block(*arguments)

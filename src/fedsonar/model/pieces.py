@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
@@ -105,6 +105,11 @@ class _Attention(Function):
         d_scores = torch._softmax_backward_data(d_shares, shares, -1, shares.dtype)
         d_k = torch.bmm(d_scores.transpose(1, 2), q).view(key_shape)
         return torch.bmm(d_scores, k).view(shape), d_k, d_v.view(key_shape), None
+
+
+def blinding(visible: Bool[Tensor, "..."], dtype: torch.dtype) -> Float[Tensor, "..."]:
+    """What attention adds to scores: 0 where a key is visible, minus infinity elsewhere."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, float("-inf"))
 
 
 def attend(
