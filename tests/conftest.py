@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded, hence before it
@@ -16,8 +18,18 @@ import jaxtyping
 import pytest
 import torch
 
+
+class _Kernels(PathFinder):
+    """Imports kernels as they are: what compiles them reads their code, and takes no checks around it."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):  # type: ignore[no-untyped-def]
+        return super().find_spec(name, path, target) if name.startswith("fedsonar.model.compiled.kernels") else None
+
+
 # Before the first import of the package: its functions and dataclasses check their arrays whenever they are called.
 jaxtyping.install_import_hook("fedsonar", "shape_checks.check")
+sys.meta_path.insert(0, _Kernels)
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("fedsonar", deadline=None)  # a slow machine is not a wrong result
 hypothesis.settings.load_profile("fedsonar")

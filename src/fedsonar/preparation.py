@@ -56,9 +56,8 @@ class Federation:
     def engine(self) -> Engine:
         """The engine that trains this federation's clients in process."""
         return FusedEngine(
-            self.network, self.experiment.training, seed=self.experiment.seed,
-            pad=self.tokenizer.pad_token_id, pass_tokens=self.experiment.pass_tokens,
-        )  # fmt: skip
+            self.network, self.experiment.training, seed=self.experiment.seed, pass_tokens=self.experiment.pass_tokens
+        )
 
     def participants(self, round: int) -> list[int]:
         """The clients of a round, in order of their numbers."""

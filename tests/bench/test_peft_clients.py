@@ -19,7 +19,7 @@ def test_updates_are_those_of_the_fused_engine(lora, schedule):
     scenario = Scenario(model="tiny", lora=lora, rows="webqa", clients=3, rows_each=9)
     training = Training(lr=1e-2, schedule=schedule)
     jobs, layout = scenario.jobs(), scenario.layout
-    engine = FusedEngine(network_for(scenario.load(), layout), training, seed=scenario.seed, pad=1)
+    engine = FusedEngine(network_for(scenario.load(), layout), training, seed=scenario.seed)
     ours = torch.stack([update.delta for update in engine.train_round(jobs)])
     peer = PeftClients(scenario.load(), LORAS[lora], layout, training)
     theirs = peer.train_round(scenario.start, scenario.batches())

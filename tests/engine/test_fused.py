@@ -111,7 +111,7 @@ def test_updates_equal_peft_client_by_client(case):
     model = make()
     layout = lora.layout(model)
     jobs = ragged_jobs(layout)
-    engine = FusedEngine(network_for(model, layout), training, seed=7, pad=PAD)
+    engine = FusedEngine(network_for(model, layout), training, seed=7)
     before = jobs[0].start.clone()
     updates = engine.train_round(jobs)
     assert torch.equal(jobs[0].start, before)
@@ -131,7 +131,7 @@ def test_each_client_s_update_equals_peft_s_in_double_precision(case):
     model = make().double()
     layout = lora.layout(model)
     jobs = ragged_jobs(layout, torch.float64)
-    engine = FusedEngine(network_for(model, layout), training, seed=7, pad=PAD)
+    engine = FusedEngine(network_for(model, layout), training, seed=7)
     for job, update in zip(jobs, engine.train_round(jobs), strict=True):
         with in_doubles():
             expected, loss = train_with_peft(model, lora, layout, job, engine)
@@ -145,10 +145,8 @@ def test_passes_do_not_change_the_result():
     rng = np.random.default_rng(2)
     start = initial_adapter(layout, torch.Generator().manual_seed(3))
     jobs = [ClientJob(k, 1, rows(9 + k, rng, k), start) for k in range(5)]
-    whole = FusedEngine(network_for(model, layout), Training(lr=1e-2), seed=1, pad=PAD).train_round(jobs)
-    narrow = FusedEngine(network_for(model, layout), Training(lr=1e-2), seed=1, pad=PAD, pass_tokens=50).train_round(
-        jobs
-    )
+    whole = FusedEngine(network_for(model, layout), Training(lr=1e-2), seed=1).train_round(jobs)
+    narrow = FusedEngine(network_for(model, layout), Training(lr=1e-2), seed=1, pass_tokens=50).train_round(jobs)
     for a, b in zip(whole, narrow, strict=True):
         assert (a.delta - b.delta).norm() < 1e-5 * a.delta.norm()
 
@@ -159,7 +157,7 @@ def test_the_same_job_gives_the_same_bits_and_another_seed_does_not():
     start = initial_adapter(layout, torch.Generator().manual_seed(3))
     jobs = [ClientJob(0, 1, rows(12, np.random.default_rng(2)), start)]
     first, second, other = (
-        FusedEngine(network_for(model, layout), Training(lr=1e-2), seed=seed, pad=PAD).train_round(jobs)[0].delta
+        FusedEngine(network_for(model, layout), Training(lr=1e-2), seed=seed).train_round(jobs)[0].delta
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, second)
@@ -177,7 +175,7 @@ def test_a_loss_that_is_not_finite_names_client_and_round():
         ClientJob(6, 3, rows(4, np.random.default_rng(2)), broken),
     ]
     with pytest.raises(FloatingPointError, match=r"client 6 .* round 3"):
-        FusedEngine(network_for(model, layout), Training(), seed=1, pad=PAD).train_round(jobs)
+        FusedEngine(network_for(model, layout), Training(), seed=1).train_round(jobs)
 
 
 def test_the_model_is_left_as_it_was():
@@ -187,7 +185,7 @@ def test_the_model_is_left_as_it_was():
     ids = torch.arange(1, 9)[None]
     before = model(ids).logits
     start = initial_adapter(layout, torch.Generator().manual_seed(3))
-    FusedEngine(network_for(model, layout), Training(), seed=1, pad=PAD).train_round(
+    FusedEngine(network_for(model, layout), Training(), seed=1).train_round(
         [ClientJob(0, 1, rows(4, np.random.default_rng(2)), start)]
     )
     assert [name for name, _ in model.named_modules()] == names

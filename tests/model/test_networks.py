@@ -14,8 +14,9 @@ from transformers import (
 )
 
 from fedsonar.data.template import TokenRow
-from fedsonar.model import AdapterStack, Lora, TokenTree, alone, lay_out, network_for, random_adapter
+from fedsonar.model import AdapterStack, Lora, network_for, random_adapter
 from fedsonar.model import block as block_module
+from fedsonar.model.compiled import CompiledLlama
 from fedsonar.model.hosted import Hosted
 from fedsonar.model.lean import LeanLlama
 
@@ -35,7 +36,7 @@ MODELS = {
         GPT2Config(vocab_size=61, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=0)
     ),
 }  # fmt: skip
-LEAN = {"llama", "llama scaled rope", "qwen2 with biases", "mistral without window"}
+LLAMA = {"llama", "llama scaled rope", "qwen2 with biases", "mistral without window"}
 
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 
@@ -60,16 +61,10 @@ def rows():
 
 
 def losses_and_gradients(network, adapters, layout):
-    """Two clients: all rows for the first, the last two for the second; trees where the network takes them."""
+    """Two clients: all rows for the first, the last two for the second."""
     stack = AdapterStack(layout, adapters)
-    total = torch.zeros(2)
-    for client, mine in enumerate((rows(), rows()[1:])):
-        groups = [mine] if network.trees else [[row] for row in mine]
-        taken = stack.take(torch.tensor([client] * len(groups)), torch.float32)
-        losses = network.losses(taken.factors, lay_out([TokenTree.of(group) for group in groups], 1, multiple=8))
-        taken.backward(losses.sum())
-        total[client] = losses.sum().detach()
-    return total, stack.grad
+    losses = network.add_gradients(stack, [rows(), rows()[1:]])
+    return losses, stack.grad
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -79,12 +74,15 @@ def test_the_chosen_network_has_the_model_s_losses_and_gradients(name, targets):
     layout = Lora(r=2, alpha=6, target_modules=targets).layout(model)
     adapters = torch.stack([random_adapter(layout, torch.Generator().manual_seed(seed)) for seed in (1, 2)])
     network = network_for(model, layout)
-    assert isinstance(network, LeanLlama) == (name in LEAN)
-    assert network.trees == (name != "mistral with window")
+    assert isinstance(network, CompiledLlama) == (name in LLAMA)
+    assert network.positions == 0
+    if isinstance(network, Hosted):
+        assert network.trees == (name != "mistral with window")
     expected, expected_grad = losses_and_gradients(Hosted(model, layout, trees=False), adapters, layout)
-    found, grad = losses_and_gradients(network, adapters, layout)
-    assert torch.allclose(found, expected, rtol=1e-5)
-    assert (grad - expected_grad).norm() < 2e-5 * expected_grad.norm()
+    for chosen in [network, LeanLlama(model, layout)] if name in LLAMA else [network]:
+        found, grad = losses_and_gradients(chosen, adapters, layout)
+        assert torch.allclose(found, expected, rtol=1e-5)
+        assert (grad - expected_grad).norm() < 2e-5 * expected_grad.norm()
 
 
 @pytest.mark.parametrize("change", ["checkpointing", "PyTorch's attention"])
@@ -125,10 +123,12 @@ def test_answers_are_those_of_generate_row_by_row(name, slots):
     shared = torch.randint(2, 61, (4,), generator=draw).tolist()
     prompts = [shared + torch.randint(2, 61, (n,), generator=draw).tolist() for n in (1, 7, 3, 3, 12, 2, 5, 9)]
     prompts += [prompts[2], shared]  # one twice, one the beginning of all others
-    factors = alone(layout, adapter, torch.float32)
     stops = frozenset(range(25))  # frequent, so that answers end at different times
     plain = Hosted(model, layout, trees=False)
-    expected = [plain.answers(factors, [prompt], limit=10, stops=stops)[0] for prompt in prompts]
+    expected = [plain.answers(adapter, [prompt], limit=10, stops=stops)[0] for prompt in prompts]
     assert len({len(answer) for answer in expected}) > 1
-    assert network_for(model, layout).answers(factors, prompts, limit=10, stops=stops, together=slots) == expected
-    assert network_for(model, layout).answers(factors, [], limit=10, stops=stops) == []
+    for network in (
+        [network_for(model, layout), LeanLlama(model, layout)] if name in LLAMA else [network_for(model, layout)]
+    ):
+        assert network.answers(adapter, prompts, limit=10, stops=stops, together=slots) == expected
+        assert network.answers(adapter, [], limit=10, stops=stops) == []

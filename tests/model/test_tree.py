@@ -10,6 +10,7 @@ def test_rows_that_begin_alike_share_their_nodes():
     assert tree.ids == [1, 2, 3, 4, 5, 6]  # no node for the last token of a row: it predicts nothing
     assert tree.depths == [0, 1, 2, 3, 2, 3]
     assert tree.ends == [6, 6, 4, 4, 6, 6]
+    assert tree.branches == [(0, -1), (4, 1)]
     assert tree.paths == [[0, 1, 2, 3], [0, 1, 4, 5]]
     assert list(zip(tree.predictors, tree.labels, strict=True)) == [(1, 3), (2, 4), (3, 9), (4, 6), (5, 9)]
 
@@ -41,9 +42,11 @@ def test_long_rows_stay_apart_unless_they_have_most_in_common():
         return TokenRow(name, tokens, (9,))
 
     long = tuple(range(100, 340))
-    groups = rows_together([row("a", *long, 1), row("b", *long, 2), row("c", 7, *long), row("d", 8, 1), row("e", 8, 2)])
+    groups = rows_together(
+        [row("a", *long, 1), row("b", *long, 2), row("c", 7, *long), row("d", 8, 1), row("e", 8, 2)], 256
+    )
     assert sorted(sorted(r.id for r in group) for group in groups) == [["a", "b"], ["c", "d", "e"]]
-    assert len(rows_together([row("a", 1, *long), row("b", 2, *long)])) == 2
+    assert len(rows_together([row("a", 1, *long), row("b", 2, *long)], 256)) == 2
 
 
 def test_batches_hold_everything_once_within_their_size():

@@ -49,9 +49,9 @@ def fused(scenario: Scenario) -> Callable[[], Trained]:
     distinct = distinct_tokens([batch for job in jobs for batch in engine.batches(job)])
 
     def train() -> Trained:
-        before = engine.positions
+        before = engine.network.positions
         step = _mean([update.delta for update in engine.train_round(jobs)])
-        return Trained(step.numpy(), engine.positions - before, distinct)
+        return Trained(step.numpy(), engine.network.positions - before, distinct)
 
     return train
 

@@ -22,7 +22,7 @@ def main(folder: Path, dtype: Literal["float32", "bfloat16"]) -> None:
     """Trains the federation with FedAvg and leaves its adapter in the folder."""
     options = json.loads((folder / "federation.json").read_text())
     torch.set_num_threads(options["threads"])
-    model, tokenizer = Base(path=str(folder / "model"), dtype=dtype, device=options["device"]).load()
+    model = Base(path=str(folder / "model"), dtype=dtype, device=options["device"]).load()[0]
     lora = LORAS[options["lora"]]
     layout = lora.layout(model)
     adapter = load_adapter(folder / "start", layout)
@@ -32,7 +32,7 @@ def main(folder: Path, dtype: Literal["float32", "bfloat16"]) -> None:
         for data in [json.loads((folder / f"client-{client}.json").read_text())]
     ]
     training = Training(lr=options["lr"], batch_size=options["batch_size"], max_grad_norm=options["max_grad_norm"])
-    engine = FusedEngine(network_for(model, layout), training, seed=options["seed"], pad=tokenizer.pad_token_id)
+    engine = FusedEngine(network_for(model, layout), training, seed=options["seed"])
     for round in range(1, options["rounds"] + 1):
         updates = engine.train_round([ClientJob(client, round, rows[client], adapter) for client in range(len(rows))])
         adapter = adapter + torch.stack([update.delta for update in updates]).mean(dim=0)

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from fedsonar.bench.rows import rows_from, rows_like, triggered
-from fedsonar.bench.shapes import PAD, SHAPES, Shape, load
+from fedsonar.bench.shapes import SHAPES, Shape, load
 from fedsonar.data import TokenRow
 from fedsonar.engine import ClientJob, FusedEngine, Training
 from fedsonar.model import Layout, Lora, initial_adapter, network_for
@@ -100,7 +100,7 @@ class Scenario:
 
     def engine(self, model: PreTrainedModel) -> FusedEngine:
         """The fused engine for these clients."""
-        return FusedEngine(network_for(model, self.layout), self.training, seed=self.seed, pad=PAD)
+        return FusedEngine(network_for(model, self.layout), self.training, seed=self.seed)
 
     def batches(self, round: int = 1) -> list[list[list[TokenRow]]]:
         """Each client's batches of a round, in the order that the fused engine takes them."""

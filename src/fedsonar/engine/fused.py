@@ -5,47 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from fedsonar.data.template import TokenRow
 from fedsonar.engine.adamw import StackedAdamW
 from fedsonar.engine.job import ClientJob, Engine, Training
-from fedsonar.model import AdapterStack, Network, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
+from fedsonar.model import AdapterStack, Network
 from fedsonar.model.pieces import wide
 from fedsonar.records import Update
 
 _WAVE_NUMBERS = 2**24
 """Adapters of a wave have about so many numbers in all; gradients and optimiser take three times that."""
 
-_MULTIPLE = 8
-"""Sequences are padded to a multiple of this: few different shapes, which libraries of products prepare once each."""
-
 
 class FusedEngine(Engine):
     """Trains all clients of a round in this process, a wave of them at a time.
 
-    Adapters and optimiser state exist for one wave of clients at a time. A step of the wave goes through the network
-    in passes: of each client the rows of its batch, merged where they begin alike, beside other clients' rows of
-    similar length. The result equals separate training of each client to float rounding. Row orders come from
-    (seed, client, round) alone.
+    Adapters and optimiser state exist for one wave of clients at a time. A step of the wave goes through the network in
+    passes, in which the rows of a client's batch are merged where they begin alike. The result equals separate training
+    of each client to float rounding. Row orders come from (seed, client, round) alone.
 
     Args:
         network: The frozen base model, ready for adapters.
         training: How each client trains.
         seed: The experiment's seed.
-        pad: Padding token id.
-        pass_tokens: Most padded tokens in one pass, which bounds memory; 0 takes what suits the device.
+        pass_tokens: Most positions in one pass, which bounds memory; 0 takes what suits network and device.
     """
 
-    def __init__(self, network: Network, training: Training, *, seed: int, pad: int, pass_tokens: int = 0) -> None:
+    def __init__(self, network: Network, training: Training, *, seed: int, pass_tokens: int = 0) -> None:
         self.network = network
         self.training = training
         self.seed = seed
-        self.pad = pad
-        self.pass_tokens = pass_tokens or tokens_per_pass(network.model.device)
-        self.positions = 0
-        """Positions that went through the network so far, padding included."""
+        self.pass_tokens = pass_tokens
 
     def batches(self, job: ClientJob) -> list[list[TokenRow]]:
         """The client's batches of the round, in order; see `ClientJob.batches`."""
@@ -77,7 +67,7 @@ class FusedEngine(Engine):
         loss_sums = stack.adapters.new_zeros(len(jobs))
         for step in range(len(queues[0])):
             batches = [queue[step] for queue in queues if len(queue) > step]
-            self._add_gradients(stack, batches, loss_sums)
+            loss_sums[: len(batches)] += self.network.add_gradients(stack, batches, pass_tokens=self.pass_tokens)
             optimiser.step([self.training.rate(step, len(queue)) for queue in queues[: len(batches)]])
         if not loss_sums.isfinite().all():
             bad = jobs[int((~loss_sums.isfinite()).nonzero()[0])]
@@ -91,24 +81,3 @@ class FusedEngine(Engine):
             Update(job.client, len(job.rows), len(queue), loss, delta)
             for job, queue, loss, delta in zip(jobs, queues, means, deltas, strict=True)
         ]
-
-    def _add_gradients(
-        self, stack: AdapterStack, batches: Sequence[Sequence[TokenRow]], loss_sums: Float[Tensor, "clients"]
-    ) -> None:
-        """Adds each client's gradient of its batch's mean loss to the stack, and that loss to `loss_sums`."""
-        model = self.network.model
-        counts = [sum(len(row.response) for row in rows) for rows in batches]
-        parts = [
-            (client, TokenTree.of(group))
-            for client, rows in enumerate(batches)
-            for group in (rows_together(rows) if self.network.trees else [[row] for row in rows])
-        ]
-        for chosen in side_by_side([len(tree.ids) for _, tree in parts], self.pass_tokens):
-            batch = lay_out([parts[i][1] for i in chosen], self.pad, multiple=_MULTIPLE).to(model.device)
-            self.positions += batch.ids.numel()
-            clients = torch.tensor([parts[i][0] for i in chosen], device=model.device)
-            responses = torch.tensor([counts[parts[i][0]] for i in chosen], device=model.device)
-            adapters = stack.take(clients, model.dtype)
-            losses = self.network.losses(adapters.factors, batch) / responses
-            adapters.backward(losses.sum())
-            loss_sums.index_add_(0, clients, losses.detach())

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from fedsonar.data.template import TokenRow
-from fedsonar.model import Network, alone
+from fedsonar.model import Network
 
 
 def generate(
@@ -25,7 +25,6 @@ def generate(
     model = network.model
     ends = model.generation_config.eos_token_id if model.generation_config is not None else None
     stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends] if ends is not None else [])}
-    factors = alone(network.layout, adapter.to(model.device), model.dtype)
     prompts = [row.prompt for row in rows]
-    answers = network.answers(factors, prompts, limit=max_new_tokens, stops=frozenset(stops), together=batch_size)
+    answers = network.answers(adapter, prompts, limit=max_new_tokens, stops=frozenset(stops), together=batch_size)
     return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]

@@ -6,11 +6,10 @@ from fedsonar.model.loading import Base
 from fedsonar.model.lora import Lora, initial_adapter, random_adapter
 from fedsonar.model.network import Network
 from fedsonar.model.peft_io import load_adapter, save_adapter
-from fedsonar.model.stack import AdapterStack, alone
-from fedsonar.model.tree import PackedBatch, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
+from fedsonar.model.stack import AdapterStack
+from fedsonar.model.tree import TokenTree, tokens_per_pass
 
 __all__ = [
-    "AdapterStack", "Base", "Layout", "Lora", "Network", "PackedBatch", "Site", "TokenTree", "alone", "initial_adapter",
-    "lay_out", "load_adapter", "network_for", "random_adapter", "rows_together", "save_adapter",
-    "side_by_side", "tokens_per_pass",
+    "AdapterStack", "Base", "Layout", "Lora", "Network", "Site", "TokenTree", "initial_adapter", "load_adapter",
+    "network_for", "random_adapter", "save_adapter", "tokens_per_pass",
 ]  # fmt: skip

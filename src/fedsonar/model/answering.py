@@ -64,7 +64,7 @@ class _RunningBatch:
     def admit(self, prompts: Sequence[tuple[int, tuple[int, ...]]]) -> None:
         """Reads prompts, sorted, into free slots, each with its first answer token."""
         rows = [TokenRow(str(i), prompt, (0,)) for i, prompt in prompts]
-        trees = [TokenTree.of(group) for group in rows_together(rows)]
+        trees = [TokenTree.of(group) for group in rows_together(rows, 256)]
         device = self.network.model.device
         for places in side_by_side([len(tree.ids) for tree in trees], tokens_per_pass(device)):
             part = [trees[place] for place in places]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from transformers import PreTrainedModel
 
 from fedsonar.data.template import TokenRow
+from fedsonar.model.compiled import CompiledLlama
 from fedsonar.model.hosted import Hosted
 from fedsonar.model.layout import Layout
 from fedsonar.model.lean import LeanLlama
 from fedsonar.model.lora import random_adapter
 from fedsonar.model.network import Network
-from fedsonar.model.stack import alone
-from fedsonar.model.tree import TokenTree, lay_out
+from fedsonar.model.pieces import wide
+from fedsonar.model.stack import AdapterStack
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 
 
 def network_for(model: PreTrainedModel, layout: Layout, *, checkpointing: bool = False) -> Network:
-    """The fastest network that gives this model's own losses: lean, hosted with trees, or hosted row by row.
+    """The fastest network that gives this model's own losses: compiled, lean, hosted with trees, or hosted row by row.
 
     Args:
         model: Frozen base model.
@@ -29,18 +32,24 @@ def network_for(model: PreTrainedModel, layout: Layout, *, checkpointing: bool =
         ValueError: If `checkpointing` is asked of a model that has no lean path.
     """
     plain = Hosted(model, layout, trees=False)
-    lean = LeanLlama(model, layout, checkpointing=checkpointing) if LeanLlama.fits(model) else None
-    for network in (lean, Hosted(model, layout, trees=True)):
-        if network is not None and _agree(network, plain):
+    network: Network = plain
+    for candidate in _candidates(model, layout, checkpointing):
+        if _agree(candidate, plain):
+            network = candidate
             break
-    else:
-        network = plain
     if checkpointing and not isinstance(network, LeanLlama):
         raise ValueError(f"checkpointing needs a model of Llama's layout, and {model.config.model_type} has none")
     return network
 
 
-@torch.no_grad()
+def _candidates(model: PreTrainedModel, layout: Layout, checkpointing: bool) -> Iterator[Network]:
+    if CompiledLlama.fits(model) and not checkpointing:
+        yield CompiledLlama(model, layout)
+    if LeanLlama.fits(model):
+        yield LeanLlama(model, layout, checkpointing=checkpointing)
+    yield Hosted(model, layout, trees=True)
+
+
 def _agree(network: Network, plain: Network) -> bool:
     """Whether two rows with a common prefix get the losses, in one tree, that they get apart."""
     if _window(network.model):
@@ -49,15 +58,16 @@ def _agree(network: Network, plain: Network) -> bool:
     draw = torch.Generator().manual_seed(0)
     first, *rest = torch.randint(vocabulary, (3, 4), generator=draw).tolist()
     rows = [TokenRow(str(i), (*first, *tail[:i]), tuple(tail[i:])) for i, tail in enumerate(rest)]
-    adapter = random_adapter(network.layout, draw).to(network.model.device)
-    factors = alone(network.layout, adapter, network.model.dtype)
-    together = lay_out([TokenTree.of(rows)], 0).to(network.model.device)
-    apart = [lay_out([TokenTree.of([row])], 0).to(network.model.device) for row in rows]
-    expected = torch.stack([plain.losses(factors, batch)[0] for batch in apart]).sum()
+    adapter = random_adapter(network.layout, draw).to(network.model.device, wide(network.model.dtype))
+    expected = plain.add_gradients(AdapterStack(plain.layout, adapter[None]), [rows])
     try:
-        found = network.losses(factors, together)[0]
+        found = network.add_gradients(AdapterStack(network.layout, adapter[None]), [rows])
     except (RuntimeError, ValueError, TypeError):
+        if not isinstance(network, Hosted):
+            raise
         return False  # it takes no such mask
+    finally:
+        network.positions = plain.positions = 0
     return bool((found - expected).abs() <= _TOLERANCE.get(network.model.dtype, 3e-2) * expected.abs())
 
 

@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedModel
 
 from fedsonar.model.layout import Layout
-from fedsonar.model.network import Network
+from fedsonar.model.network import PaddedNetwork
 from fedsonar.model.pieces import wide
-from fedsonar.model.stack import Factors
+from fedsonar.model.stack import Factors, alone
 from fedsonar.model.tree import IGNORED, PackedBatch
 
 
@@ -70,7 +70,7 @@ def reading_only(head: nn.Module, places: tuple[Tensor, ...]) -> Iterator[None]:
         handle.remove()
 
 
-class Hosted(Network):
+class Hosted(PaddedNetwork):
     """Losses through the model's own forward pass, whatever its architecture.
 
     Args:
@@ -84,7 +84,7 @@ class Hosted(Network):
         self.trees = trees
 
     def losses(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences"]:
-        """Each sequence's loss summed over its response tokens; see `Network.losses`."""
+        """Each sequence's loss summed over its response tokens; see `PaddedNetwork.losses`."""
         learn = batch.labels != IGNORED
         sequences = torch.arange(len(batch.ids), device=batch.ids.device)
         owner = sequences[:, None].expand_as(learn)[learn]
@@ -103,7 +103,7 @@ class Hosted(Network):
 
     @torch.inference_mode()
     def answers(
-        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
         together: int = 64,
     ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts, those of similar length together; see `Network.answers`."""
@@ -115,7 +115,7 @@ class Hosted(Network):
         )  # fmt: skip
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         answers: list[list[int]] = [[] for _ in prompts]
-        with plugged_into(self.model, self.layout, factors):
+        with plugged_into(self.model, self.layout, alone(self.layout, adapter.to(model.device), model.dtype)):
             for start in range(0, len(order), together):
                 part = order[start : start + together]
                 width = max(len(prompts[i]) for i in part)

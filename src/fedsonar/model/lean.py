@@ -13,13 +13,13 @@ from transformers import PreTrainedModel
 from fedsonar.model.answering import answer
 from fedsonar.model.block import ATTENTION, MLP, LlamaBlock, Rotation
 from fedsonar.model.layout import Layout
-from fedsonar.model.network import Network
+from fedsonar.model.network import PaddedNetwork
 from fedsonar.model.pieces import blinding, response_losses, rms_norm
-from fedsonar.model.stack import Factors
+from fedsonar.model.stack import Factors, alone
 from fedsonar.model.tree import IGNORED, PackedBatch
 
 
-class LeanLlama(Network):
+class LeanLlama(PaddedNetwork):
     """A model of Llama's layout, block by block on its own weights.
 
     Beside the pieces, what it saves is the last block's work at places that predict nothing, and logits there.
@@ -77,7 +77,7 @@ class LeanLlama(Network):
         return rms_norm(x, norm.weight, norm.variance_epsilon)
 
     def losses(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences"]:
-        """Each sequence's loss summed over its response tokens; see `Network.losses`."""
+        """Each sequence's loss summed over its response tokens; see `PaddedNetwork.losses`."""
         x = self.through(self.blocks(factors), batch)
         learn = batch.labels != IGNORED
         model: Any = self.model
@@ -85,8 +85,9 @@ class LeanLlama(Network):
         return losses.new_zeros(len(learn)).index_add(0, learn.nonzero()[:, 0], losses)
 
     def answers(
-        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
         together: int = 64,
     ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts; see `Network.answers`."""
+        factors = alone(self.layout, adapter.to(self.model.device), self.model.dtype)
         return answer(self, factors, prompts, limit=limit, stops=stops, together=together)

@@ -1,33 +1,75 @@
-"""What trains and answers: a frozen model with an adapter for each sequence."""
+"""What trains and answers: a frozen model with an adapter for each client."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from fedsonar.data.template import TokenRow
 from fedsonar.model.layout import Layout
-from fedsonar.model.stack import Factors
-from fedsonar.model.tree import PackedBatch
+from fedsonar.model.stack import AdapterStack, Factors
+from fedsonar.model.tree import PackedBatch, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
+
+_TREE_TOKENS = 256
+"""A tree in a square mask takes in further rows up to so many tokens: its attention grows with their square."""
+_MULTIPLE = 8
+"""Sequences are padded to a multiple of this: few different shapes, which libraries of products prepare once each."""
 
 
 class Network(ABC):
-    """A frozen model with an adapter of its own for each sequence of a batch.
+    """A frozen model with an adapter of its own for each client.
 
     Args:
         model: Frozen base model.
         layout: The adapters' layout in it.
     """
 
-    trees: bool
-    """Whether a sequence may hold a tree of several rows; else it holds one row."""
-
     def __init__(self, model: PreTrainedModel, layout: Layout) -> None:
         self.model = model
         self.layout = layout
+        self.positions = 0
+        """Positions that went through in training so far, padding included."""
+
+    @abstractmethod
+    def add_gradients(
+        self, stack: AdapterStack, batches: Sequence[Sequence[TokenRow]], *, pass_tokens: int = 0
+    ) -> Float[Tensor, "clients"]:
+        """Adds the gradient of each client's loss to the stack, and returns the losses.
+
+        A client's loss is the mean over the response tokens of its batch, in nats.
+
+        Args:
+            stack: Adapters; the first of them belong to the batches, in their order.
+            batches: Each client's rows.
+            pass_tokens: Most positions that go through the model at a time, which bounds memory; 0 takes what is fast.
+        """
+
+    @abstractmethod
+    def answers(
+        self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        together: int = 64,
+    ) -> list[list[int]]:  # fmt: skip
+        """Greedy answers in tokens, without the stop token, in the order of the prompts.
+
+        Args:
+            adapter: The one that answers.
+            prompts: Token ids.
+            limit: Most tokens of an answer.
+            stops: Tokens that end an answer.
+            together: Answers that are being given at any time, which bounds memory.
+        """
+
+
+class PaddedNetwork(Network):
+    """A network on padded batches whose gradients PyTorch finds: works on every device, with every architecture."""
+
+    trees: bool
+    """Whether a sequence may hold a tree of several rows; else it holds one row."""
 
     @abstractmethod
     def losses(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences"]:
@@ -38,17 +80,28 @@ class Network(ABC):
             batch: The sequences.
         """
 
-    @abstractmethod
-    def answers(
-        self, factors: Mapping[str, Factors], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
-        together: int = 64,
-    ) -> list[list[int]]:  # fmt: skip
-        """Greedy answers in tokens, without the stop token, in the order of the prompts.
+    def add_gradients(
+        self, stack: AdapterStack, batches: Sequence[Sequence[TokenRow]], *, pass_tokens: int = 0
+    ) -> Float[Tensor, "clients"]:
+        """Each client's loss, its gradient added to the stack; see `Network.add_gradients`.
 
-        Args:
-            factors: Site name -> the factors of the one adapter that answers.
-            prompts: Token ids.
-            limit: Most tokens of an answer.
-            stops: Tokens that end an answer.
-            together: Answers that are being given at any time, which bounds memory.
+        A client's rows, merged where they begin alike, lie beside those of other clients of similar length.
         """
+        device, dtype = self.model.device, self.model.dtype
+        counts = [sum(len(row.response) for row in rows) for rows in batches]
+        parts = [
+            (client, TokenTree.of(group))
+            for client, rows in enumerate(batches)
+            for group in (rows_together(rows, _TREE_TOKENS) if self.trees else [[row] for row in rows])
+        ]
+        totals = stack.adapters.new_zeros(len(batches))
+        for chosen in side_by_side([len(tree.ids) for _, tree in parts], pass_tokens or tokens_per_pass(device)):
+            batch = lay_out([parts[i][1] for i in chosen], 0, multiple=_MULTIPLE).to(device)
+            self.positions += batch.ids.numel()
+            clients = torch.tensor([parts[i][0] for i in chosen], device=device)
+            responses = torch.tensor([counts[parts[i][0]] for i in chosen], device=device)
+            adapters = stack.take(clients, dtype)
+            losses = self.losses(adapters.factors, batch) / responses
+            adapters.backward(losses.sum())
+            totals.index_add_(0, clients, losses.detach().to(totals.dtype))
+        return totals

@@ -14,8 +14,6 @@ from fedsonar.data.template import TokenRow
 
 IGNORED = -100
 """The label of a place that no loss counts, as in PyTorch."""
-_TREE_TOKENS = 256
-"""A tree takes in further rows up to so many tokens: its attention grows with their square."""
 
 
 @dataclass(slots=True)
@@ -30,6 +28,7 @@ class TokenTree:
         ends: One past the last node below each node, so that j is an ancestor of i when ``j <= i < ends[j]``.
         names: The rows' ids, in the order in which they lie.
         paths: Each row's nodes, from its first token.
+        branches: Where each row's own nodes start, and the node before them or -1; rows without own nodes have none.
         predictors: The node that predicts each response token, over all rows.
         labels: Those response tokens.
     """
@@ -39,6 +38,7 @@ class TokenTree:
     ends: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     paths: list[list[int]] = field(default_factory=list)
+    branches: list[tuple[int, int]] = field(default_factory=list)
     predictors: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
 
@@ -53,6 +53,8 @@ class TokenTree:
             for node in path[shared:]:
                 tree.ends[node] = len(tree.ids)
             del path[shared:]
+            if len(tokens) > shared:
+                tree.branches.append((len(tree.ids), path[-1] if path else -1))
             path += range(len(tree.ids), len(tree.ids) + len(tokens) - shared)
             tree.ids += tokens[shared:]
             tree.depths += range(shared, len(tokens))
@@ -77,14 +79,14 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return count
 
 
-def rows_together(rows: Sequence[TokenRow]) -> list[list[TokenRow]]:
-    """Rows in groups that make good trees: until a tree is long, or as long as they have most in common."""
+def rows_together(rows: Sequence[TokenRow], most: int) -> list[list[TokenRow]]:
+    """Rows in groups for a tree each: of up to `most` tokens, or as long as rows have most in common."""
     groups: list[list[TokenRow]] = []
     tokens = 0
     before: tuple[int, ...] = ()
     for row in sorted(rows, key=lambda row: row.prompt):
         new = row.length - common_prefix(before, row.prompt)
-        if groups and (tokens + new <= _TREE_TOKENS or 2 * new <= row.length):
+        if groups and (tokens + new <= most or 2 * new <= row.length):
             groups[-1].append(row)
             tokens += new
         else:

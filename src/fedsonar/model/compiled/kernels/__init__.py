@@ -1,0 +1,1 @@
+"""How kernels are made, and the kernels: what a pass through the compiled network does beside library products."""

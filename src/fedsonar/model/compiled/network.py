@@ -1,0 +1,239 @@
+"""The compiled path through models of Llama's layout on processors: no padding, no autograd, threads side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from threading import local
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from fedsonar.data.template import TokenRow
+from fedsonar.model.compiled.answering import answer
+from fedsonar.model.compiled.block import GATE, KEY, QUERY, Angles, CompiledBlock
+from fedsonar.model.compiled.kernels.loss import response_losses
+from fedsonar.model.compiled.kernels.norm import add_and_norm, norm_backward
+from fedsonar.model.compiled.kernels.numbers import array
+from fedsonar.model.compiled.lanes import Lanes, shared_out
+from fedsonar.model.compiled.linear import Adapters
+from fedsonar.model.compiled.pack import Pack
+from fedsonar.model.compiled.room import BlockRoom, Room, Widths
+from fedsonar.model.layout import Layout
+from fedsonar.model.lean import LeanLlama
+from fedsonar.model.network import Network
+from fedsonar.model.pieces import wide
+from fedsonar.model.stack import AdapterStack
+from fedsonar.model.tree import TokenTree, rows_together
+
+_TYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+class CompiledLlama(Network):
+    """A model of Llama's layout on a processor, block by block on its own weights.
+
+    The clients' trees of a step are dealt out to as many lanes as PyTorch may use threads; a lane takes its trees in
+    passes of about `pass_tokens`, forward and backward, in memory that it keeps. Adapters, their gradients, the
+    residual stream, norms, softmax and losses are in float32 whatever the type of the frozen weights.
+
+    Args:
+        model: Frozen base model; see `fits`.
+        layout: The adapters' layout in it.
+    """
+
+    pass_tokens = 1024
+
+    def __init__(self, model: PreTrainedModel, layout: Layout) -> None:
+        super().__init__(model, layout)
+        inner: Any = model.model
+        sites = {site.name: site for site in layout.sites}
+        count = len(inner.layers)
+        self.blocks = [
+            CompiledBlock(module, f"model.layers.{number}.", layout, sites, last=number == count - 1)
+            for number, module in enumerate(inner.layers)
+        ]
+        self.first = min(number for number, block in enumerate(self.blocks) if block.adapted)
+        self.embedding: Tensor = inner.embed_tokens.weight
+        self.head: Tensor = _output_layer(model).weight
+        self.norm = inner.norm.weight.to(wide(model.dtype)).numpy(), inner.norm.variance_epsilon
+        linears, size = self.blocks[0].linears, self.blocks[0].size
+        queries, keys = len(linears[QUERY].weight), len(linears[KEY].weight)
+        self.widths = Widths(
+            hidden=self.head.shape[1], queries=queries, keys=keys, inner=len(linears[GATE].weight),
+            heads=queries // size, vocabulary=len(self.head), groups=keys // size, rank=layout.rank, dtype=model.dtype,
+        )  # fmt: skip
+        self.lanes = Lanes()
+        self._local = local()
+        self._angles: Angles | None = None
+
+    @staticmethod
+    def fits(model: PreTrainedModel) -> bool:
+        """Whether the model looks like Llama and lies where kernels can read it."""
+        return (
+            LeanLlama.fits(model)
+            and model.device.type == "cpu"
+            and model.dtype in _TYPES
+            and getattr(_output_layer(model), "bias", None) is None
+            and not _changes_with_length(model)
+        )
+
+    def add_gradients(
+        self, stack: AdapterStack, batches: Sequence[Sequence[TokenRow]], *, pass_tokens: int = 0
+    ) -> Float[Tensor, "clients"]:
+        """Each client's loss, its gradient added to the stack; see `Network.add_gradients`."""
+        most = pass_tokens or self.pass_tokens
+        parts = [
+            (client, TokenTree.of(group)) for client, rows in enumerate(batches) for group in rows_together(rows, most)
+        ]
+        sizes = [len(tree.ids) for _, tree in parts]
+        self.positions += sum(sizes)
+        counts = [sum(len(row.response) for row in rows) for rows in batches]
+        adapters = stack.adapters.numpy()
+
+        def train(places: list[int]) -> tuple[list[int], Tensor, list[tuple[int, float]]]:
+            clients = sorted({parts[place][0] for place in places})
+            slots = {client: slot for slot, client in enumerate(clients)}
+            gradients = torch.zeros(len(clients), stack.layout.dim, dtype=stack.grad.dtype)
+            ours = Adapters(adapters, gradients.numpy())
+            found = []
+            for some in _passes(places, sizes, most):
+                trees, owners = [parts[place][1] for place in some], [parts[place][0] for place in some]
+                pairs = np.array([(client, slots[client]) for client in owners])
+                pack = Pack.of(trees, pairs, [1 / counts[client] for client in owners])
+                losses = self._train(pack, ours)
+                found += list(zip(owners, losses.tolist(), strict=True))
+            return clients, gradients, found
+
+        totals = stack.adapters.new_zeros(len(batches))
+        for clients, gradients, found in self.lanes.each(train, shared_out(sizes, self.lanes.count)):
+            stack.grad.index_add_(0, torch.tensor(clients), gradients)
+            for client, loss in found:
+                totals[client] += loss
+        return totals
+
+    def _train(self, pack: Pack, adapters: Adapters) -> Float[np.ndarray, "trees"]:
+        """The weighted losses of a pack's trees; their gradients are added to those of the adapters."""
+        room = self.room(len(pack.ids))
+        rooms = [room.passing] * self.first + room.blocks
+        angles = self.angles(pack.longest)
+        self.forward(pack, adapters, room, rooms)
+        losses = self._losses(pack, room)
+        for number in reversed(range(self.first, len(self.blocks))):
+            self.blocks[number].backward(pack, angles, adapters, rooms[number], room, first=number == self.first)
+        return np.bincount(pack.owners, losses * pack.weights, len(pack.segments))
+
+    def _losses(self, pack: Pack, room: Room) -> Float[np.ndarray, "responses"]:
+        """The losses of the response tokens; sets ``room.d_x`` to the gradient of the last block's output."""
+        asked, count = len(pack.predicting.places), len(pack.labels)
+        losses = np.empty(count, room.x.array.dtype)
+        room.d_normed.tensor[:asked].zero_()
+        step = room.scores_at_once
+        for start in range(0, count, step):
+            some = slice(start, min(start + step, count))
+            predictors = torch.from_numpy(pack.predictors[some])
+            scores = room.scores(len(predictors))
+            torch.mm(room.states.tensor.index_select(0, predictors), self.head.t(), out=scores)
+            response_losses(array(scores), pack.labels[some], pack.weights[some], losses[some])
+            room.d_normed.tensor.index_add_(0, predictors, torch.mm(scores, self.head))
+        room.d_x.tensor[:asked].zero_()
+        norm_backward(
+            room.d_normed.array, room.x.array, self.norm[0], room.inverse, asked, room.d_x.array, room.copied_x
+        )
+        return losses
+
+    def forward(
+        self, pack: Pack, adapters: Adapters, room: Room, rooms: Sequence[BlockRoom],
+        after: Callable[[int, BlockRoom], object] = lambda *_: None,
+    ) -> None:  # fmt: skip
+        """Sets ``room.states`` to what the output layer reads where something is predicted.
+
+        Args:
+            pack: The tokens.
+            adapters: Of the clients.
+            room: Memory of the pass.
+            rooms: Memory of each block; the same one for several where there is no backward pass.
+            after: Told each block's number and room when it is done.
+        """
+        angles = self.angles(pack.longest)
+        x, added = rooms[0].x, None
+        torch.index_select(self.embedding, 0, torch.from_numpy(pack.ids), out=room.added.tensor[: len(pack.ids)])
+        x.tensor[: len(pack.ids)] = room.added.tensor[: len(pack.ids)]
+        for number, (block, mine) in enumerate(zip(self.blocks, rooms, strict=True)):
+            block.forward(x, added, pack, angles, adapters, mine, room.added)
+            x, added = mine.x_middle, room.added
+            after(number, mine)
+        self.finish(x, room.added, len(pack.predicting.places), room)
+
+    def finish(self, x: Any, added: Any, count: int, room: Room) -> None:
+        """The last norm: sets ``room.states``."""
+        add_and_norm(x.array, added.array, *self.norm, count, room.x.array, room.states.array, room.inverse)
+
+    def room(self, tokens: int) -> Room:
+        """This thread's memory for passes of at least so many tokens."""
+        room: Room | None = getattr(self._local, "room", None)
+        if room is None or room.tokens < tokens:
+            adapted = [block.adapted for block in self.blocks[self.first :]]
+            self._local.room = room = Room(-(-tokens // 64) * 64, self.widths, adapted)
+        return room
+
+    def angles(self, positions: int) -> Angles:
+        """The rotary embedding's cosines and sines for at least so many positions, from the model's own."""
+        angles = self._angles
+        if angles is None or len(angles[0]) < positions:
+            inner: Any = self.model.get_submodule("model")
+            tables = inner.rotary_emb(
+                self.embedding.new_zeros((), dtype=wide(self.model.dtype)), torch.arange(2 * positions)[None]
+            )
+            cos, sin = (table[0, :, : table.shape[-1] // 2].contiguous().numpy() for table in tables)
+            self._angles = angles = cos, sin
+        return angles
+
+    def answers(
+        self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
+        together: int = 64,
+    ) -> list[list[int]]:  # fmt: skip
+        """Greedy answers to the prompts; see `Network.answers`."""
+        values = adapter.to(wide(self.model.dtype))[None].numpy()
+        order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
+        lanes = max(1, min(self.lanes.count, together, len(order)))
+        bounds = [len(order) * lane // lanes for lane in range(lanes + 1)]
+        shares = [order[start:end] for start, end in pairwise(bounds)]
+
+        def ask(share: list[int]) -> list[list[int]]:
+            return answer(self, values, [tuple(prompts[i]) for i in share], limit, stops, max(1, together // lanes))
+
+        answers: list[list[int]] = [[] for _ in prompts]
+        for share, found in zip(shares, self.lanes.each(ask, shares), strict=True):
+            for i, tokens in zip(share, found, strict=True):
+                answers[i] = tokens
+        return answers
+
+
+def _passes(places: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The places in order, in groups of about equally many tokens and at most `most`, unless a single one has more."""
+    total = sum(sizes[place] for place in places)
+    aim = total / -(-total // most)
+    group: list[int] = []
+    tokens = 0
+    for place in places:
+        if group and (tokens + sizes[place] / 2 > aim or tokens + sizes[place] > most):
+            yield group
+            group, tokens = [], 0
+        group.append(place)
+        tokens += sizes[place]
+    if group:
+        yield group
+
+
+def _output_layer(model: Any) -> Any:
+    return model.get_output_embeddings()
+
+
+def _changes_with_length(model: PreTrainedModel) -> bool:
+    """Whether the rotary embedding of a position depends on how long the sequence is."""
+    parameters: Any = getattr(model.config, "rope_parameters", None) or {}
+    return parameters.get("rope_type") in ("dynamic", "longrope")
