@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from fedsonar import bench
+from fedsonar.bench import suite
+from fedsonar.bench.options import Options
 from fedsonar.bench.show import bar
 from fedsonar.data import IID
 from fedsonar.demo import POISONED, story
@@ -217,13 +218,13 @@ interval covers no signal in {covered} of {len(nothing)} runs.
 
 def speed_results(seeds: Sequence[int]) -> None:
     """Training, whole rounds and whole federations beside the peers; the machine's peak; many clients."""
-    options = bench.Options(models=("embedded", "15m"), loras=("qv", "all-linear"), threads=2, seed=seeds[0])
+    options = Options(models=("embedded", "15m"), loras=("qv", "all-linear"), threads=2, seed=seeds[0])
     small = replace(options, models=("embedded",), loras=("qv",))
     alone = replace(options, models=("135m",), peers=False, repeats=3)
     with bar() as observe:
-        records = bench.measure(["engine"], options, observe) + bench.measure(["round", "flower"], small, observe)
-        records += bench.measure(["engine"], alone, observe)
-        records += bench.measure(["scaling"], replace(small, rows=("freebaseqa",), repeats=3), observe)
+        records = suite.measure(["engine"], options, observe) + suite.measure(["round", "flower"], small, observe)
+        records += suite.measure(["engine"], alone, observe)
+        records += suite.measure(["scaling"], replace(small, rows=("freebaseqa",), repeats=3), observe)
     rows = []
     for record in records:
         row = {key: record[key] for key in ("part", "model", "lora", "rows", "clients", "side", "seconds")}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import fedsonar
-from fedsonar.bench import command
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _KEPT = {
@@ -23,8 +22,8 @@ _KEPT = {
 """What a command that is stopped leaves, by command."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of all commands; the options of ``bench``, which load much, only where `arguments` name it."""
     parser = argparse.ArgumentParser(
         prog="fedsonar",
         description="Hear the backdoor before the federation averages it in.",
@@ -76,8 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
         "plugins included, with their parameters and their papers.",
     )  # fmt: skip
 
-    bench = _command(commands, "bench", _bench, command.SUMMARY, command.DESCRIPTION, command.EXAMPLES)
-    command.add_arguments(bench)
+    summary = "how fast it is: beside the peers, and beside what the machine can do"
+    if "bench" in arguments:
+        from fedsonar.bench import command
+
+        command.add_arguments(_command(commands, "bench", _bench, summary, command.DESCRIPTION, command.EXAMPLES))
+    else:
+        _command(commands, "bench", _bench, summary, "")
     return parser
 
 
@@ -97,7 +101,8 @@ def _command(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
-    options = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(arguments).parse_args(arguments)
     warnings.showwarning = _show_warning
     try:
         if options.threads < 1:
@@ -125,10 +130,8 @@ def _prepare(threads: int) -> None:
     """Pins threads and silences the libraries' own progress bars."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
-    from transformers.utils import logging
 
     torch.set_num_threads(threads)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -211,6 +214,8 @@ def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
+    from fedsonar.bench import command
+
     return command.run(options)
 
 

@@ -8,7 +8,7 @@ from fedsonar.data import InstructionDataset, Ledger, TokenRow, template_for, to
 from fedsonar.engine import Engine, FusedEngine
 from fedsonar.experiment import Experiment
 from fedsonar.measure import Examiner
-from fedsonar.model import network_for
+from fedsonar.model import open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 
@@ -34,11 +34,11 @@ class Federation:
         self.ledger = Ledger()
         if experiment.attack is not None:
             self.shards, self.ledger = plant(shards, experiment.attack, seed)
-        self.model, self.tokenizer = experiment.base.load()
-        self.layout = experiment.lora.layout(self.model)
-        self.network = network_for(self.model, self.layout, checkpointing=experiment.training.checkpointing)
+        self.tokenizer = experiment.base.tokenizer()
+        self.network = open_network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
+        self.layout = self.network.layout
         template = experiment.template or template_for(self.tokenizer)
-        limit = getattr(self.model.config, "max_position_embeddings", None) or experiment.max_length
+        limit = getattr(self.network.model.config, "max_position_embeddings", None) or experiment.max_length
         max_length = min(experiment.max_length, limit)
         every = tokenize([s for shard in self.shards for s in shard], template, self.tokenizer, max_length)
         by_id = {row.id: row for row in every}

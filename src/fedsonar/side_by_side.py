@@ -61,10 +61,8 @@ def run_all(
 
 def _run_one(name: str, experiment: Experiment, folder: Path, messages: Queue[tuple[str, Progress] | None]) -> None:
     import torch
-    from transformers.utils import logging
 
     torch.set_num_threads(1)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if (folder / "summary.json").is_file():
         messages.put((name, Progress("round", experiment.rounds)))
         return

@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedsonar.bench import Options, flower, fused_federation, measure
+from fedsonar.bench import flower, fused_federation
 from fedsonar.bench.flower import FlowerContest
+from fedsonar.bench.options import Options
 from fedsonar.bench.peft_clients import PeftClients
 from fedsonar.bench.scenario import LORAS, Scenario
+from fedsonar.bench.suite import measure
 from fedsonar.data import TokenRow
 from fedsonar.model import load_adapter
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedsonar.bench import Options
 from fedsonar.bench.contenders import Trained
 from fedsonar.bench.contest import Measured, Memory, Timing
 from fedsonar.bench.flops import executed_flops, needed_flops
+from fedsonar.bench.options import Options
 from fedsonar.bench.parts import _engine_records, engine, scaling
 from fedsonar.bench.scenario import Scenario
 

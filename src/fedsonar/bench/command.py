@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from fedsonar.bench.loras import LORAS
 from fedsonar.bench.options import DTYPES, Options
 from fedsonar.bench.rows import LIKE
-from fedsonar.bench.scenario import LORAS
 from fedsonar.bench.shapes import SHAPES
 from fedsonar.bench.show import bar, tables
 from fedsonar.bench.suite import PARTS, measure
@@ -20,7 +20,6 @@ from fedsonar.experiment import ConfigError
 from fedsonar.records import write_json
 from fedsonar.run_folder import environment
 
-SUMMARY = "how fast it is: beside the peers, and beside what the machine can do"
 DESCRIPTION = """\
 Measures speed and memory side by side in one run: every contender in a process of its own, taking turns
 (A B, A B, ...) after one turn each that does not count. Ratios are medians over the pairs of turns, shown with

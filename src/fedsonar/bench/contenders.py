@@ -5,20 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
+from fedsonar.bench.loras import LORAS
 from fedsonar.bench.peft_clients import PeftClients
 from fedsonar.bench.roofline import block_products, peak_flops
 from fedsonar.bench.rows import distinct_tokens
-from fedsonar.bench.scenario import LORAS, Scenario
+from fedsonar.bench.scenario import Scenario
 from fedsonar.data import TokenRow
 from fedsonar.measure.generation import generate
 from fedsonar.model import Base, tokens_per_pass
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def peft(scenario: Scenario) -> Callable[[], Trained]:
 def fused_round(scenario: Scenario) -> Callable[[], Trained]:
     """A whole round: the fused engine, FedAvg, and answers to the clean and the triggered test rows."""
     start, jobs, engine = scenario.start, scenario.jobs(), scenario.engine(scenario.load())
-    tokenizer, questions = Base(device="cpu").load()[1], scenario.questions
+    tokenizer, questions = Base(device="cpu").tokenizer(), scenario.questions
 
     def round() -> Trained:
         step = _mean([update.delta for update in engine.train_round(jobs)])
@@ -86,7 +90,7 @@ def peft_round(scenario: Scenario) -> Callable[[], Trained]:
     """A whole round of the peer: clients one after another, FedAvg, and ``generate`` in padded batches of 16."""
     trainer, start, batches = _peft(scenario), scenario.start, scenario.batches()
     questions = scenario.questions
-    tokenizer: PreTrainedTokenizerBase = Base(device="cpu").load()[1]
+    tokenizer: PreTrainedTokenizerBase = Base(device="cpu").tokenizer()
 
     def round() -> Trained:
         step = _mean(list(trainer.train_round(start, batches)))

@@ -20,10 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fedsonar.bench.contest import Ratio
+from fedsonar.bench.loras import LORAS
 from fedsonar.bench.memory import watch
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Record, rows_name
-from fedsonar.bench.scenario import LORAS, Scenario
+from fedsonar.bench.scenario import Scenario
 from fedsonar.model import Base, save_adapter
 
 INSTALL = "Flower is not installed, so the part beside it is left out: pip install 'fedsonar[flower]'"
@@ -106,7 +107,7 @@ def write(folder: Path, scenario: Scenario, options: Options) -> None:
     A client's file holds its rows as (prompt, response), and for each round its batches as lists of row numbers.
     """
     scenario.load().save_pretrained(folder / "model")
-    Base(device="cpu").load()[1].save_pretrained(folder / "model")
+    Base(device="cpu").tokenizer().save_pretrained(folder / "model")
     save_adapter(folder / "start", scenario.start, scenario.layout, LORAS[scenario.lora], str(folder / "model"))
     training = scenario.training
     named: Record = {"lr": training.lr, "max_grad_norm": training.max_grad_norm, "batch_size": scenario.batch_size}

@@ -12,19 +12,19 @@ from typing import Literal
 
 import torch
 
-from fedsonar.bench.scenario import LORAS
+from fedsonar.bench.loras import LORAS
 from fedsonar.data import TokenRow
 from fedsonar.engine import ClientJob, FusedEngine, Training
-from fedsonar.model import Base, load_adapter, network_for, save_adapter
+from fedsonar.model import Base, load_adapter, open_network, save_adapter
 
 
 def main(folder: Path, dtype: Literal["float32", "bfloat16"]) -> None:
     """Trains the federation with FedAvg and leaves its adapter in the folder."""
     options = json.loads((folder / "federation.json").read_text())
     torch.set_num_threads(options["threads"])
-    model = Base(path=str(folder / "model"), dtype=dtype, device=options["device"]).load()[0]
-    lora = LORAS[options["lora"]]
-    layout = lora.layout(model)
+    base, lora = Base(path=str(folder / "model"), dtype=dtype, device=options["device"]), LORAS[options["lora"]]
+    network = open_network(base, lora)
+    layout = network.layout
     adapter = load_adapter(folder / "start", layout)
     rows = [
         [TokenRow(f"{client}-{i}", tuple(prompt), tuple(response)) for i, (prompt, response) in enumerate(data["rows"])]
@@ -32,7 +32,7 @@ def main(folder: Path, dtype: Literal["float32", "bfloat16"]) -> None:
         for data in [json.loads((folder / f"client-{client}.json").read_text())]
     ]
     training = Training(lr=options["lr"], batch_size=options["batch_size"], max_grad_norm=options["max_grad_norm"])
-    engine = FusedEngine(network_for(model, layout), training, seed=options["seed"])
+    engine = FusedEngine(network, training, seed=options["seed"])
     for round in range(1, options["rounds"] + 1):
         updates = engine.train_round([ClientJob(client, round, rows[client], adapter) for client in range(len(rows))])
         adapter = adapter + torch.stack([update.delta for update in updates]).mean(dim=0)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from fedsonar.bench.loras import LORAS
 from fedsonar.bench.rows import LIKE
-from fedsonar.bench.scenario import LORAS, Scenario
+from fedsonar.bench.scenario import Scenario
 from fedsonar.bench.shapes import SHAPES
 
 DTYPES = ("float32", "bfloat16")

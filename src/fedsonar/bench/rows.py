@@ -99,7 +99,7 @@ def rows_from(folder: Path, count: int, *, vocab: int, seed: int) -> list[TokenR
     """
     samples = Files(path=str(folder), instruction=INSTRUCTION).load().train
     order = stream(seed, "bench/rows").permutation(len(samples))
-    tokenizer = Base(device="cpu").load()[1]
+    tokenizer = Base(device="cpu").tokenizer()
     rows = tokenize([samples[int(i)] for i in order[:count]], Sections(), tokenizer, 512)
     if any(token >= vocab for row in rows for token in row.prompt + row.response):
         raise ValueError(f"rows of --data need a vocabulary of {len(tokenizer)} tokens, this model has {vocab}")

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from fedsonar.bench.loras import LORAS
 from fedsonar.bench.rows import rows_from, rows_like, triggered
 from fedsonar.bench.shapes import SHAPES, Shape, load
 from fedsonar.data import TokenRow
 from fedsonar.engine import ClientJob, FusedEngine, Training
-from fedsonar.model import Layout, Lora, initial_adapter, network_for
+from fedsonar.model import Layout, initial_adapter, network_for
 from fedsonar.rng import torch_stream
 
-LORAS = {"qv": Lora(), "all-linear": Lora(r=8, alpha=16, target_modules="all-linear")}
-"""The field's usual adapter (r = 4 on PEFT's own choice, queries and values), and r = 8 on all seven projections."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class Scenario:
     @cached_property
     def layout(self) -> Layout:
         """The adapter's layout in the model."""
+        from transformers import AutoModelForCausalLM
+
         with torch.device("meta"):  # the shape is enough
             bare = AutoModelForCausalLM.from_config(self.shape.config())  # type: ignore[no-untyped-call]
         return LORAS[self.lora].layout(bare)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from fedsonar.model import Base
 from fedsonar.rng import torch_stream
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, PreTrainedModel
 
 END, PAD = 0, 1
 """The end and the padding token of every shape, as the embedded tokenizer has them."""
@@ -62,6 +65,8 @@ class Shape:
 
     def config(self) -> LlamaConfig:
         """The shape in the words of transformers."""
+        from transformers import LlamaConfig
+
         return LlamaConfig(
             vocab_size=self.vocab, hidden_size=self.hidden, intermediate_size=self.intermediate,
             num_hidden_layers=self.layers, num_attention_heads=self.heads, num_key_value_heads=self.kv_heads,
@@ -91,7 +96,9 @@ def load(name: str, *, dtype: str, device: str, seed: int = 0) -> PreTrainedMode
         seed: Seed of the weights; the same seed, dtype and device give the same weights.
     """
     if name == "embedded":
-        return Base(dtype="bfloat16" if dtype == "bfloat16" else "float32", device=device).load()[0]
+        return Base(dtype="bfloat16" if dtype == "bfloat16" else "float32", device=device).model()
+    from transformers import AutoModelForCausalLM
+
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(torch_stream(seed, "bench/weights").initial_seed())
         model: PreTrainedModel = AutoModelForCausalLM.from_config(SHAPES[name].config(), dtype=getattr(torch, dtype))  # type: ignore[no-untyped-call]

@@ -6,11 +6,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from fedsonar.data.sample import Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Template(ABC):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from fedsonar.data.sample import Sample
 from fedsonar.data.template import Template, TokenRow, tokenize
@@ -21,6 +20,9 @@ from fedsonar.measure.text import AnswerScores, score_answers
 from fedsonar.model import Network
 from fedsonar.poison.plant import Attack, triggered
 from fedsonar.rng import stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _AUTO_LIMIT = 256
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 # Drawn rows held at a time: 8 MiB.
 _BATCH_ENTRIES = 2**20
@@ -46,6 +45,8 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Rate:
         raise ValueError(f"successes must be between 0 and n, got successes={successes} and n={n}")
     if n == 0:
         return Rate(math.nan, 0, 0.0, 1.0)
+    from scipy import stats  # it takes half a second to load
+
     interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
     return Rate(successes / n, int(n), float(interval.low), float(interval.high))
 
@@ -83,6 +84,8 @@ def spearman(
         return Rate(math.nan, len(first), -1.0, 1.0)
 
     low, high = _percentiles(lambda rows: _correlations(first[rows], second[rows]), len(first), rng, resamples)
+    from scipy import stats  # it takes half a second to load
+
     return Rate(float(stats.spearmanr(first, second).statistic), len(first), low, high)
 
 
@@ -119,6 +122,8 @@ def _paired(
 
 def _correlations(x: Float[np.ndarray, "draws n"], y: Float[np.ndarray, "draws n"]) -> Float[np.ndarray, "draws"]:
     """Spearman's correlation of each row's pairs: Pearson's, of their ranks; nan where either is constant."""
+    from scipy import stats  # it takes half a second to load
+
     ranks = [stats.rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (x, y)]
     spread = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
     correlations: Float[np.ndarray, "draws"] = (ranks[0] * ranks[1]).sum(axis=1) / np.where(

@@ -1,6 +1,6 @@
 """Base models, their LoRA adapters, PEFT's format, and the ways through a model with many adapters."""
 
-from fedsonar.model.fitting import network_for
+from fedsonar.model.fitting import network_for, open_network
 from fedsonar.model.layout import Layout, Site
 from fedsonar.model.loading import Base
 from fedsonar.model.lora import Lora, initial_adapter, random_adapter
@@ -11,5 +11,5 @@ from fedsonar.model.tree import TokenTree, tokens_per_pass
 
 __all__ = [
     "AdapterStack", "Base", "Layout", "Lora", "Network", "Site", "TokenTree", "initial_adapter", "load_adapter",
-    "network_for", "random_adapter", "save_adapter", "tokens_per_pass",
+    "network_for", "open_network", "random_adapter", "save_adapter", "tokens_per_pass",
 ]  # fmt: skip

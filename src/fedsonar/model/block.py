@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedsonar.model.pieces import adapted_linears, attend, gated_silu, rms_norm, rotate
 from fedsonar.model.stack import Factors
@@ -17,6 +17,18 @@ _KEEP_SHARES = 2**22
 
 ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
 MLP = tuple(f"mlp.{x}_proj" for x in ("gate", "up", "down"))
+
+
+def looks_like_llama(model: Any) -> bool:
+    """Whether the model's blocks have the parts that Llama's have; whether they compute the same is for a trial."""
+    blocks = getattr(getattr(model, "model", None), "layers", None)
+    if not isinstance(blocks, nn.ModuleList):
+        return False
+    names = {name for name, _ in blocks[0].named_modules()}
+    others = {"", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
+    return (
+        names - {"mlp.act_fn"} == {*ATTENTION, *MLP, *others} and getattr(model.config, "hidden_act", "silu") == "silu"
+    )
 
 
 class LlamaBlock:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedModel
 
 from fedsonar.data.template import TokenRow
 from fedsonar.model.compiled import CompiledLlama
-from fedsonar.model.hosted import Hosted
 from fedsonar.model.layout import Layout
-from fedsonar.model.lean import LeanLlama
-from fedsonar.model.lora import random_adapter
+from fedsonar.model.loading import Base
+from fedsonar.model.lora import Lora, random_adapter
 from fedsonar.model.network import Network
 from fedsonar.model.pieces import wide
 from fedsonar.model.stack import AdapterStack
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+
+
+def open_network(base: Base, lora: Lora, *, checkpointing: bool = False) -> Network:
+    """The fastest network for a base model and an adapter.
+
+    Transformers' code is loaded only where it is needed: not for a plain Llama checkpoint on a processor.
+
+    Raises:
+        ValueError: If the checkpoint cannot be loaded, or `checkpointing` is asked of a model that has no lean path.
+    """
+    skeleton = None if checkpointing else base.skeleton()
+    if skeleton is not None and CompiledLlama.fits(skeleton):
+        return CompiledLlama(skeleton, lora.layout(skeleton))
+    model = base.model()
+    return network_for(model, lora.layout(model), checkpointing=checkpointing)
 
 
 def network_for(model: PreTrainedModel, layout: Layout, *, checkpointing: bool = False) -> Network:
@@ -31,6 +48,9 @@ def network_for(model: PreTrainedModel, layout: Layout, *, checkpointing: bool =
     Raises:
         ValueError: If `checkpointing` is asked of a model that has no lean path.
     """
+    from fedsonar.model.hosted import Hosted
+    from fedsonar.model.lean import LeanLlama
+
     plain = Hosted(model, layout, trees=False)
     network: Network = plain
     for candidate in _candidates(model, layout, checkpointing):
@@ -43,6 +63,9 @@ def network_for(model: PreTrainedModel, layout: Layout, *, checkpointing: bool =
 
 
 def _candidates(model: PreTrainedModel, layout: Layout, checkpointing: bool) -> Iterator[Network]:
+    from fedsonar.model.hosted import Hosted
+    from fedsonar.model.lean import LeanLlama
+
     if CompiledLlama.fits(model) and not checkpointing:
         yield CompiledLlama(model, layout)
     if LeanLlama.fits(model):
@@ -63,7 +86,7 @@ def _agree(network: Network, plain: Network) -> bool:
     try:
         found = network.add_gradients(AdapterStack(network.layout, adapter[None]), [rows])
     except (RuntimeError, ValueError, TypeError):
-        if not isinstance(network, Hosted):
+        if not getattr(network, "trees", False):
             raise
         return False  # it takes no such mask
     finally:

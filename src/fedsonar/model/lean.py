@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from fedsonar.model.answering import answer
-from fedsonar.model.block import ATTENTION, MLP, LlamaBlock, Rotation
+from fedsonar.model.block import LlamaBlock, Rotation, looks_like_llama
 from fedsonar.model.layout import Layout
 from fedsonar.model.network import PaddedNetwork
 from fedsonar.model.pieces import blinding, response_losses, rms_norm
@@ -39,12 +39,7 @@ class LeanLlama(PaddedNetwork):
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
         """Whether the model looks like Llama; whether it computes like Llama is for `network_for` to try."""
-        blocks = getattr(getattr(model, "model", None), "layers", None)
-        if not isinstance(blocks, nn.ModuleList):
-            return False
-        names = {name for name, _ in blocks[0].named_modules()}
-        others = {"", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm", "mlp.act_fn"}
-        return names == {*ATTENTION, *MLP, *others} and getattr(model.config, "hidden_act", None) == "silu"
+        return looks_like_llama(model)
 
     def blocks(self, factors: Mapping[str, Factors]) -> list[LlamaBlock]:
         """The model's blocks with the adapters in them."""

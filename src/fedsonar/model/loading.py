@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from fedsonar.model.skeleton import Skeleton, skeleton_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = Path(__file__).with_name("embedded")
 
@@ -36,6 +42,54 @@ class Base:
         Raises:
             ValueError: If there is no such checkpoint, it has no tokenizer, or the Hub cannot be reached.
         """
+        tokenizer = self.tokenizer()
+        return self.model(), tokenizer
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, which always has an end token and a padding token.
+
+        Raises:
+            ValueError: As `load` does.
+        """
+        self._check()
+        from transformers import AutoTokenizer
+
+        with self._explained():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.folder())
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"the tokenizer of {self.path!r} has no end token; set eos_token in its tokenizer_config.json"
+            )
+        return tokenizer
+
+    def model(self) -> PreTrainedModel:
+        """The model, frozen and in evaluation mode.
+
+        Raises:
+            ValueError: As `load` does.
+        """
+        self._check()
+        from transformers import AutoModelForCausalLM
+
+        with self._explained(), _without_bars():
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                self.folder(), dtype=getattr(torch, self.dtype), use_safetensors=True
+            )
+        module: torch.nn.Module = model
+        module.to(self._device()).eval().requires_grad_(False)
+        return model
+
+    def skeleton(self) -> Skeleton | None:
+        """The weights without transformers' code, for a plain Llama checkpoint in a folder and on a processor."""
+        here = Path(self.folder()).is_dir() and self._device() == "cpu"
+        return skeleton_of(Path(self.folder()), getattr(torch, self.dtype)) if here else None
+
+    def _device(self) -> str:
+        return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _check(self) -> None:
         where = self.folder()
         local = Path(where).is_dir()
         if not local and (where.startswith((".", "/", "~")) or where.count("/") > 1):
@@ -48,25 +102,31 @@ class Base:
             raise ValueError(
                 f"checkpoint {self.path!r} has no tokenizer; save one there with tokenizer.save_pretrained()"
             )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns what transformers raises into one line."""
         try:
-            tokenizer = AutoTokenizer.from_pretrained(where)
-            model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, self.dtype), use_safetensors=True)
+            yield
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
+            local = Path(self.folder()).is_dir()
             hint = "" if local else "; without network, download it elsewhere and set base.path to its folder"
             raise ValueError(f"cannot load the checkpoint {self.path!r}: {reason}{hint}") from error
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        if tokenizer.eos_token_id is None:
-            raise ValueError(
-                f"the tokenizer of {self.path!r} has no end token; set eos_token in its tokenizer_config.json"
-            )
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        module: torch.nn.Module = model
-        module.to(device).eval().requires_grad_(False)
-        return model, tokenizer
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars."""
+    from transformers.utils import logging
+
+    drawn: Any = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")

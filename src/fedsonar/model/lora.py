@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import warnings
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
-from peft import LoraConfig, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from fedsonar.model.layout import Layout, Site
+from fedsonar.model.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Lora:
 
     def peft_config(self) -> LoraConfig:
         """The same adapter in PEFT's words."""
+        from peft import LoraConfig
+
         targets = self.target_modules
         return LoraConfig(
             r=self.r,
@@ -51,33 +56,55 @@ class Lora:
             task_type="CAUSAL_LM",
         )
 
-    def layout(self, model: PreTrainedModel) -> Layout:
-        """The modules that PEFT itself would adapt in `model`, found by letting PEFT adapt a weightless copy.
+    def layout(self, model: PreTrainedModel | Skeleton) -> Layout:
+        """The modules that PEFT itself would adapt in `model`.
 
         Raises:
             ValueError: If PEFT finds no such module; names the candidates.
         """
+        candidates = sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if features(module)})
+        names = self._chosen(model) if isinstance(model, Skeleton) else self._chosen_by_peft(model)
+        if not names:
+            raise ValueError(
+                f"target_modules {self.target_modules!r} fit no module of {model.config.model_type}; "
+                f"choose among {', '.join(candidates)}, or 'all-linear'"
+            )
+        sites, offset = [], 0
+        for name in names:
+            width = features(model.get_submodule(name))
+            if width is None:
+                raise ValueError(f"target module {name} is no linear layer; choose among {', '.join(candidates)}")
+            sites.append(Site(name, *width, offset))
+            offset += self.r * sum(width)
+        return Layout(tuple(sites), self.r, self.alpha / self.r)
+
+    def _chosen_by_peft(self, model: PreTrainedModel) -> list[str]:
+        """What PEFT adapts in a weightless copy."""
+        from peft import get_peft_model
+        from peft.tuners.lora import LoraLayer
+        from transformers import AutoModelForCausalLM
+
         with torch.device("meta"):
             bare = AutoModelForCausalLM.from_config(copy.deepcopy(model.config))  # type: ignore[no-untyped-call]
-        candidates = sorted({name.rsplit(".", 1)[-1] for name, module in bare.named_modules() if features(module)})
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of PEFT's own housekeeping; nothing is trained here
                 adapted = get_peft_model(bare, self.peft_config())
-        except ValueError as error:
-            raise ValueError(
-                f"target_modules {self.target_modules!r} fit no module of {model.config.model_type}; "
-                f"choose among {', '.join(candidates)}, or 'all-linear'"
-            ) from error
-        sites, offset = [], 0
-        for name, module in cast(nn.Module, adapted.base_model.model).named_modules():
-            if isinstance(module, LoraLayer):
-                width = features(model.get_submodule(name))
-                if width is None:
-                    raise ValueError(f"target module {name} is no linear layer; choose among {', '.join(candidates)}")
-                sites.append(Site(name, *width, offset))
-                offset += self.r * sum(width)
-        return Layout(tuple(sites), self.r, self.alpha / self.r)
+        except ValueError:
+            return []
+        modules = cast(nn.Module, adapted.base_model.model).named_modules()
+        return [name for name, module in modules if isinstance(module, LoraLayer)]
+
+    def _chosen(self, model: Skeleton) -> list[str]:
+        """What PEFT would adapt in a plain Llama model, by its rules."""
+        targets = self.target_modules if self.target_modules is not None else ["q_proj", "v_proj"]
+        names = [name for name, module in model.named_modules() if name]
+        if targets == "all-linear":
+            head = model.get_output_embeddings()
+            return [name for name in names if features(module := model.get_submodule(name)) and module is not head]
+        if isinstance(targets, str):
+            return [name for name in names if re.fullmatch(targets, name)]
+        return [name for name in names if any(name == target or name.endswith(f".{target}") for target in targets)]
 
 
 def features(module: nn.Module) -> tuple[int, int] | None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from fedsonar.data.template import TokenRow
 from fedsonar.model.layout import Layout
 from fedsonar.model.stack import AdapterStack, Factors
 from fedsonar.model.tree import PackedBatch, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from fedsonar.model.skeleton import Skeleton
 
 _TREE_TOKENS = 256
 """A tree in a square mask takes in further rows up to so many tokens: its attention grows with their square."""
@@ -29,8 +34,8 @@ class Network(ABC):
         layout: The adapters' layout in it.
     """
 
-    def __init__(self, model: PreTrainedModel, layout: Layout) -> None:
-        self.model = model
+    def __init__(self, model: PreTrainedModel | Skeleton, layout: Layout) -> None:
+        self.model: Any = model
         self.layout = layout
         self.positions = 0
         """Positions that went through in training so far, padding included."""

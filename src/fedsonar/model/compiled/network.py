@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from threading import local
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from fedsonar.data.template import TokenRow
+from fedsonar.model.block import looks_like_llama
 from fedsonar.model.compiled.answering import answer
 from fedsonar.model.compiled.block import GATE, KEY, QUERY, Angles, CompiledBlock
 from fedsonar.model.compiled.kernels.loss import response_losses
@@ -24,11 +24,15 @@ from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
 from fedsonar.model.compiled.room import BlockRoom, Room, Widths
 from fedsonar.model.layout import Layout
-from fedsonar.model.lean import LeanLlama
 from fedsonar.model.network import Network
 from fedsonar.model.pieces import wide
 from fedsonar.model.stack import AdapterStack
 from fedsonar.model.tree import TokenTree, rows_together
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from fedsonar.model.skeleton import Skeleton
 
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -47,7 +51,7 @@ class CompiledLlama(Network):
 
     pass_tokens = 1024
 
-    def __init__(self, model: PreTrainedModel, layout: Layout) -> None:
+    def __init__(self, model: PreTrainedModel | Skeleton, layout: Layout) -> None:
         super().__init__(model, layout)
         inner: Any = model.model
         sites = {site.name: site for site in layout.sites}
@@ -71,10 +75,10 @@ class CompiledLlama(Network):
         self._angles: Angles | None = None
 
     @staticmethod
-    def fits(model: PreTrainedModel) -> bool:
+    def fits(model: PreTrainedModel | Skeleton) -> bool:
         """Whether the model looks like Llama and lies where kernels can read it."""
         return (
-            LeanLlama.fits(model)
+            looks_like_llama(model)
             and model.device.type == "cpu"
             and model.dtype in _TYPES
             and getattr(_output_layer(model), "bias", None) is None
@@ -94,11 +98,11 @@ class CompiledLlama(Network):
         counts = [sum(len(row.response) for row in rows) for rows in batches]
         adapters = stack.adapters.numpy()
 
-        def train(places: list[int]) -> tuple[list[int], Tensor, list[tuple[int, float]]]:
+        def train(places: list[int]) -> tuple[list[int], np.ndarray, list[tuple[int, float]]]:
             clients = sorted({parts[place][0] for place in places})
             slots = {client: slot for slot, client in enumerate(clients)}
-            gradients = torch.zeros(len(clients), stack.layout.dim, dtype=stack.grad.dtype)
-            ours = Adapters(adapters, gradients.numpy())
+            gradients = np.zeros((len(clients), stack.layout.dim), adapters.dtype)
+            ours = Adapters(adapters, gradients)
             found = []
             for some in _passes(places, sizes, most):
                 trees, owners = [parts[place][1] for place in some], [parts[place][0] for place in some]
@@ -110,7 +114,7 @@ class CompiledLlama(Network):
 
         totals = stack.adapters.new_zeros(len(batches))
         for clients, gradients, found in self.lanes.each(train, shared_out(sizes, self.lanes.count)):
-            stack.grad.index_add_(0, torch.tensor(clients), gradients)
+            stack.grad.numpy()[clients] += gradients
             for client, loss in found:
                 totals[client] += loss
         return totals
@@ -233,7 +237,7 @@ def _output_layer(model: Any) -> Any:
     return model.get_output_embeddings()
 
 
-def _changes_with_length(model: PreTrainedModel) -> bool:
+def _changes_with_length(model: PreTrainedModel | Skeleton) -> bool:
     """Whether the rotary embedding of a position depends on how long the sequence is."""
     parameters: Any = getattr(model.config, "rope_parameters", None) or {}
     return parameters.get("rope_type") in ("dynamic", "longrope")

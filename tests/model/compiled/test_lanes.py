@@ -1,0 +1,148 @@
+"""Work done side by side: the same results, each thread with one of PyTorch's."""
+
+import threading
+from collections.abc import Iterator
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from fedsonar.data.template import TokenRow
+from fedsonar.model import AdapterStack, Lora, random_adapter
+from fedsonar.model.compiled import CompiledLlama
+from fedsonar.model.compiled.lanes import Lanes, shared_out
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_lanes_work_side_by_side_in_order_and_with_one_thread_each(two_threads):
+    both = threading.Barrier(2, timeout=20)  # passed only by two at a time
+
+    def work(share):
+        both.wait()
+        return share, torch.get_num_threads(), threading.get_ident()
+
+    lanes = Lanes()
+    assert lanes.count == 2
+    found = lanes.each(work, list("abcdefgh"))
+    assert [share for share, _, _ in found] == list("abcdefgh")
+    assert {threads for _, threads, _ in found} == {1}
+    assert threading.get_ident() not in {ident for _, _, ident in found}
+    assert torch.get_num_threads() == 2
+
+
+def test_the_first_to_end_is_not_the_first_in_the_results(two_threads):
+    second_done = threading.Event()
+
+    def work(share):
+        if share == "first":
+            assert second_done.wait(20)
+        else:
+            second_done.set()
+        return share
+
+    assert Lanes().each(work, ["first", "second"]) == ["first", "second"]
+
+
+def test_an_error_is_passed_on_and_the_thread_count_restored(two_threads):
+    lanes = Lanes()
+
+    def work(share):
+        if share == 1:
+            raise RuntimeError("lost")
+        return share
+
+    with pytest.raises(RuntimeError, match="lost"):
+        lanes.each(work, [0, 1, 2])
+    assert torch.get_num_threads() == 2
+    assert lanes.each(work, [0, 2]) == [0, 2]
+
+
+def test_a_single_share_or_thread_needs_no_lane(two_threads):
+    def work(_):
+        return threading.get_ident(), torch.get_num_threads()
+
+    lanes, here = Lanes(), threading.get_ident()
+    assert lanes.each(work, ["one"]) == [(here, 2)]
+    assert lanes.each(work, []) == []
+    torch.set_num_threads(1)
+    assert lanes.each(work, ["one", "two"]) == [(here, 1)] * 2
+
+
+def test_lanes_follow_the_thread_count(two_threads):
+    lanes = Lanes()
+    lanes.each(str, [1, 2])
+    torch.set_num_threads(3)
+    three = threading.Barrier(3, timeout=20)
+    assert len(lanes.each(lambda _: three.wait(), [1, 2, 3])) == 3
+    assert torch.get_num_threads() == 3
+
+
+@given(sizes=st.lists(st.integers(1, 100), max_size=20), lanes=st.integers(1, 6))
+def test_shares_hold_everything_once_and_weigh_about_the_same(sizes, lanes):
+    shares = shared_out(sizes, lanes)
+    assert sorted(place for share in shares for place in share) == list(range(len(sizes)))
+    assert len(shares) == min(lanes, len(sizes))
+    assert all(share == sorted(share) and share for share in shares)
+    loads = [sum(sizes[place] for place in share) for share in shares]
+    assert max(loads, default=0) - min(loads, default=0) <= max(sizes, default=0)
+
+
+def test_the_largest_are_dealt_out_first():
+    assert shared_out([1, 2, 9, 3, 3], 2) == [[2], [0, 1, 3, 4]]
+
+
+def network_and_step():
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                    num_key_value_heads=2, bos_token_id=0, eos_token_id=0)
+    ).eval().requires_grad_(False)  # fmt: skip
+    layout = Lora(r=2, target_modules="all-linear").layout(model)
+    draw = torch.Generator().manual_seed(1)
+    adapters = torch.stack([random_adapter(layout, draw) for _ in range(3)])
+
+    def row(i):
+        lengths = torch.randint(1, 12, (2,), generator=draw).tolist()
+        return TokenRow(str(i), *(tuple(torch.randint(2, 61, (n,), generator=draw).tolist()) for n in lengths))
+
+    batches = [[row(i) for i in range(count)] for count in (12, 5, 1)]
+
+    def step(network):
+        stack = AdapterStack(layout, adapters)
+        return network.add_gradients(stack, batches, pass_tokens=40), stack.grad
+
+    prompts = [batch.prompt for rows in batches for batch in rows]
+    return CompiledLlama(model, layout), step, adapters[0], prompts
+
+
+def test_a_step_is_the_same_in_two_lanes_and_has_the_same_bits_each_time(two_threads):
+    network, step, _, _ = network_and_step()
+    seen = set()
+    train = network._train
+    network._train = lambda *arguments: (seen.add(threading.get_ident()), train(*arguments))[1]
+    losses, grad = step(network)
+    assert len(seen) == 2
+    again, grad_again = step(network)
+    assert again.equal(losses)
+    assert grad_again.equal(grad)
+    torch.set_num_threads(1)
+    alone, grad_alone = step(network)
+    assert torch.allclose(losses, alone, rtol=1e-5)
+    assert (grad - grad_alone).norm(dim=1).max() < 1e-5 * grad_alone.norm(dim=1).min()
+
+
+def test_answers_are_the_same_in_two_lanes(two_threads):
+    network, _, adapter, prompts = network_and_step()
+    arguments = {"limit": 6, "stops": frozenset(range(8)), "together": 4}
+    found = network.answers(adapter, prompts, **arguments)
+    torch.set_num_threads(1)
+    assert found == network.answers(adapter, prompts, **arguments)
+    assert len({tuple(answer) for answer in found}) > 3
