@@ -159,3 +159,15 @@ def test_bfloat16_is_rounded_once_forward_and_never_in_gradients(last):
     for one, other in zip(found_gradients, gradients, strict=True):
         assert one.dtype == torch.float32
         assert (one - other).norm() < 1e-2 * other.norm()  # the result that they read was rounded
+
+
+def test_missing_queries_of_a_group_get_no_share_of_what_the_group_before_left():
+    """Scores near -10^4: a share that is wrongly computed from them is e^10^4."""
+    pack = pack_of([TokenTree.of([TokenRow("twenty", tuple(range(20)), (9,))])])
+    query, key, value, d_out = drawn(20, 20, 1, 1, 16)
+    query, key = query.abs() + 30, -key.abs() - 30
+    _, d_query, d_key, d_value = found_by_kernels(pack, pack.everywhere, 16, query, key, value, d_out)
+    leaves = [x.requires_grad_() for x in (query, key, value)]
+    reference(*leaves, seen_by([TokenTree.of([TokenRow("twenty", tuple(range(20)), (9,))])]), 16).backward(d_out)
+    for gradient, leaf in zip((d_query, d_key, d_value), leaves, strict=True):
+        assert torch.allclose(gradient, leaf.grad, atol=1e-9)

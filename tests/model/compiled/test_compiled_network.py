@@ -10,6 +10,7 @@ from fedsonar.data.template import TokenRow
 from fedsonar.model import AdapterStack, Lora, random_adapter
 from fedsonar.model.compiled import CompiledLlama
 from fedsonar.model.compiled import room as room_module
+from fedsonar.model.compiled.linear import AdaptedLinear
 from fedsonar.model.hosted import Hosted
 from fedsonar.model.lean import LeanLlama
 
@@ -79,6 +80,25 @@ def test_the_backward_pass_ends_at_the_lowest_adapter(where):
     layout = Lora(r=2, alpha=6, target_modules=SITES[where]).layout(model)
     adapters = adapters_for(layout)
     close(step(CompiledLlama(model, layout), adapters), step(Hosted(model, layout, trees=False), adapters), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"), [("down", 0), ("gate", 1), ("up", 1), ("o", 3), ("q", 4), ("k", 4), ("v", 4)]
+)
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_no_frozen_layer_gets_a_gradient_that_nothing_adapted_needs(kind, needed, layer, monkeypatch):
+    """In the lowest adapted block only the layers behind the adapter; in the blocks above it all seven."""
+    model = made()
+    layout = Lora(r=2, target_modules=rf".*\.{layer}\..*\.{kind}_proj").layout(model)
+    asked, inner = [], AdaptedLinear.input_gradient
+
+    def counted(linear, *arguments, **options):
+        asked.append(linear)
+        inner(linear, *arguments, **options)
+
+    monkeypatch.setattr(AdaptedLinear, "input_gradient", counted)
+    step(CompiledLlama(model, layout), adapters_for(layout))
+    assert len(asked) == needed + 7 * (2 - layer)
 
 
 @pytest.mark.parametrize(

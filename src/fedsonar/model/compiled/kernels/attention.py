@@ -243,6 +243,8 @@ def attend_backward(d_out, query, key, value, out, marks, chains, depths, size, 
                             means[i] += d_found[i, e] * found[i, e]
                     for i in range(count):
                         most[i], inverse[i] = marks[start + i, 2 * head], marks[start + i, 2 * head + 1]
+                    for i in range(count, LANES):  # nobody's: their scores are 0, and so must their shares be
+                        most[i], inverse[i] = 0, 0
                     _clear(shares, seen)
                     _clear(d_scores, seen)
                     _turn(asked, across)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,13 +18,37 @@ from numba.extending import intrinsic, overload
 from torch import Tensor
 
 
+def _cache() -> str:
+    """Where compiled kernels are kept: a folder for this state of their sources, since they are built from each other.
+
+    Numba itself would look at the one file that a kernel stands in. Its ``NUMBA_CACHE_DIR`` says where the folder lies;
+    else it lies beside the sources, or in the user's own cache where nobody may write there.
+    """
+    here = Path(__file__).parent
+    state = hashlib.sha256()
+    for source in sorted(here.glob("*.py")):
+        state.update(source.read_bytes())
+    beside = here / "__pycache__"
+    ours = beside if os.access(beside if beside.exists() else here, os.W_OK) else Path.home() / ".cache" / "fedsonar"
+    settings: Any = numba.config
+    return str(Path(settings.CACHE_DIR or ours) / f"kernels-{state.hexdigest()[:16]}")
+
+
+_CACHE = _cache()
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function when it is first called, for this processor, and keeps the result on disk.
 
     It holds no lock while it runs, so that threads can run kernels side by side. Sums may be taken in any order, but
     always in the same one.
     """
-    compiled: Callable[..., Any] = numba.njit(function, fastmath=True, nogil=True, error_model="numpy", cache=True)
+    settings: Any = numba.config
+    elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, _CACHE
+    try:
+        compiled: Callable[..., Any] = numba.njit(function, fastmath=True, nogil=True, error_model="numpy", cache=True)
+    finally:
+        settings.CACHE_DIR = elsewhere
     return compiled
 
 
