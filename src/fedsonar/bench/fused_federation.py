@@ -5,6 +5,8 @@ Usage: ``python -m fedsonar.bench.fused_federation FOLDER DTYPE``, a folder as `
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import sys
 from pathlib import Path
@@ -40,4 +42,5 @@ def main(folder: Path, dtype: Literal["float32", "bfloat16"]) -> None:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # as the command line does
     main(Path(sys.argv[1]), "bfloat16" if sys.argv[2] == "bfloat16" else "float32")
