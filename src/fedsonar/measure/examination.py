@@ -44,7 +44,7 @@ class Evaluation:
     every: int = 1
     metric: Literal["auto", "emr", "exact", "label"] = "auto"
     max_new_tokens: int = 0
-    batch_size: int = 64
+    batch_size: int = 128
 
     def __post_init__(self) -> None:
         if self.rows < 0 or self.max_new_tokens < 0:

@@ -22,7 +22,7 @@ def generate(
     rows: Sequence[TokenRow],
     *,
     max_new_tokens: int,
-    batch_size: int = 64,
+    batch_size: int = 128,
 ) -> list[str]:
     """Each row's greedy answer, in the order of the rows, without special tokens and outer white space."""
     model = network.model

@@ -104,7 +104,7 @@ class Hosted(PaddedNetwork):
     @torch.inference_mode()
     def answers(
         self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
-        together: int = 64,
+        together: int = 128,
     ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts, those of similar length together; see `Network.answers`."""
         model: Any = self.model

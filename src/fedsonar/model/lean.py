@@ -81,7 +81,7 @@ class LeanLlama(PaddedNetwork):
 
     def answers(
         self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
-        together: int = 64,
+        together: int = 128,
     ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts; see `Network.answers`."""
         factors = alone(self.layout, adapter.to(self.model.device), self.model.dtype)

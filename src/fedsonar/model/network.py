@@ -57,7 +57,7 @@ class Network(ABC):
     @abstractmethod
     def answers(
         self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
-        together: int = 64,
+        together: int = 128,
     ) -> list[list[int]]:  # fmt: skip
         """Greedy answers in tokens, without the stop token, in the order of the prompts.
 

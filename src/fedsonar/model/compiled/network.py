@@ -198,7 +198,7 @@ class CompiledLlama(Network):
 
     def answers(
         self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
-        together: int = 64,
+        together: int = 128,
     ) -> list[list[int]]:  # fmt: skip
         """Greedy answers to the prompts; see `Network.answers`."""
         values = adapter.to(wide(self.model.dtype))[None].numpy()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.model.block import ATTENTION, MLP
 from fedsonar.model.compiled.kernels.numbers import array
 from fedsonar.model.compiled.kernels.products import padded
 from fedsonar.model.pieces import wide
@@ -56,17 +57,27 @@ class BlockRoom:
         widths: The model's.
         adapted: The adapted layers of the block.
         last: Whether it may be the last block, which answers at some places only.
+        spare: Another room, for what a backward pass reads of adapted layers alone, where those are not adapted.
     """
 
-    def __init__(self, tokens: int, widths: Widths, adapted: Sequence[str], *, last: bool) -> None:
+    def __init__(
+        self, tokens: int, widths: Widths, adapted: Sequence[str], *, last: bool, spare: BlockRoom | None = None
+    ) -> None:
         dtype, exact = widths.dtype, widths.exact
         self.x, self.x_middle = Rows(tokens, widths.hidden, exact), Rows(tokens, widths.hidden, exact)
-        self.normed, self.normed_middle = Rows(tokens, widths.hidden, dtype), Rows(tokens, widths.hidden, dtype)
+
+        def rows(width: int, readers: Sequence[str], other: str) -> Rows:
+            needed = spare is None or set(readers) & set(adapted)
+            return Rows(tokens, width, dtype) if needed else getattr(spare, other)
+
+        self.normed = rows(widths.hidden, ATTENTION[:3], "normed")
+        self.normed_middle = rows(widths.hidden, MLP[:2], "normed_middle")
+        self.active = rows(widths.inner, MLP[2:], "active")
         if last:
             self.x_asked, self.normed_asked = Rows(tokens, widths.hidden, exact), Rows(tokens, widths.hidden, dtype)
         self.query, self.mixed = Rows(tokens, widths.queries, dtype), Rows(tokens, widths.queries, dtype)
         self.key, self.value = Rows(tokens, widths.keys, dtype), Rows(tokens, widths.keys, dtype)
-        self.gate, self.up, self.active = (Rows(tokens, widths.inner, dtype) for _ in range(3))
+        self.gate, self.up = Rows(tokens, widths.inner, dtype), Rows(tokens, widths.inner, dtype)
         self.low = {name: Rows(tokens, padded(widths.rank), exact) for name in adapted}
         numbers = self.x.array.dtype
         self.inverse, self.inverse_middle = np.zeros(tokens, numbers), np.zeros(tokens, numbers)
@@ -90,7 +101,8 @@ class Room:
         self._scores = torch.zeros(0, widths.vocabulary, dtype=dtype)
         self.passing = BlockRoom(tokens, widths, sorted({name for names in adapted for name in names}), last=True)
         self.blocks = [
-            BlockRoom(tokens, widths, names, last=number == len(adapted)) for number, names in enumerate(adapted, 1)
+            BlockRoom(tokens, widths, names, last=number == len(adapted), spare=self.passing)
+            for number, names in enumerate(adapted, 1)
         ]
         self.added, self.states, self.d_normed, self.d_asked = (Rows(tokens, widths.hidden, dtype) for _ in range(4))
         self.x, self.d_x = Rows(tokens, widths.hidden, exact), Rows(tokens, widths.hidden, exact)
