@@ -137,6 +137,15 @@ def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def _announce_kernels() -> None:
+    """Says why the first run on a machine starts later than all others."""
+    from fedsonar.model.compiled import compiled_before
+
+    if not compiled_before():
+        note = "compiling kernels for this processor, which takes up to half a minute and happens once"
+        print(f"fedsonar: note: {note}", file=sys.stderr)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning) and not issubclass(category, FutureWarning | DeprecationWarning):
         print(f"fedsonar: note: {' '.join(str(message).split())}", file=sys.stderr)
@@ -148,6 +157,7 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar.side_by_side import run_all
 
     runs = demo.story()
+    _announce_kernels()
     with Bars({name: e.rounds for name, e in runs.items()}) as bars:
         folders = run_all(runs, options.out, bars.update, options.workers)
     return _present(folders, options.out / "report.html", "FedSonar demo", options.json)
@@ -168,6 +178,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         out = options.out or Path("runs") / options.experiment.stem
         experiment = load(options.experiment, options.overrides)
     name = experiment.name or out.name
+    _announce_kernels()
     with Bars({name: experiment.rounds}) as bars:
         run = fedsonar.run(
             experiment, out=out, resume=options.resume is not None, observe=lambda p: bars.update(name, p)

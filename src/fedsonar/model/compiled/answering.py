@@ -64,7 +64,6 @@ class _RunningBatch:
         """Each row's slot."""
         self.tokens = np.zeros(0, np.int64)
         self.lengths = np.zeros(0, np.int64)
-        self.room: Room = network.room(min(network.pass_tokens, max(slots, 64)))
         adapted = sorted({name for block in network.blocks for name in block.adapted})
         self.block_room = BlockRoom(padded(max(slots, 64)), widths, adapted, last=False)
 

@@ -119,6 +119,7 @@ class CompiledLlama(Network):
                 totals[client] += loss
         return totals
 
+    @torch.no_grad()
     def _train(self, pack: Pack, adapters: Adapters) -> Float[np.ndarray, "trees"]:
         """The weighted losses of a pack's trees; their gradients are added to those of the adapters."""
         room = self.room(len(pack.ids))

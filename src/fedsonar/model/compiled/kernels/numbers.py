@@ -37,6 +37,11 @@ def _cache() -> str:
 _CACHE = _cache()
 
 
+def compiled_before() -> bool:
+    """Whether kernels of this state of the sources were compiled on this machine, and kept."""
+    return Path(_CACHE).is_dir()
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function when it is first called, for this processor, and keeps the result on disk.
 
