@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(threads: int) -> None:
-    """Pins threads and silences the libraries' own progress bars."""
+    """Pins threads."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 

@@ -167,11 +167,8 @@ _prepared: dict[str, Any] = {}
 
 
 def _prepare(prepare: Prepare[Any], threads: int) -> None:
-    from transformers.utils import logging
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for the turns ends them
     torch.set_num_threads(threads)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     _prepared["turn"] = prepare()
     _prepared["start"] = peak_resident()
 

@@ -26,6 +26,7 @@ from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Record, rows_name
 from fedsonar.bench.scenario import Scenario
 from fedsonar.model import Base, save_adapter
+from fedsonar.model.loading import without_bars
 
 INSTALL = "Flower is not installed, so the part beside it is left out: pip install 'fedsonar[flower]'"
 _PEER = "Flower float32"
@@ -106,7 +107,8 @@ def write(folder: Path, scenario: Scenario, options: Options) -> None:
 
     A client's file holds its rows as (prompt, response), and for each round its batches as lists of row numbers.
     """
-    scenario.load().save_pretrained(folder / "model")
+    with without_bars():
+        scenario.load().save_pretrained(folder / "model")
     Base(device="cpu").tokenizer().save_pretrained(folder / "model")
     save_adapter(folder / "start", scenario.start, scenario.layout, LORAS[scenario.lora], str(folder / "model"))
     training = scenario.training

@@ -13,7 +13,7 @@ from fedsonar.data.template import TokenRow
 from fedsonar.model.block import ATTENTION
 from fedsonar.model.pieces import blinding
 from fedsonar.model.stack import Factors
-from fedsonar.model.tree import TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
+from fedsonar.model.tree import TREE_TOKENS, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
 
 if TYPE_CHECKING:
     from fedsonar.model.lean import LeanLlama
@@ -64,7 +64,7 @@ class _RunningBatch:
     def admit(self, prompts: Sequence[tuple[int, tuple[int, ...]]]) -> None:
         """Reads prompts, sorted, into free slots, each with its first answer token."""
         rows = [TokenRow(str(i), prompt, (0,)) for i, prompt in prompts]
-        trees = [TokenTree.of(group) for group in rows_together(rows, 256)]
+        trees = [TokenTree.of(group) for group in rows_together(rows, TREE_TOKENS)]
         device = self.network.model.device
         for places in side_by_side([len(tree.ids) for tree in trees], tokens_per_pass(device)):
             part = [trees[place] for place in places]

@@ -73,7 +73,7 @@ class Base:
         self._check()
         from transformers import AutoModelForCausalLM
 
-        with self._explained(), _without_bars():
+        with self._explained(), without_bars():
             model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
                 self.folder(), dtype=getattr(torch, self.dtype), use_safetensors=True
             )
@@ -116,7 +116,7 @@ class Base:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keeps transformers from drawing progress bars."""
     from transformers.utils import logging
 

@@ -13,15 +13,21 @@ from torch import Tensor
 from fedsonar.data.template import TokenRow
 from fedsonar.model.layout import Layout
 from fedsonar.model.stack import AdapterStack, Factors
-from fedsonar.model.tree import PackedBatch, TokenTree, lay_out, rows_together, side_by_side, tokens_per_pass
+from fedsonar.model.tree import (
+    TREE_TOKENS,
+    PackedBatch,
+    TokenTree,
+    lay_out,
+    rows_together,
+    side_by_side,
+    tokens_per_pass,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from fedsonar.model.skeleton import Skeleton
 
-_TREE_TOKENS = 256
-"""A tree in a square mask takes in further rows up to so many tokens: its attention grows with their square."""
 _MULTIPLE = 8
 """Sequences are padded to a multiple of this: few different shapes, which libraries of products prepare once each."""
 
@@ -97,7 +103,7 @@ class PaddedNetwork(Network):
         parts = [
             (client, TokenTree.of(group))
             for client, rows in enumerate(batches)
-            for group in (rows_together(rows, _TREE_TOKENS) if self.trees else [[row] for row in rows])
+            for group in (rows_together(rows, TREE_TOKENS) if self.trees else [[row] for row in rows])
         ]
         totals = stack.adapters.new_zeros(len(batches))
         for chosen in side_by_side([len(tree.ids) for _, tree in parts], pass_tokens or tokens_per_pass(device)):

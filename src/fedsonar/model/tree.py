@@ -14,6 +14,8 @@ from fedsonar.data.template import TokenRow
 
 IGNORED = -100
 """The label of a place that no loss counts, as in PyTorch."""
+TREE_TOKENS = 256
+"""A tree in a square mask takes in further rows up to so many tokens: its attention grows with their square."""
 
 
 @dataclass(slots=True)

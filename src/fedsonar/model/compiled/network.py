@@ -22,7 +22,7 @@ from fedsonar.model.compiled.kernels.numbers import array
 from fedsonar.model.compiled.lanes import Lanes, shared_out
 from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
-from fedsonar.model.compiled.room import BlockRoom, Room, Widths
+from fedsonar.model.compiled.room import BlockRoom, Room, Rows, Widths
 from fedsonar.model.layout import Layout
 from fedsonar.model.network import Network
 from fedsonar.model.pieces import wide
@@ -173,7 +173,7 @@ class CompiledLlama(Network):
             after(number, mine)
         self.finish(x, room.added, len(pack.predicting.places), room)
 
-    def finish(self, x: Any, added: Any, count: int, room: Room) -> None:
+    def finish(self, x: Rows, added: Rows, count: int, room: Room) -> None:
         """The last norm: sets ``room.states``."""
         add_and_norm(x.array, added.array, *self.norm, count, room.x.array, room.states.array, room.inverse)
 

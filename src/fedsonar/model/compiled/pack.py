@@ -41,6 +41,7 @@ class Pack:
         labels: The response tokens.
         weights: Of each response token's loss.
         owners: The tree of each response token.
+        longest: Most tokens of a row.
     """
 
     ids: Int[np.ndarray, "tokens"]
@@ -50,6 +51,7 @@ class Pack:
     labels: Int[np.ndarray, "responses"]
     weights: Float[np.ndarray, "responses"]
     owners: Int[np.ndarray, "responses"]
+    longest: int
 
     @property
     def positions(self) -> Int[np.ndarray, "tokens"]:
@@ -60,11 +62,6 @@ class Pack:
     def segments(self) -> Int[np.ndarray, "trees 4"]:
         """As in `Queries`, over all tokens."""
         return self.everywhere.segments
-
-    @property
-    def longest(self) -> int:
-        """Most tokens of a row."""
-        return int(self.positions.max()) + 1
 
     def queries_of(self, *, last: bool) -> Queries:
         """The places at which the last block answers, or any other."""
@@ -101,4 +98,5 @@ class Pack:
             labels=np.concatenate([tree.labels for tree in trees]),
             weights=np.repeat(np.array(weights, dtype=np.float64), counts),
             owners=np.repeat(np.arange(len(trees)), counts),
+            longest=int(positions.max()) + 1,
         )

@@ -121,7 +121,5 @@ class Room:
     def scores(self, count: int) -> Float[Tensor, "count vocabulary"]:
         """Room for the output layer's scores of so many tokens."""
         if len(self._scores) < count:
-            self._scores = self._scores.new_zeros(
-                min(-(-count // 64) * 64, max(count, self.scores_at_once)), self._scores.shape[1]
-            )
+            self._scores = self._scores.new_zeros(count, self._scores.shape[1])
         return self._scores[:count]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.model.compiled.kernels.numbers import exponential, kernel, load, put
-from fedsonar.model.compiled.kernels.products import LANES, add_product, add_transposed_product
+from fedsonar.model.compiled.kernels.products import LANES, add_product, add_transposed_product, clear
 
 
 @kernel
@@ -79,10 +79,11 @@ def _write(rows, start, count, first, target):
 
 
 @kernel
-def _clear(rows, count):
-    for j in range(count):
-        for e in range(rows.shape[1]):
-            rows[j, e] = 0
+def _sight(depths, start, count, last):
+    """Sets the last key that each of up to `LANES` queries sees, and returns how many keys some query sees."""
+    for i in range(LANES):
+        last[i] = depths[start + min(i, count - 1)]
+    return depths[start + count - 1] + 1
 
 
 @kernel
@@ -188,16 +189,14 @@ def attend(query, key, value, chains, depths, size, longest, out, marks):
             _gather(value, path, length, group * size, values)
             for start in range(begin, end, LANES):
                 count = min(LANES, end - start)
-                for i in range(LANES):
-                    last[i] = depths[start + min(i, count - 1)]
-                seen = depths[start + count - 1] + 1
+                seen = _sight(depths, start, count, last)
                 for head in range(group * heads // groups, (group + 1) * heads // groups):
                     _read(query, start, count, head * size, asked)
                     _turn(asked, asked_across)
-                    _clear(scores, seen)
+                    clear(scores, seen)
                     add_product(scores, keys, asked_across, seen, size, LANES)
                     _softmax(scores, last, depths[start] + 1, seen, most, inverse)
-                    _clear(found, LANES)
+                    clear(found, LANES)
                     add_transposed_product(found, scores, values, LANES, seen, size)
                     _write(found, start, count, head * size, out)
                     for i in range(count):
@@ -226,13 +225,11 @@ def attend_backward(d_out, query, key, value, out, marks, chains, depths, size, 
         for group in range(groups):
             _gather(key, path, length, group * size, keys)
             _gather(value, path, length, group * size, values)
-            _clear(d_keys, length)
-            _clear(d_values, length)
+            clear(d_keys, length)
+            clear(d_values, length)
             for start in range(begin, end, LANES):
                 count = min(LANES, end - start)
-                for i in range(LANES):
-                    last[i] = depths[start + min(i, count - 1)]
-                seen = depths[start + count - 1] + 1
+                seen = _sight(depths, start, count, last)
                 for head in range(group * heads // groups, (group + 1) * heads // groups):
                     _read(query, start, count, head * size, asked)
                     _read(d_out, start, count, head * size, d_found)
@@ -245,14 +242,14 @@ def attend_backward(d_out, query, key, value, out, marks, chains, depths, size, 
                         most[i], inverse[i] = marks[start + i, 2 * head], marks[start + i, 2 * head + 1]
                     for i in range(count, LANES):  # nobody's: their scores are 0, and so must their shares be
                         most[i], inverse[i] = 0, 0
-                    _clear(shares, seen)
-                    _clear(d_scores, seen)
+                    clear(shares, seen)
+                    clear(d_scores, seen)
                     _turn(asked, across)
                     add_product(shares, keys, across, seen, size, LANES)
                     _turn(d_found, across)
                     add_product(d_scores, values, across, seen, size, LANES)
                     _softmax_backward(shares, d_scores, last, depths[start] + 1, seen, most, inverse, means)
-                    _clear(d_asked, LANES)
+                    clear(d_asked, LANES)
                     add_transposed_product(d_asked, d_scores, keys, LANES, seen, size)
                     add_product(d_values, shares, d_found, seen, LANES, size)
                     add_product(d_keys, d_scores, asked, seen, LANES, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.model.compiled.kernels.numbers import keep_rows, kernel, wide_rows
-from fedsonar.model.compiled.kernels.products import add_product, add_transposed_product
+from fedsonar.model.compiled.kernels.products import add_product, add_transposed_product, clear
 
 _TILE = 16
 """Tokens at a time: few enough to stay in the innermost cache."""
@@ -44,9 +44,7 @@ def add_low_rank(x, adapters, offset, rank, scale, segments, low, out):
         for t in range(first, end, _TILE):
             count = min(_TILE, end - t)
             own = low[t : t + count]
-            for i in range(count):
-                for r in range(low.shape[1]):
-                    own[i, r] = 0
+            clear(own, count)
             add_product(own, wide_rows(x, t, count, x_room), across, count, inner, low.shape[1])
             rows = wide_rows(out, t, count, out_room)
             add_product(rows, own, up, count, rank, outer)
@@ -84,9 +82,7 @@ def low_rank_backward(d_out, x, low, adapters, offset, rank, scale, segments, gr
         for t in range(first, end, _TILE):
             count = min(_TILE, end - t)
             rows = wide_rows(d_out, t, count, out_room)
-            for i in range(count):
-                for r in range(low.shape[1]):
-                    d_low[i, r] = 0
+            clear(d_low, count)
             add_product(d_low, rows, across, count, outer, low.shape[1])
             add_transposed_product(d_up, low[t:], rows, rank, count, outer)
             add_transposed_product(d_down, d_low, wide_rows(x, t, count, x_room), rank, count, inner)

@@ -118,6 +118,14 @@ def _add(out, left, row_step, inner_step, right, rows, inner, columns):
 
 
 @kernel
+def clear(rows, count):
+    """Sets the first rows to 0; faster than a slice, which counts references."""
+    for i in range(count):
+        for j in range(rows.shape[1]):
+            rows[i, j] = 0
+
+
+@kernel
 def add_product(out, left, right, rows, inner, columns):
     """``out += left @ right`` on the upper left corners: rows x inner times inner x columns."""
     _add(out, left, left.shape[1], 1, right, rows, inner, columns)
