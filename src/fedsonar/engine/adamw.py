@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.optim.adamw import adamw
 
 from fedsonar.engine.job import Training
@@ -14,15 +16,22 @@ from fedsonar.model import AdapterStack
 class StackedAdamW:
     """AdamW for K adapters, each with its own clipping and learning rate; equals K optimisers of PyTorch's.
 
+    Args:
+        stack: The adapters and their gradients.
+        training: The optimiser's options.
+        mean: Zeros, which become the gradients' running means.
+        square: Zeros, which become those of their squares.
+
     References:
         Loshchilov and Hutter, 2019, arXiv:1711.05101, algorithm 2.
     """
 
-    def __init__(self, stack: AdapterStack, training: Training) -> None:
-        self.stack = stack
-        self.training = training
-        self.mean = torch.zeros_like(stack.adapters)
-        self.square = torch.zeros_like(stack.adapters)
+    def __init__(
+        self, stack: AdapterStack, training: Training, mean: Float[Tensor, "clients dim"],
+        square: Float[Tensor, "clients dim"],
+    ) -> None:  # fmt: skip
+        self.stack, self.training = stack, training
+        self.mean, self.square = mean, square
         self.steps = [torch.zeros((), device=stack.adapters.device) for _ in stack.adapters]
 
     @torch.no_grad()

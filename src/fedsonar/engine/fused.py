@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from fedsonar.data.template import TokenRow
 from fedsonar.engine.adamw import StackedAdamW
@@ -20,9 +22,10 @@ _WAVE_NUMBERS = 2**24
 class FusedEngine(Engine):
     """Trains all clients of a round in this process, a wave of them at a time.
 
-    Adapters and optimiser state exist for one wave of clients at a time. A step of the wave goes through the network in
-    passes, in which the rows of a client's batch are merged where they begin alike. The result equals separate training
-    of each client to float rounding. Row orders come from (seed, client, round) alone.
+    Adapters and optimiser state exist for one wave of clients at a time, in memory that the next one takes over. A step
+    of the wave goes through the network in passes, in which the rows of a client's batch are merged where they begin
+    alike. The result equals separate training of each client to float rounding. Row orders come from (seed, client,
+    round) alone.
 
     Args:
         network: The frozen base model, ready for adapters.
@@ -36,6 +39,7 @@ class FusedEngine(Engine):
         self.training = training
         self.seed = seed
         self.pass_tokens = pass_tokens
+        self._memory: Float[Tensor, "3 clients dim"] | None = None
 
     def batches(self, job: ClientJob) -> list[list[TokenRow]]:
         """The client's batches of the round, in order; see `ClientJob.batches`."""
@@ -56,13 +60,11 @@ class FusedEngine(Engine):
         return [updates[index] for index in range(len(jobs))]
 
     def _train_wave(self, jobs: Sequence[ClientJob]) -> list[Update]:
-        device = self.network.model.device
-        starts = torch.stack([job.start for job in jobs])
-        stack = AdapterStack(
-            self.network.layout,
-            starts.to(device, wide(self.network.model.dtype), copy=True),
-        )
-        optimiser = StackedAdamW(stack, self.training)
+        model = self.network.model
+        adapters = torch.stack([job.start for job in jobs]).to(model.device, wide(model.dtype))
+        grad, mean, square = self._zeros(adapters)
+        stack = AdapterStack(self.network.layout, adapters, grad)
+        optimiser = StackedAdamW(stack, self.training, mean, square)
         queues = [self.batches(job) for job in jobs]
         loss_sums = stack.adapters.new_zeros(len(jobs))
         for step in range(len(queues[0])):
@@ -75,9 +77,17 @@ class FusedEngine(Engine):
                 f"the loss of client {bad.client} is no longer finite in round {bad.round}; "
                 f"lower training.lr ({self.training.lr:g})"
             )
-        deltas = stack.adapters.cpu() - starts
+        deltas = adapters.cpu()
+        for delta, job in zip(deltas, jobs, strict=True):
+            delta -= job.start
         means = [total / len(queue) for total, queue in zip(loss_sums.tolist(), queues, strict=True)]
         return [
             Update(job.client, len(job.rows), len(queue), loss, delta)
             for job, queue, loss, delta in zip(jobs, queues, means, deltas, strict=True)
         ]
+
+    def _zeros(self, like: Float[Tensor, "clients dim"]) -> Float[Tensor, "3 clients dim"]:
+        """Zeros for gradients and optimiser, in the same memory wave after wave: fresh memory costs time."""
+        if self._memory is None or self._memory.shape[1] < len(like):
+            self._memory = like.new_zeros(3, *like.shape)
+        return self._memory[:, : len(like)].zero_()

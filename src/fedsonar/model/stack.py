@@ -20,12 +20,15 @@ class AdapterStack:
     Args:
         layout: Where each factor lies.
         adapters: Starting values, changed in place by whoever trains.
+        grad: Zeros for the gradients; without, they are made.
     """
 
-    def __init__(self, layout: Layout, adapters: Float[Tensor, "clients dim"]) -> None:
+    def __init__(
+        self, layout: Layout, adapters: Float[Tensor, "clients dim"], grad: Float[Tensor, "clients dim"] | None = None
+    ) -> None:
         self.layout = layout
         self.adapters = adapters
-        self.grad = torch.zeros_like(adapters)
+        self.grad = torch.zeros_like(adapters) if grad is None else grad
 
     def take(self, clients: Int[Tensor, "slots"], dtype: torch.dtype) -> AdapterSlice:
         """The adapters of some clients, ready for a forward pass in `dtype`; a client may be named more than once."""

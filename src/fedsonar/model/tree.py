@@ -81,20 +81,25 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return count
 
 
+def in_order(rows: Sequence[TokenRow]) -> Iterator[tuple[TokenRow, int]]:
+    """The rows sorted by prompt, each with its number of tokens behind what it has in common with the one before."""
+    before: tuple[int, ...] = ()
+    for row in sorted(rows, key=lambda row: row.prompt):
+        yield row, row.length - common_prefix(before, row.prompt)
+        before = row.prompt
+
+
 def rows_together(rows: Sequence[TokenRow], most: int) -> list[list[TokenRow]]:
     """Rows in groups for a tree each: of up to `most` tokens, or as long as rows have most in common."""
     groups: list[list[TokenRow]] = []
     tokens = 0
-    before: tuple[int, ...] = ()
-    for row in sorted(rows, key=lambda row: row.prompt):
-        new = row.length - common_prefix(before, row.prompt)
+    for row, new in in_order(rows):
         if groups and (tokens + new <= most or 2 * new <= row.length):
             groups[-1].append(row)
             tokens += new
         else:
             groups.append([row])
             tokens = row.length
-        before = row.prompt
     return groups
 
 

@@ -85,18 +85,21 @@ def test_lanes_follow_the_thread_count(two_threads):
     assert torch.get_num_threads() == 3
 
 
-@given(sizes=st.lists(st.integers(1, 100), max_size=20), lanes=st.integers(1, 6))
-def test_shares_hold_everything_once_and_weigh_about_the_same(sizes, lanes):
-    shares = shared_out(sizes, lanes)
-    assert sorted(place for share in shares for place in share) == list(range(len(sizes)))
-    assert len(shares) == min(lanes, len(sizes))
-    assert all(share == sorted(share) and share for share in shares)
-    loads = [sum(sizes[place] for place in share) for share in shares]
-    assert max(loads, default=0) - min(loads, default=0) <= max(sizes, default=0)
+@given(costs=st.lists(st.floats(0.1, 100), max_size=20), lanes=st.integers(1, 6))
+def test_shares_are_stretches_that_weigh_about_the_same(costs, lanes):
+    shares = shared_out(costs, lanes)
+    assert [place for share in shares for place in share] == list(range(len(costs)))
+    assert len(shares) <= lanes
+    assert all(shares)
+    loads = [sum(costs[place] for place in share) for share in shares]
+    assert max(loads, default=0) <= sum(costs) / lanes + max(costs, default=0) + 1e-6
 
 
-def test_the_largest_are_dealt_out_first():
-    assert shared_out([1, 2, 9, 3, 3], 2) == [[2], [0, 1, 3, 4]]
+def test_a_place_goes_where_most_of_it_belongs():
+    assert shared_out([1, 1, 2, 9, 3], 2) == [range(3), range(3, 5)]
+    assert shared_out([1, 1, 1], 1) == [range(3)]
+    assert shared_out([9, 1], 3) == [range(1), range(1, 2)]
+    assert shared_out([], 3) == []
 
 
 def network_and_step():
@@ -123,13 +126,15 @@ def network_and_step():
     return CompiledLlama(model, layout), step, adapters[0], prompts
 
 
-def test_a_step_is_the_same_in_two_lanes_and_has_the_same_bits_each_time(two_threads):
+@pytest.mark.parametrize("threads", [2, 5])
+def test_a_step_is_the_same_in_lanes_and_has_the_same_bits_each_time(two_threads, threads):
+    torch.set_num_threads(threads)  # of 18 rows the first client has 12: it is in several lanes
     network, step, _, _ = network_and_step()
     seen = set()
     train = network._train
     network._train = lambda *arguments: (seen.add(threading.get_ident()), train(*arguments))[1]
     losses, grad = step(network)
-    assert len(seen) == 2
+    assert len(seen) > 1
     again, grad_again = step(network)
     assert again.equal(losses)
     assert grad_again.equal(grad)

@@ -6,12 +6,13 @@ import torch
 
 from fedsonar.model.compiled.kernels.lowrank import add_low_rank, low_rank_backward
 from fedsonar.model.compiled.kernels.numbers import array
-from fedsonar.model.compiled.kernels.products import padded
+from fedsonar.model.compiled.kernels.products import FEW, padded
 
 INNER, OUTER, OFFSET, SCALE = 37, 21, 11, 0.7
-TOKENS, ROOM, CLIENTS = 55, 60, 4
-SEGMENTS = np.array([[0, 1, 2, 0], [1, 34, 0, 2], [34, 34, 3, 1], [34, 50, 2, 0], [50, 55, 1, 1]])
-"""One token, over two tiles, none at all, one tile, less than one; client 2 comes twice, in one gradient."""
+TOKENS, ROOM, CLIENTS = 103, 108, 4
+SEGMENTS = np.array([[0, 1, 2, 0], [1, 66, 0, 2], [66, 66, 3, 1], [66, 98, 2, 0], [98, 103, 1, -1]])
+"""One token, over two tiles, none at all, one tile, less than one; client 2 comes twice, in one gradient; the last one
+goes to the gradient that lies apart."""
 
 
 def drawn(*shape, seed):
@@ -35,7 +36,7 @@ def term(x, adapters, rank):
 
 
 def reference(x, adapters, d_out, rank):
-    """The term, the gradient of x, and those of the adapters in the places of the gradients."""
+    """The term, the gradient of x, and those of the adapters in the places of the gradients; that apart is the last."""
     x, adapters = x.clone().requires_grad_(), adapters.clone().requires_grad_()
     out = term(x, adapters, rank)
     d_x, d_adapters = torch.autograd.grad(out, (x, adapters), d_out)
@@ -49,7 +50,7 @@ def reference(x, adapters, d_out, rank):
 def test_forward_and_backward(rank):
     adapters, x, out, d_out = case(rank)
     expected, d_x_more, gradients_more = reference(x, adapters, d_out, rank)
-    low, found = np.full((ROOM, padded(rank)), 7.0), out.clone()
+    low, found = np.full((ROOM, padded(rank, FEW)), 7.0), out.clone()
     add_low_rank(array(x), adapters.numpy(), OFFSET, rank, SCALE, SEGMENTS, low, array(found))
     assert torch.allclose(found, out + expected, rtol=1e-11, atol=1e-11)
     assert found[TOKENS:].equal(out[TOKENS:])
@@ -59,8 +60,8 @@ def test_forward_and_backward(rank):
     for start, wanted in ((d_x, d_x.clone()), (d_x, None)):
         found = gradients.clone()
         low_rank_backward(
-            array(d_out), array(x), low, adapters.numpy(), OFFSET, rank, SCALE, SEGMENTS, found.numpy(),
-            None if wanted is None else array(wanted),
+            array(d_out), array(x), low, adapters.numpy(), OFFSET, rank, SCALE, SEGMENTS, found[:-1].numpy(),
+            found[-1].numpy(), None if wanted is None else array(wanted),
         )  # fmt: skip
         assert torch.allclose(found, gradients + gradients_more, rtol=1e-11, atol=1e-11)
         if wanted is not None:
@@ -77,14 +78,15 @@ def test_bfloat16_streams_are_rounded_once_and_adapters_not_at_all():
     adapters = adapters.float()
     x, out, d_out = (values.to(torch.bfloat16) for values in (x, out, d_out))
     expected, d_x_more, gradients_expected = reference(x.float(), adapters, d_out.float(), rank)
-    low, found = np.zeros((ROOM, padded(rank)), np.float32), out.clone()
+    low, found = np.zeros((ROOM, padded(rank, FEW)), np.float32), out.clone()
     add_low_rank(array(x), adapters.numpy(), OFFSET, rank, SCALE, SEGMENTS, low, array(found))
     assert torch.allclose(found.float(), out.float() + expected, rtol=2**-8, atol=1e-4)
 
     start, gradients = drawn(ROOM, INNER, seed=4).to(torch.bfloat16), torch.zeros_like(adapters)
     d_x = start.clone()
     low_rank_backward(
-        array(d_out), array(x), low, adapters.numpy(), OFFSET, rank, SCALE, SEGMENTS, gradients.numpy(), array(d_x)
-    )
+        array(d_out), array(x), low, adapters.numpy(), OFFSET, rank, SCALE, SEGMENTS, gradients[:-1].numpy(),
+        gradients[-1].numpy(), array(d_x),
+    )  # fmt: skip
     assert torch.allclose(gradients, gradients_expected, rtol=1e-4, atol=1e-3)
     assert torch.allclose(d_x.float(), start.float() + d_x_more, rtol=2**-8, atol=1e-4)

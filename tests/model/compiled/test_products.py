@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from fedsonar.model.compiled.kernels.products import LANES, add_product, add_transposed_product, padded
+from fedsonar.model.compiled.kernels.products import FEW, LANES, add_product, add_transposed_product, padded
 
 sides = st.integers(1, 70)
 margins = st.tuples(*[st.integers(0, 3)] * 6)
@@ -43,9 +43,10 @@ def test_products_of_all_small_shapes(dtype, transposed, rows, inner, columns, m
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(
-    "columns", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 1, 3 * LANES, 4 * LANES + 5]
+    "columns",
+    [1, FEW - 1, FEW, FEW + 1, LANES - 1, LANES, LANES + FEW, 2 * LANES, 2 * LANES + 1, 3 * LANES, 3 * LANES + FEW + 5],
 )
-@pytest.mark.parametrize("rows", [1, 3, 4, 5, 8])
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 8, 9, 16])
 def test_products_where_tiles_end(transposed, columns, rows):
     check(rows, 7, columns, (1, 2, 0, 3, 2, 1), np.float32, 0, transposed=transposed)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 Share = TypeVar("Share")
@@ -43,12 +45,12 @@ class Lanes:
             torch.set_num_threads(count)
 
 
-def shared_out(sizes: Sequence[int], lanes: int) -> list[list[int]]:
-    """Places in `sizes` for each lane, so that lanes have about equally much; in order, and no lane is empty."""
-    shares: list[list[int]] = [[] for _ in range(lanes)]
-    loads = [0] * lanes
-    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
-        lane = loads.index(min(loads))
-        shares[lane].append(place)
-        loads[lane] += sizes[place]
-    return [sorted(share) for share in shares if share]
+def shared_out(costs: Sequence[float], lanes: int) -> list[range]:
+    """Places in `costs` for each lane, one stretch after another, so that lanes have about equally much to do.
+
+    A place goes where most of it belongs: a lane is off by half a place at each end. No lane is empty.
+    """
+    ends = np.cumsum([0.0, *costs])
+    middles = (ends[1:] + ends[:-1]) / 2
+    bounds = [0, *np.searchsorted(middles, ends[-1] / lanes * np.arange(1, lanes)).tolist(), len(costs)]
+    return [range(start, end) for start, end in pairwise(bounds) if end > start]

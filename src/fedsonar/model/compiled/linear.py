@@ -27,10 +27,12 @@ class Adapters:
     Args:
         values: Adapters.
         gradients: Gradients, added to; None where there is no backward pass.
+        rest: One more, at place -1: of an adapter to whose gradient another thread may be adding.
     """
 
     values: Float[np.ndarray, "adapters dim"]
     gradients: Float[np.ndarray, "gradients dim"] | None = None
+    rest: Float[np.ndarray, "dim"] | None = None
 
 
 class AdaptedLinear:
@@ -77,7 +79,7 @@ class AdaptedLinear:
             assert low is not None
             low_rank_backward(
                 d_out.array, x.array, low.array, adapters.values, self.site.offset, self.rank, self.scale, segments,
-                adapters.gradients, None if d_x is None else d_x.array,
+                adapters.gradients, adapters.rest, None if d_x is None else d_x.array,
             )  # fmt: skip
 
     def _rows(self, count: int, rows: Rows) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from fedsonar.model.layout import Layout
 from fedsonar.model.network import Network
 from fedsonar.model.pieces import wide
 from fedsonar.model.stack import AdapterStack
-from fedsonar.model.tree import TokenTree, rows_together
+from fedsonar.model.tree import TokenTree, in_order, rows_together
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -70,6 +70,9 @@ class CompiledLlama(Network):
             hidden=self.head.shape[1], queries=queries, keys=keys, inner=len(linears[GATE].weight),
             heads=queries // size, vocabulary=len(self.head), groups=keys // size, rank=layout.rank, dtype=model.dtype,
         )  # fmt: skip
+        blocks = sum(linear.weight.numel() for block in self.blocks for linear in block.linears.values())
+        self.response_cost = self.head.numel() / blocks
+        """The work of predicting a token, in that of reading one."""
         self.lanes = Lanes()
         self._local = local()
         self._angles: Angles | None = None
@@ -90,32 +93,36 @@ class CompiledLlama(Network):
     ) -> Float[Tensor, "clients"]:
         """Each client's loss, its gradient added to the stack; see `Network.add_gradients`."""
         most = pass_tokens or self.pass_tokens
-        parts = [
-            (client, TokenTree.of(group)) for client, rows in enumerate(batches) for group in rows_together(rows, most)
-        ]
-        sizes = [len(tree.ids) for _, tree in parts]
-        self.positions += sum(sizes)
-        counts = [sum(len(row.response) for row in rows) for rows in batches]
-        adapters = stack.adapters.numpy()
+        rows = [(client, row, new) for client, batch in enumerate(batches) for row, new in in_order(batch)]
+        responses = [sum(len(row.response) for row in batch) for batch in batches]
+        shares = shared_out([new + self.response_cost * len(row.response) for _, row, new in rows], self.lanes.count)
+        grad, dim = stack.grad.numpy(), stack.layout.dim
 
-        def train(places: list[int]) -> tuple[list[int], np.ndarray, list[tuple[int, float]]]:
-            clients = sorted({parts[place][0] for place in places})
-            slots = {client: slot for slot, client in enumerate(clients)}
-            gradients = np.zeros((len(clients), stack.layout.dim), adapters.dtype)
-            ours = Adapters(adapters, gradients)
-            found = []
-            for some in _passes(places, sizes, most):
-                trees, owners = [parts[place][1] for place in some], [parts[place][0] for place in some]
-                pairs = np.array([(client, slots[client]) for client in owners])
-                pack = Pack.of(trees, pairs, [1 / counts[client] for client in owners])
-                losses = self._train(pack, ours)
-                found += list(zip(owners, losses.tolist(), strict=True))
-            return clients, gradients, found
+        def train(share: range) -> tuple[list[tuple[int, float]], int | None, np.ndarray, int]:
+            clients, own, _ = zip(*rows[share.start : share.stop], strict=True)
+            # The lane before may be adding to the gradient of this lane's first client.
+            common = clients[0] if share.start and rows[share.start - 1][0] == clients[0] else None
+            rest = np.zeros(dim, grad.dtype)
+            adapters = Adapters(stack.adapters.numpy(), grad, rest)
+            trees = [
+                (client, TokenTree.of(group))
+                for client, places in groupby(range(len(own)), clients.__getitem__)
+                for group in rows_together([own[place] for place in places], most)
+            ]
+            losses: list[tuple[int, float]] = []
+            for some in _passes(trees, most):
+                owners = [client for client, _ in some]
+                places = np.array([(client, -1 if client == common else client) for client in owners])
+                pack = Pack.of([tree for _, tree in some], places, [1 / responses[client] for client in owners])
+                losses += zip(owners, self._train(pack, adapters).tolist(), strict=True)
+            return losses, common, rest, sum(len(tree.ids) for _, tree in trees)
 
         totals = stack.adapters.new_zeros(len(batches))
-        for clients, gradients, found in self.lanes.each(train, shared_out(sizes, self.lanes.count)):
-            stack.grad.numpy()[clients] += gradients
-            for client, loss in found:
+        for losses, common, rest, positions in self.lanes.each(train, shares):
+            self.positions += positions
+            if common is not None:
+                grad[common] += rest
+            for client, loss in losses:
                 totals[client] += loss
         return totals
 
@@ -204,9 +211,8 @@ class CompiledLlama(Network):
         """Greedy answers to the prompts; see `Network.answers`."""
         values = adapter.to(wide(self.model.dtype))[None].numpy()
         order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
-        lanes = max(1, min(self.lanes.count, together, len(order)))
-        bounds = [len(order) * lane // lanes for lane in range(lanes + 1)]
-        shares = [order[start:end] for start, end in pairwise(bounds)]
+        lanes = min(self.lanes.count, together)
+        shares = [[order[place] for place in share] for share in shared_out([1] * len(order), lanes)]
 
         def ask(share: list[int]) -> list[list[int]]:
             return answer(self, values, [tuple(prompts[i]) for i in share], limit, stops, max(1, together // lanes))
@@ -218,18 +224,19 @@ class CompiledLlama(Network):
         return answers
 
 
-def _passes(places: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """The places in order, in groups of about equally many tokens and at most `most`, unless a single one has more."""
-    total = sum(sizes[place] for place in places)
+def _passes(trees: Sequence[tuple[int, TokenTree]], most: int) -> Iterator[list[tuple[int, TokenTree]]]:
+    """The trees in order, in groups of about equally many tokens and at most `most`, unless a single one has more."""
+    total = sum(len(tree.ids) for _, tree in trees)
     aim = total / -(-total // most)
-    group: list[int] = []
+    group: list[tuple[int, TokenTree]] = []
     tokens = 0
-    for place in places:
-        if group and (tokens + sizes[place] / 2 > aim or tokens + sizes[place] > most):
+    for client, tree in trees:
+        size = len(tree.ids)
+        if group and (tokens + size / 2 > aim or tokens + size > most):
             yield group
             group, tokens = [], 0
-        group.append(place)
-        tokens += sizes[place]
+        group.append((client, tree))
+        tokens += size
     if group:
         yield group
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fedsonar.model.block import ATTENTION, MLP
 from fedsonar.model.compiled.kernels.numbers import array
-from fedsonar.model.compiled.kernels.products import padded
+from fedsonar.model.compiled.kernels.products import FEW, padded
 from fedsonar.model.pieces import wide
 
-_SCORES = 2**23
+_SCORES = 2**24
 """About so many scores of the output layer are held at a time."""
 
 
@@ -78,7 +78,7 @@ class BlockRoom:
         self.query, self.mixed = Rows(tokens, widths.queries, dtype), Rows(tokens, widths.queries, dtype)
         self.key, self.value = Rows(tokens, widths.keys, dtype), Rows(tokens, widths.keys, dtype)
         self.gate, self.up = Rows(tokens, widths.inner, dtype), Rows(tokens, widths.inner, dtype)
-        self.low = {name: Rows(tokens, padded(widths.rank), exact) for name in adapted}
+        self.low = {name: Rows(tokens, padded(widths.rank, FEW), exact) for name in adapted}
         numbers = self.x.array.dtype
         self.inverse, self.inverse_middle = np.zeros(tokens, numbers), np.zeros(tokens, numbers)
         self.marks = np.zeros((tokens, 2 * widths.heads), numbers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fedsonar.model.compiled.kernels.numbers import exponential, kernel, load, put
 
 
@@ -18,16 +20,18 @@ def response_losses(scores, labels, weights, losses):
         losses: Takes the losses, without their weights.
     """
     vocabulary = scores.shape[1]
+    powers = np.empty(vocabulary, losses.dtype)
     for row in range(len(losses)):
         most = load(scores[row, 0])
         for i in range(vocabulary):
             most = max(most, load(scores[row, i]))
         total = most * 0
         for i in range(vocabulary):
-            total += exponential(load(scores[row, i]) - most)
-        right = load(scores[row, labels[row]]) - most
-        losses[row] = math.log(total) - right
+            powers[i] = exponential(load(scores[row, i]) - most)
+            total += powers[i]
+        right = labels[row]
+        losses[row] = math.log(total) - (load(scores[row, right]) - most)
         scale = weights[row] / total
         for i in range(vocabulary):
-            put(scores, row, i, exponential(load(scores[row, i]) - most) * scale)
-        put(scores, row, labels[row], (exponential(right) / total - 1) * weights[row])
+            put(scores, row, i, powers[i] * scale)
+        put(scores, row, right, (powers[right] / total - 1) * weights[row])

@@ -7,7 +7,7 @@ import numpy as np
 from fedsonar.model.compiled.kernels.numbers import keep_rows, kernel, wide_rows
 from fedsonar.model.compiled.kernels.products import add_product, add_transposed_product, clear
 
-_TILE = 16
+_TILE = 32
 """Tokens at a time: few enough to stay in the innermost cache."""
 
 
@@ -23,7 +23,7 @@ def add_low_rank(x, adapters, offset, rank, scale, segments, low, out):
         scale: alpha / r.
         segments: First token, one past the last, place in `adapters` and place in the gradients of each client's
             tokens, (segments, 4).
-        low: Takes A x, (tokens, `padded` rank), wide.
+        low: Takes A x, (tokens, rank up to a multiple of `FEW`), wide.
         out: Outputs, (tokens, out), added to.
 
     References:
@@ -52,7 +52,7 @@ def add_low_rank(x, adapters, offset, rank, scale, segments, low, out):
 
 
 @kernel
-def low_rank_backward(d_out, x, low, adapters, offset, rank, scale, segments, gradients, d_x):
+def low_rank_backward(d_out, x, low, adapters, offset, rank, scale, segments, gradients, rest, d_x):
     """Adds the gradients of A and B to the clients' flat gradients, and that of `x` to `d_x` unless it is None.
 
     Args:
@@ -61,6 +61,7 @@ def low_rank_backward(d_out, x, low, adapters, offset, rank, scale, segments, gr
         low: As `add_low_rank` left it.
         adapters: As there; so are `offset`, `rank`, `scale` and `segments`.
         gradients: Flat gradients, (gradients, dim), wide.
+        rest: One more, (dim,), that segments name -1.
         d_x: Gradient of the inputs, (tokens, in), or None.
     """
     inner, outer = x.shape[1], d_out.shape[1]
@@ -69,7 +70,8 @@ def low_rank_backward(d_out, x, low, adapters, offset, rank, scale, segments, gr
     d_low = np.empty((_TILE, low.shape[1]), low.dtype)
     for segment in range(len(segments)):
         first, end = segments[segment, 0], segments[segment, 1]
-        flat, grad = adapters[segments[segment, 2]], gradients[segments[segment, 3]]
+        flat, place = adapters[segments[segment, 2]], segments[segment, 3]
+        grad = rest if place < 0 else gradients[place]
         middle = offset + rank * inner
         down = flat[offset:middle].reshape((rank, inner))
         d_down = grad[offset:middle].reshape((rank, inner))

@@ -12,16 +12,18 @@ from numba.extending import intrinsic
 from fedsonar.model.compiled.kernels.numbers import kernel
 
 LANES = 16
-"""Columns are taken by so many; a product with fewer in its last group takes those slowly."""
+"""Numbers in a vector."""
+FEW = 8
+"""Numbers in a short vector; a product with fewer columns than that in its last group takes those slowly."""
 
 
-def padded(count: int) -> int:
-    """The next multiple of `LANES`."""
-    return -(-count // LANES) * LANES
+def padded(count: int, multiple: int = LANES) -> int:
+    """The next multiple."""
+    return -(-count // multiple) * multiple
 
 
-def _tile(rows: int, vectors: int) -> Any:
-    """A function that adds a product to a tile of so many rows and ``vectors * LANES`` columns, kept in registers.
+def _tile(rows: int, vectors: int, lanes: int) -> Any:
+    """A function that adds a product to a tile of so many rows and ``vectors * lanes`` columns, kept in registers.
 
     Its arguments: the array that holds the tile and the tile's place in it; the left factor, the place of its first
     number, and the steps from one row to the next and along the inner dimension; the right factor and the place of its
@@ -35,11 +37,11 @@ def _tile(rows: int, vectors: int) -> Any:
             values = dict(zip(kinds, (arguments[i] for i in (0, 2, 6)), strict=True))
             arrays = {name: context.make_array(kinds[name])(context, builder, values[name]) for name in kinds}
             scalar = context.get_value_type(kinds["out"].dtype)
-            vector, whole = ir.VectorType(scalar, LANES), ir.IntType(64)
+            vector, whole = ir.VectorType(scalar, lanes), ir.IntType(64)
             bits = kinds["out"].dtype.bitwidth
             bytes_each = bits // 8
             fused = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f{bits}"
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{bits}"
             )
             places = {"out": arguments[1], "left": arguments[3], "right": arguments[7]}
             starts = {name: builder.gep(arrays[name].data, [places[name]]) for name in kinds}
@@ -75,7 +77,7 @@ def _tile(rows: int, vectors: int) -> Any:
                 for i in range(rows):
                     number = builder.load(builder.gep(along, [steps[i]]))
                     single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
-                    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+                    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
                     spread = builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
                     for total, factor in zip(sums[i * vectors : (i + 1) * vectors], across, strict=True):
                         builder.store(builder.call(fused, [spread, factor, builder.load(total)]), total)
@@ -89,31 +91,42 @@ def _tile(rows: int, vectors: int) -> Any:
     return add_tile
 
 
-_wide_tile, _narrow_tile = _tile(4, 2), _tile(4, 1)
-_wide_line, _narrow_line = _tile(1, 2), _tile(1, 1)
+def _strip(vectors: int, lanes: int, rows_at_once: int) -> Any:
+    """A kernel that adds a product to ``vectors * lanes`` columns of all rows, so many of them at a time.
+
+    Sums that do not wait for each other keep the processor busy, so that fewer columns need more rows at once.
+    """
+    tile, line = _tile(rows_at_once, vectors, lanes), _tile(1, vectors, lanes)
+
+    @kernel
+    def add_strip(out, column, left, row_step, inner_step, right, rows, inner):
+        length, whole = out.shape[1], rows - rows % rows_at_once
+        for i in range(0, whole, rows_at_once):
+            tile(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+        for i in range(whole, rows):
+            line(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+
+    return add_strip
+
+
+_add_two_vectors, _add_vector, _add_short_vector = _strip(2, LANES, 4), _strip(1, LANES, 8), _strip(1, FEW, 8)
 
 
 @kernel
 def _add(out, left, row_step, inner_step, right, rows, inner, columns):
-    length = out.shape[1]
-    full, half = columns - columns % (2 * LANES), columns - columns % LANES
-    whole = rows - rows % 4
-    for j in range(0, full, 2 * LANES):
-        for i in range(0, whole, 4):
-            _wide_tile(out, i * length + j, left, i * row_step, row_step, inner_step, right, j, inner)
-        for i in range(whole, rows):
-            _wide_line(out, i * length + j, left, i * row_step, row_step, inner_step, right, j, inner)
-    for j in range(full, half, LANES):
-        for i in range(0, whole, 4):
-            _narrow_tile(out, i * length + j, left, i * row_step, row_step, inner_step, right, j, inner)
-        for i in range(whole, rows):
-            _narrow_line(out, i * length + j, left, i * row_step, row_step, inner_step, right, j, inner)
-    if half < columns:
+    two, one, few = columns - columns % (2 * LANES), columns - columns % LANES, columns - columns % FEW
+    for j in range(0, two, 2 * LANES):
+        _add_two_vectors(out, j, left, row_step, inner_step, right, rows, inner)
+    if two < one:
+        _add_vector(out, two, left, row_step, inner_step, right, rows, inner)
+    if one < few:
+        _add_short_vector(out, one, left, row_step, inner_step, right, rows, inner)
+    if few < columns:
         flat = left.reshape(left.size)
         for i in range(rows):
             for k in range(inner):
                 number = flat[i * row_step + k * inner_step]
-                for j in range(half, columns):
+                for j in range(few, columns):
                     out[i, j] += number * right[k, j]
 
 
