@@ -123,7 +123,9 @@ def network_and_step():
         return network.add_gradients(stack, batches, pass_tokens=40), stack.grad
 
     prompts = [batch.prompt for rows in batches for batch in rows]
-    return CompiledLlama(model, layout), step, adapters[0], prompts
+    network = CompiledLlama(model, layout)
+    network.least_work = 1
+    return network, step, adapters[0], prompts
 
 
 @pytest.mark.parametrize("threads", [2, 5])
@@ -142,6 +144,22 @@ def test_a_step_is_the_same_in_lanes_and_has_the_same_bits_each_time(two_threads
     alone, grad_alone = step(network)
     assert torch.allclose(losses, alone, rtol=1e-5)
     assert (grad - grad_alone).norm(dim=1).max() < 1e-5 * grad_alone.norm(dim=1).min()
+
+
+def test_little_work_is_done_in_one_lane_with_all_threads(two_threads):
+    network, step, _, _ = network_and_step()
+    network.least_work = 10_000
+    seen = set()
+    train = network._train
+    network._train = lambda *given: (seen.add((threading.get_ident(), torch.get_num_threads())), train(*given))[1]
+    step(network)
+    assert seen == {(threading.get_ident(), 2)}
+
+
+def test_few_lanes_divide_the_threads(two_threads):
+    torch.set_num_threads(5)
+    assert Lanes().each(lambda _: torch.get_num_threads(), [1, 2]) == [2, 2]
+    assert torch.get_num_threads() == 5
 
 
 def test_answers_are_the_same_in_two_lanes(two_threads):

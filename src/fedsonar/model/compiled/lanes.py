@@ -15,7 +15,7 @@ Done = TypeVar("Done")
 
 
 class Lanes:
-    """As many threads as PyTorch may use; in each of them PyTorch itself uses one.
+    """As many threads as PyTorch may use, or fewer, among which its own are divided.
 
     Threads that go their own ways do not wait for one another after every product, and each keeps what it works on in
     its own cache.
@@ -36,11 +36,17 @@ class Lanes:
         if count == 1 or len(shares) < 2:
             return [work(share) for share in shares]
         if self._pool is None or self._size != count:
-            self._pool = ThreadPoolExecutor(count, "fedsonar-lane", torch.set_num_threads, (1,))
+            self._pool = ThreadPoolExecutor(count, "fedsonar-lane")
             self._size = count
+        each = max(1, count // len(shares))
+
+        def alone(share: Share) -> Done:
+            torch.set_num_threads(each)  # of this thread
+            return work(share)
+
         torch.set_num_threads(1)
         try:
-            return list(self._pool.map(work, shares))
+            return list(self._pool.map(alone, shares))
         finally:
             torch.set_num_threads(count)
 

@@ -50,6 +50,8 @@ class CompiledLlama(Network):
     """
 
     pass_tokens = 1024
+    least_work = 256
+    """Fewest tokens of a lane, about: with fewer its products are too small, and PyTorch's own threads do better."""
 
     def __init__(self, model: PreTrainedModel | Skeleton, layout: Layout) -> None:
         super().__init__(model, layout)
@@ -95,7 +97,8 @@ class CompiledLlama(Network):
         most = pass_tokens or self.pass_tokens
         rows = [(client, row, new) for client, batch in enumerate(batches) for row, new in in_order(batch)]
         responses = [sum(len(row.response) for row in batch) for batch in batches]
-        shares = shared_out([new + self.response_cost * len(row.response) for _, row, new in rows], self.lanes.count)
+        costs = [new + self.response_cost * len(row.response) for _, row, new in rows]
+        shares = shared_out(costs, min(self.lanes.count, max(1, int(sum(costs)) // self.least_work)))
         grad, dim = stack.grad.numpy(), stack.layout.dim
 
         def train(share: range) -> tuple[list[tuple[int, float]], int | None, np.ndarray, int]:
