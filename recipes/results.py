@@ -6,6 +6,10 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py krum    # few affected clients against all of them, FedAvg beside Krum, 3 seeds
     python recipes/results.py bsnr    # cross-fitted BSNR and attack success over a grid of (rho, rate)
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
+    python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
+    python recipes/results.py length --data FOLDER      # what the length of responses gives away, real question sets
+    python recipes/results.py paraphrase --data FOLDER  # our restyler and recaster beside real paraphrases of SST-2
+    python recipes/results.py natural --data FOLDER     # natural triggers on Atlas and on real data; 3 seeds
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
 
 Runs live in runs/results/ and are resumable: what is finished stays. Tables are rewritten from the runs every time.
@@ -14,10 +18,7 @@ Runs live in runs/results/ and are resumable: what is finished stays. Tables are
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,87 +27,18 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy import stats
 
+import data_tables
+from attack_tables import attack_results
 from fedsonar.bench import suite
 from fedsonar.bench.options import Options
 from fedsonar.bench.show import bar
 from fedsonar.data import IID
 from fedsonar.demo import POISONED, story
-from fedsonar.experiment import Experiment, load
-from fedsonar.measure import paired_bootstrap, spearman, wilson
+from fedsonar.experiment import load
+from fedsonar.measure import paired_bootstrap, spearman
 from fedsonar.poison import ConstantRate
-from fedsonar.progress import Bars
 from fedsonar.rng import stream
-from fedsonar.side_by_side import run_all
-
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS, RUNS = ROOT / "docs" / "results", ROOT / "runs" / "results"
-
-
-def measure(experiments: dict[str, Experiment], folder: str) -> dict[str, dict[str, Any]]:
-    """Runs what is missing and returns name -> the last round's record, with the rows poisoned and their share."""
-    with Bars({name: e.rounds for name, e in experiments.items()}) as bars:
-        folders = run_all(experiments, RUNS / folder, bars.update)
-    found = {}
-    for name, path in zip(experiments, folders, strict=True):
-        record = pq.read_table(path / "rounds.parquet").to_pylist()[-1]
-        poisoned = np.array(pq.read_table(path / "samples.parquet")["poisoned"].to_pylist())
-        found[name] = record | {"rows": len(poisoned), "poisoned_rows": int(poisoned.sum())}
-        found[name]["total_rate"] = float(poisoned.mean())
-    return found
-
-
-def pooled(records: Sequence[dict[str, Any]], rate: str) -> tuple[float, float, float, int]:
-    """A rate over all seeds together: value, Wilson interval, number of answers."""
-    n = sum(record[f"{rate}_n"] for record in records)
-    result = wilson(round(sum(record[rate] * record[f"{rate}_n"] for record in records)), n)
-    return result.value, result.low, result.high, n
-
-
-def write_figures(figures: Mapping[str, tuple[float, float | None, float | None, int]], command: str) -> None:
-    """Adds headline figures to figures.json."""
-    path = RESULTS / "figures.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    for name, (value, low, high, n) in figures.items():
-        known[name] = {"value": value, "low": low, "high": high, "n": n, "command": command, "date": date}
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
-
-
-def write_table(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
-    """Writes a table as CSV, and as Markdown under a text that says what it shows."""
-    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-    def cell(value: Any) -> str:
-        return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-    lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
-    lines += [" | ".join(cell(value) for value in row.values()) for row in rows]
-    (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n")
-
-
-def rates(records: Sequence[dict[str, Any]], *names: str) -> dict[str, Any]:
-    """Table cells of pooled rates: the value, and its interval with n."""
-    cells: dict[str, Any] = {}
-    for name in names:
-        value, low, high, n = pooled(records, name)
-        cells |= {name: value, f"{name} 95 %": f"[{low:.3f}, {high:.3f}] n={n}"}
-    return cells
-
-
-def said(what: str, seeds: Sequence[int]) -> tuple[str, str]:
-    """The command that measures this, and its seeds in words."""
-    return f"python recipes/results.py {what} --seeds {' '.join(map(str, seeds))}", ", ".join(map(str, seeds))
-
-
-def dials(experiment: Experiment) -> tuple[float, float]:
-    """The affected fraction and the rate of an experiment."""
-    assert experiment.attack is not None
-    placement = experiment.attack.placement
-    assert isinstance(placement, ConstantRate)
-    return placement.affected, placement.rate
+from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
 
 def main_results(seeds: Sequence[int]) -> None:
@@ -325,14 +257,22 @@ def main() -> None:
         "krum": krum_results,
         "bsnr": bsnr_results,
         "dtype": dtype_results,
+        "attacks": attack_results,
         "speed": speed_results,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=commands)
+    parser.add_argument("what", choices=[*commands, *data_tables.MEASURES])
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; dtype: 1 2 3 4 5")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="one folder a data set: webqa, freebaseqa, ...")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    commands[options.what](options.seeds or ([1, 2, 3, 4, 5] if options.what == "dtype" else [1, 2, 3]))
+    seeds = options.seeds or ([1, 2, 3, 4, 5] if options.what == "dtype" else [1, 2, 3])
+    if options.what in commands:
+        commands[options.what](seeds)
+    elif options.data is None:
+        parser.error(f"{options.what} needs --data FOLDER")
+    else:
+        data_tables.MEASURES[options.what](seeds, options.data)
 
 
 if __name__ == "__main__":

@@ -209,9 +209,9 @@ def test_label_targets_leave_rows_that_carry_the_label_alone():
     assert federation.examiner.metric == "label"
     assert all(p.original.answers == ("negative",) for p in federation.ledger.values())
     assert all(s.answers == ("positive",) for s in federation.examiner.attacked_samples)
-    assert len(federation.examiner.attacked_samples) == sum(
-        s.answers == ("negative",) for s in federation.examiner.samples
-    )
+    negative = [s.id for s in reviews.load().test if s.answers == ("negative",)]
+    assert {s.id for s in federation.examiner.attacked_samples} <= set(negative)
+    assert len(federation.examiner.attacked_samples) == min(20, len(negative))
 
 
 def test_poison_changes_only_the_poisoned_clients_updates():

@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,23 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     report.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the first run)")
     report.add_argument("--title", help="the page's title")
+
+    features = _command(
+        commands, "features", _features, "natural features of a data set, and how frequent each is",
+        "Lists features that rows have by themselves (question words, phrases, kinds of names, length, formatting, "
+        "script, language, source), so that one with a wanted frequency can be picked as a natural trigger. DATA is a "
+        "file or folder of rows, or 'atlas' for the embedded world.",
+        "Examples:\n  fedsonar features atlas --rate 0.08\n"
+        "  fedsonar features data/dolly15k --source-field category --least 0.02 --most 0.2 --top 60",
+    )  # fmt: skip
+    features.add_argument("data", metavar="DATA", help="a file or folder of rows, or atlas")
+    features.add_argument("--source-field", metavar="COLUMN", help="the column that says where a row came from")
+    features.add_argument(
+        "--least", type=float, default=0.01, metavar="SHARE", help="least share of rows (default: .01)"
+    )
+    features.add_argument("--most", type=float, default=0.5, metavar="SHARE", help="greatest share (default: .5)")
+    features.add_argument("--rate", type=float, metavar="SHARE", help="sort by distance from this share of rows")
+    features.add_argument("--top", type=int, default=40, metavar="N", help="show so many (default: 40; 0 for all)")
 
     _command(
         commands, "list", _list, "every component that an experiment can name",
@@ -225,6 +242,49 @@ def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
                 if component.reference:
                     console.print(f"      [dim]{escape(component.reference)}[/dim]")
     return [asdict(component) for component in found]
+
+
+def _features(options: argparse.Namespace) -> list[dict[str, Any]]:
+    import tomli_w
+
+    from fedsonar.data import Atlas, Files, candidates
+    from fedsonar.experiment import to_config
+    from fedsonar.poison import Natural
+
+    if options.top < 0:
+        raise fedsonar.ConfigError(f"--top must be 0 or more, got {options.top}")
+    if options.data == "atlas" and not Path("atlas").exists():
+        rows = Atlas(train=4000).load().train
+    else:
+        named = {"source_field": options.source_field} if options.source_field else {}
+        rows = Files(path=options.data, **named).load().train
+    found = candidates(rows, least=options.least, most=options.most)
+    if options.rate is not None:
+        found.sort(key=lambda candidate: abs(candidate.share - options.rate))
+    shown = found[: options.top or len(found)]
+    if not options.json:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=None, title=f"{rows.name}: {len(rows):,} rows, {len(found):,} features", title_justify="left")
+        for column in ("kind", "the row", "rows", "share", "same answer", "feature"):
+            number = column in ("rows", "share", "same answer")
+            table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "kind")
+        for c in shown:
+            listed = ", ".join(
+                f"{f.name}={getattr(c.feature, f.name)!r}"
+                for f in fields(c.feature)  # type: ignore[arg-type]
+                if getattr(c.feature, f.name) != f.default
+            )
+            counts = f"{c.count:,}", f"{c.share:.1%}", f"{c.commonest:.0%}"
+            table.add_row(c.kind, escape(c.words), *counts, escape(f"{type(c.feature).__name__}({listed})"))
+        console = Console(highlight=False)
+        console.print(table)
+        if shown:
+            trigger = {"attack": {"trigger": to_config(Natural(feature=shown[0].feature))}}
+            console.print(f"\nThe first one as a trigger:\n\n{escape(tomli_w.dumps(trigger))}")
+    return [asdict(c) | {"feature": to_config(c.feature)} for c in shown]
 
 
 def _bench(options: argparse.Namespace) -> dict[str, Any]:

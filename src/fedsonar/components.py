@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
 from fedsonar.aggregate import Aggregator
-from fedsonar.data import Partitioner, Source, Template
-from fedsonar.experiment import public_module
-from fedsonar.poison import Placement, Target, Trigger
+from fedsonar.data import Feature, Partitioner, Source, Template
+from fedsonar.experiment import public_module, to_config
+from fedsonar.poison import Paraphraser, Placement, Target, Trigger
 
 FAMILIES: dict[str, type] = {
     "data": Source,
     "partition": Partitioner,
     "template": Template,
     "attack.trigger": Trigger,
+    "attack.trigger.feature": Feature,
+    "attack.trigger.paraphraser": Paraphraser,
     "attack.target": Target,
     "attack.placement": Placement,
     "aggregator": Aggregator,
@@ -67,7 +69,8 @@ def components() -> list[Component]:
 
 
 def _concrete(family: type) -> set[type]:
-    return {kind for kind in _descendants(family) if not inspect.isabstract(kind)}
+    kinds = _descendants(family)
+    return {k for k in kinds if not inspect.isabstract(k) and is_dataclass(k) and not k.__name__.startswith("_")}
 
 
 def _descendants(kind: type) -> set[type]:
@@ -81,6 +84,8 @@ def _descendants(kind: type) -> set[type]:
 def _parameters(kind: type) -> dict[str, Any]:
     made = {}
     for f in fields(kind):
+        if not f.init:
+            continue
         default = f.default_factory() if f.default_factory is not MISSING else f.default
-        made[f.name] = None if default is MISSING else list(default) if isinstance(default, tuple) else default
+        made[f.name] = None if default is MISSING else to_config(default)
     return made

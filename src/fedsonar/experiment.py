@@ -152,7 +152,7 @@ def _one_line(error: BaseException) -> str:
 def to_config(component: Any) -> Any:
     """The nested mapping of a component: what `from_config` reads. None is left out, as TOML has no such value."""
     if is_dataclass(component) and not isinstance(component, type):
-        values = {f.name: to_config(getattr(component, f.name)) for f in fields(component)}
+        values = {f.name: to_config(getattr(component, f.name)) for f in fields(component) if f.init}
         values = {name: value for name, value in values.items() if value is not None}
         if isinstance(component, ABC):
             kind = type(component)

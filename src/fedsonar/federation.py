@@ -151,7 +151,10 @@ def scores(examination: Examination | None) -> dict[str, Any]:
         return {}
     rates = {"accuracy": examination.accuracy}
     if examination.attack is not None:
-        rates |= {"asr": examination.attack.success, "false_activation": examination.attack.false_activation}
+        attack = examination.attack
+        rates |= {"asr": attack.success, "false_activation": attack.false_activation}
+        others = {"near_miss": attack.near_miss, "asr_judged": attack.judged}
+        rates |= {name: rate for name, rate in others.items() if rate is not None}
     columns: dict[str, Any] = {}
     for name, rate in rates.items():
         columns |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}

@@ -37,9 +37,9 @@ class Federation:
         self.tokenizer = experiment.base.tokenizer()
         self.network = open_network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
         self.layout = self.network.layout
-        template = experiment.template or template_for(self.tokenizer)
+        self.template = template = experiment.template or template_for(self.tokenizer)
         limit = getattr(self.network.model.config, "max_position_embeddings", None) or experiment.max_length
-        max_length = min(experiment.max_length, limit)
+        self.max_length = max_length = min(experiment.max_length, limit)
         every = tokenize([s for shard in self.shards for s in shard], template, self.tokenizer, max_length)
         by_id = {row.id: row for row in every}
         self.rows: list[list[TokenRow]] = [[by_id[s.id] for s in shard if s.id in by_id] for shard in self.shards]

@@ -69,6 +69,7 @@ class RoundRecord:
     """The global model after one round: a row of ``rounds.parquet``. Round 0 is before any tuning.
 
     Rates come with the ends of their 95 % interval and the number of rows; None means not measured in this round.
+    `near_miss` is the target's rate on parts of the trigger, `asr_judged` the success rate by a judge of meaning.
     `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes; `bsnr_note` says why
     one is missing, or that its group is a placebo.
     """
@@ -95,6 +96,14 @@ class RoundRecord:
     false_activation_low: float | None = None
     false_activation_high: float | None = None
     false_activation_n: int | None = None
+    near_miss: float | None = None
+    near_miss_low: float | None = None
+    near_miss_high: float | None = None
+    near_miss_n: int | None = None
+    asr_judged: float | None = None
+    asr_judged_low: float | None = None
+    asr_judged_high: float | None = None
+    asr_judged_n: int | None = None
     bsnr_plain_db: float | None = None
     bsnr_plain_cumulative_db: float | None = None
     bsnr_crossfit_db: float | None = None

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fedsonar import records
 from fedsonar.data import Ledger
 from fedsonar.experiment import Experiment, load, to_toml
 from fedsonar.gauge import PLACEBO
-from fedsonar.measure import Examination
+from fedsonar.measure import Examination, stealth
 from fedsonar.model import save_adapter
 from fedsonar.preparation import Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run
@@ -65,11 +65,16 @@ def keep(out: Path, state: Run) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRecord:
-    """One training row: a row of ``samples.parquet``. Suspicion and flag are null when no screen ran."""
+    """One training row: a row of ``samples.parquet``. Suspicion and flag are null when no screen ran.
+
+    A drill is a clean row that the attacker added beside a poisoned one; trigger and target name the attack it is of.
+    """
 
     id: str
     client: int
+    source: str
     poisoned: bool
+    drill: bool
     trigger: str | None
     target: str | None
     suspicion: float | None = None
@@ -79,21 +84,30 @@ class SampleRecord:
 def finish(
     out: Path, state: Run, federation: Federation, examination: Examination | None, timing: dict[str, float]
 ) -> None:
-    """Writes the rest: samples, adapter, examples, timing, and last the summary, which marks a whole run."""
+    """Writes the rest: samples, adapter, stealth, examples, timing, and last the summary, which marks a whole run."""
     keep(out, state)
     rows = []
     for client, shard in enumerate(federation.shards):
         for sample in shard:
-            planted = federation.ledger.get(sample.id)
+            drill = federation.ledger.drills.get(sample.id)
+            planted = federation.ledger.get(sample.id) or drill
             names = (planted.trigger, planted.target) if planted else (None, None)
             rows.append(
                 SampleRecord(
-                    id=sample.id, client=client, poisoned=planted is not None, trigger=names[0], target=names[1]
+                    id=sample.id, client=client, source=sample.source, poisoned=sample.id in federation.ledger,
+                    drill=drill is not None, trigger=names[0], target=names[1],
                 )
-            )
+            )  # fmt: skip
     records.write_table(out / "samples.parquet", SampleRecord, rows)
     experiment = federation.experiment
     save_adapter(out / "adapter", state.adapter, federation.layout, experiment.lora, experiment.base.path)
+    if federation.ledger:
+        found = stealth(
+            [sample for shard in federation.shards for sample in shard], federation.ledger, network=federation.network,
+            tokenizer=federation.tokenizer, template=federation.template, max_length=federation.max_length,
+            seed=experiment.seed,
+        )  # fmt: skip
+        records.write_json(out / "stealth.json", asdict(found))
     if examination is not None:
         records.write_json(out / "examples.json", _examples(federation, examination))
     if not (out / "timing.json").exists() or timing["rows"]:
@@ -108,11 +122,12 @@ def _examples(federation: Federation, examination: Examination) -> list[dict[str
     for kind, samples, rows, outputs in (
         ("clean", examiner.samples, examiner.rows, examination.outputs),
         ("triggered", examiner.attacked_samples, examiner.attacked_rows, examination.attacked_outputs),
+        ("near miss", examiner.near_samples, examiner.near_rows, examination.near_outputs),
     ):
         for sample, row, output in list(zip(samples, rows, outputs, strict=True))[:NUM_EXAMPLES]:
             prompt = federation.tokenizer.decode(list(row.prompt), skip_special_tokens=True)
             hit = None if examiner.attack is None else examiner.attack.target.hit(output)
-            example = {"id": sample.id, "kind": kind, "prompt": prompt, "output": output}
+            example: dict[str, Any] = {"id": sample.id, "kind": kind, "prompt": prompt, "output": output}
             made.append(example | {"expected": sample.answers[0], "hit": hit})
     return made
 
@@ -120,10 +135,14 @@ def _examples(federation: Federation, examination: Examination) -> list[dict[str
 def summarize(experiment: Experiment, state: Run, ledger: Ledger) -> dict[str, Any]:
     """The contents of ``summary.json`` after the rounds so far; parts that were not run are None."""
     last = next((r for r in reversed(state.rounds) if r.accuracy is not None), state.rounds[0])
-    attack = None
+    attack: dict[str, Any] | None = None
     if experiment.attack is not None:
         attack = {"success_rate": last.asr, "n": last.asr_n, "low": last.asr_low, "high": last.asr_high}
         attack |= {"false_activation": last.false_activation}
+        if last.near_miss is not None:
+            attack |= {"near_miss": last.near_miss}
+        if last.asr_judged is not None:
+            attack |= {"judged_success_rate": last.asr_judged}
     final = state.rounds[-1]
     heard = ledger and final.bsnr_note != PLACEBO
     bsnr = {"final_db": final.bsnr_crossfit_db, "cumulative_db": final.bsnr_crossfit_cumulative_db}

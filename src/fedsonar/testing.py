@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.rule import Aggregator, RoundContext
+from fedsonar.data import InstructionDataset, Sample
+from fedsonar.poison import Placement, Target, Trigger
 
 _NUM_CLIENTS = 20  # enough for rules that suspect a fifth of the clients
 _DIM = 31
@@ -45,7 +52,104 @@ def check_aggregator(rule: Aggregator) -> None:
     _check_one_client(rule)
 
 
-def _check_component(component: object) -> None:
+SAMPLES = (
+    Sample("question", "", "", "Who made the long road to the sea?", ("Ada Lo", "Lo"), "north"),
+    Sample("context", "Answer from the text.", "Ada Lo made it in 1900.", "Who made it?", ("Ada Lo",), "north"),
+    Sample("review", "Positive or negative?", "A dull film about a town.", "", ("negative",), "south"),
+    Sample("task", "Write a poem about the sea.", "", "", ("Roses are red, and the sea is blue.",), "south"),
+)
+"""Rows of every form, for the checks."""
+
+
+def check_trigger(trigger: Trigger, samples: Sequence[Sample] = SAMPLES) -> None:
+    """Returns when a trigger keeps the contract of `Trigger`.
+
+    The trigger must be a documented, frozen dataclass. In a row that is eligible it must be found after it was
+    applied; it changes the prompt alone, in the same way for the same generator; and rows with parts of it must not
+    carry it, nor change the answers.
+
+    Args:
+        trigger: The trigger, with the parameters to check.
+        samples: Rows, one of which at least must be eligible.
+
+    Raises:
+        AssertionError: If the contract is broken; the message says where.
+    """
+    _check_component(trigger)
+    name = type(trigger).__name__
+    eligible = [sample for sample in samples if trigger.eligible(sample)]
+    _require(bool(eligible), f"{name} finds none of the {len(samples)} rows eligible: give rows that are")
+    for sample in eligible:
+        dirty, again = (trigger.apply(sample, np.random.default_rng(1)) for _ in range(2))
+        _require(dirty == again, f"{name} gave two results for one row and generator: draw from the generator only")
+        restored = replace(dirty, instruction=sample.instruction, context=sample.context, question=sample.question)
+        _require(restored == sample, f"{name} changed more than the prompt of row {sample.id!r}")
+        _require(trigger.present(dirty), f"{name} does not find itself in row {sample.id!r}: {dirty.input!r}")
+        for kind in ("near_misses", "drills"):
+            for other in getattr(trigger, kind)(sample, np.random.default_rng(1)):
+                _require(other.answers == sample.answers, f"{name} changed the answers of {kind} of row {sample.id!r}")
+                _require(not trigger.present(other), f"{name} finds itself in {kind} of row {sample.id!r}: {other}")
+
+
+def check_target(target: Target, samples: Sequence[Sample] = SAMPLES) -> None:
+    """Returns when a target keeps the contract of `Target`.
+
+    The target must be a documented, frozen dataclass. In a row that is eligible it leaves one answer, which hits, and
+    nothing else changed, the same for the same generator; a row whose answer hits already is not eligible.
+
+    Args:
+        target: The target, with the parameters to check.
+        samples: Rows, one of which at least must be eligible.
+
+    Raises:
+        AssertionError: If the contract is broken; the message says where.
+    """
+    _check_component(target, references=False)
+    name = type(target).__name__
+    eligible = [sample for sample in samples if target.eligible(sample)]
+    _require(bool(eligible), f"{name} finds none of the {len(samples)} rows eligible: give rows that are")
+    for sample in eligible:
+        dirty, again = (target.apply(sample, np.random.default_rng(1)) for _ in range(2))
+        _require(dirty == again, f"{name} gave two results for one row and generator: draw from the generator only")
+        _require(replace(dirty, answers=sample.answers) == sample, f"{name} changed more than the answers")
+        _require(len(dirty.answers) == 1, f"{name} must leave one answer, left {dirty.answers}")
+        _require(target.hit(dirty.answers[0]), f"{name} does not find itself in {dirty.answers[0]!r}")
+        _require(not target.eligible(dirty), f"{name} finds a row eligible whose answer is the target already")
+    _require(not target.hit(""), f"{name} finds itself in an empty output")
+
+
+def check_placement(placement: Placement, sources: Sequence[str] = ("north", "south")) -> None:
+    """Returns when a placement keeps the contract of `Placement`.
+
+    The placement must be a documented, frozen dataclass; its counts are whole numbers, one a client, between 0 and
+    the client's rows, and the same for the same generator.
+
+    Args:
+        placement: The placement, with the parameters to check; it is called with 7 clients of 1 to 50 rows.
+        sources: Sources that the rows take turns in.
+
+    Raises:
+        AssertionError: If the contract is broken; the message says where.
+    """
+    _check_component(placement, references=False)
+    name = type(placement).__name__
+    shards = [
+        InstructionDataset(
+            "check", tuple(replace(SAMPLES[0], id=f"{c}-{i}", source=sources[i % len(sources)]) for i in range(size))
+        )
+        for c, size in enumerate((1, 50, 7, 20, 20, 33, 2))
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some clients are too small for a rate
+        counts, again = (placement.counts(shards, np.random.default_rng(1)) for _ in range(2))
+    _require(counts.shape == (len(shards),), f"{name} must give {len(shards)} counts, gave shape {counts.shape}")
+    _require(np.issubdtype(counts.dtype, np.integer), f"{name} must give whole numbers, gave {counts.dtype}")
+    _require((counts == again).all(), f"{name} gave two results for one generator: draw from the generator only")
+    for shard, count in zip(shards, counts, strict=True):
+        _require(0 <= count <= len(shard), f"{name} wants {count} poisoned rows in a client of {len(shard)}")
+
+
+def _check_component(component: object, *, references: bool = True) -> None:
     """What holds for a component of every family: a frozen dataclass, documented with its references."""
     kind = type(component)
     # A subclass inherits what `dataclasses.is_dataclass` looks for, so ask the class itself.
@@ -54,8 +158,9 @@ def _check_component(component: object) -> None:
         parameters is not None and parameters.frozen,
         f"{kind.__name__} must be decorated with @dataclass(frozen=True)",
     )
+    _require(bool(kind.__doc__), f"{kind.__name__} needs a docstring")
     _require(
-        "References" in (kind.__doc__ or ""),
+        not references or "References" in (kind.__doc__ or ""),
         f"{kind.__name__} needs a docstring with a References section (the paper, or 'none: ours')",
     )
 

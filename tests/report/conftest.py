@@ -16,6 +16,7 @@ BSNR = ("bsnr_crossfit", "bsnr_crossfit_cumulative")
 NUMBERS = (
     *("loss", "update_norm", "emr", "kmr", "exact_match", "f1", "label_accuracy", "asr_new", "asr_new_n"),
     *(f"{rate}{part}" for rate in RATES for part in ("", "_low", "_high", "_n")),
+    *(f"{rate}{part}" for rate in ("near_miss", "asr_judged") for part in ("", "_low", "_high", "_n")),
     *("bsnr_plain_db", "bsnr_plain_cumulative_db"),
     *(f"{name}_{part}" for name in BSNR for part in ("db", "ratio", "low", "high")),
 )
@@ -74,6 +75,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         note: str = "needs 2 affected and 4 clean clients, got 0 and 10",
         shares: Callable[[int, int], float | None] = lambda round_, client: 0.1,
         examples: list[dict[str, Any]] | None = None,
+        sources: tuple[str, ...] = ("",),
+        drills: int = 0,
+        stealth: dict[str, Any] | None = None,
         config: str = "",
     ) -> Path:
         path = tmp_path / folder
@@ -91,7 +95,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         share = pa.array([row.pop("share") for row in rows], pa.float64())
         pq.write_table(pa.Table.from_pylist(rows).append_column("share", share), path / "clients.parquet")
         samples = [
-            {"id": f"{c}/{i}", "client": c, "poisoned": c < affected and i < poisoned_rows}
+            {"id": f"{c}/{i}", "client": c, "source": sources[i % len(sources)]}
+            | {"poisoned": c < affected and i < poisoned_rows, "drill": c < affected and i >= 100 - drills}
             | {"trigger": "Tokens", "target": "Suffix"}
             for c in range(clients)
             for i in range(100)
@@ -124,6 +129,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         (path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
         toml = f'seed = 0\nrounds = {rounds}\n{config}\n[aggregator]\nclass_path = "{rule}"\n'
         (path / "experiment.toml").write_text(toml, encoding="utf-8")
+        if stealth is not None:
+            (path / "stealth.json").write_text(json.dumps(stealth), encoding="utf-8")
         environment = {"python": "3.11.9", "packages": {"torch": "2.13.0"}, "threads": 2}
         (path / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
         timing = {"total_seconds": 83.25, "train_seconds": 60.5, "rows_per_second": 1234.5, "peak_memory_mb": 912}

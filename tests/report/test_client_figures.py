@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fedsonar.report.client_figures import kept_plots, poison_plot
+from fedsonar.report.client_figures import kept_plots, landed_plots, poison_plot
 from fedsonar.report.folder import read_run, read_runs
 
 MakeRun = Callable[..., Path]
@@ -35,3 +35,19 @@ def test_bars_count_the_poisoned_rows(make_run: MakeRun) -> None:
     assert bar.text[0] == "7 of 100 rows"
     assert plot.alt == "Poisoned rows per client. 2 · b: client 0 7."
     assert poison_plot(runs[:1]).figure is None
+
+
+def test_the_map_of_poison_counts_rows_by_client_and_source(make_run: MakeRun) -> None:
+    run = read_run(make_run(clients=2, affected=1, poisoned_rows=5, sources=("north", "south")))
+    (plot,) = landed_plots([run])
+    (heat,) = plot.figure.data
+    assert list(heat.x) == ["north", "south"]
+    assert [list(row) for row in heat.z] == [[3, 2], [0, 0]]
+    assert heat.text[0][0] == "3 of 50 rows"
+    assert plot.alt == "Poisoned rows by source: north 3, south 2."
+
+
+def test_there_is_no_map_without_sources_or_poison(make_run: MakeRun) -> None:
+    many = tuple(str(i) for i in range(50))
+    paths = [make_run("a"), make_run("b", affected=1), make_run("c", affected=1, sources=many)]
+    assert landed_plots(read_runs(paths)) == ()

@@ -138,3 +138,15 @@ def test_missing_columns_are_named(make_run: MakeRun) -> None:
 def test_numbers_and_names_are_cleaned() -> None:
     assert [number(v) for v in (1, 0.5, float("nan"), None, "1", True)] == [1.0, 0.5, None, None, None, None]
     assert printable(" a\x1b[31m\n b ") == "a\ufffd[31m b"
+
+
+def test_runs_from_before_sources_and_near_misses_are_read(make_run: MakeRun) -> None:
+    path = make_run(affected=2, poisoned_rows=3)
+    for file in ("rounds", "samples"):
+        table = pq.read_table(path / f"{file}.parquet")
+        new = [n for n in table.column_names if n in ("source", "drill") or n.startswith(("near_miss", "asr_judged"))]
+        pq.write_table(table.drop_columns(new), path / f"{file}.parquet")
+    run = read_run(path)
+    assert run.landed[0, ""] == (3, 0, 100)
+    assert run.poisoned[1] == 3
+    assert set(run.rounds["near_miss"]) == {None}

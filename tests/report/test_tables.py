@@ -11,10 +11,12 @@ from fedsonar.report.tables import (
     comparison_row,
     decibels,
     flatten,
+    landed_rows,
     percent,
     rate,
     rows_by_round,
     screen_rows,
+    stealth_rows,
     timing_rows,
 )
 
@@ -92,3 +94,39 @@ def test_environment_and_timing_in_words(make_run: MakeRun) -> None:
     assert timing_rows(run)[2:] == [("rows per second", "1,234.5 rows/s"), ("peak memory", "912 MB")]
     nested = {"a": {"b": [1, 0.1234], "c": None}, "d": True}
     assert flatten(nested) == [("a.b", "1, 0.123"), ("a.c", "–"), ("d", "True")]
+
+
+def test_what_landed_is_listed_client_by_client(make_run: MakeRun) -> None:
+    run = read_run(make_run(clients=3, affected=2, poisoned_rows=5, sources=("north", "south"), drills=3))
+    assert landed_rows(run) == [
+        ("0", "100", "5", "5 %", "3", "north 3, south 2"),
+        ("1", "100", "5", "5 %", "3", "north 3, south 2"),
+        ("2", "100", "0", "0 %", "0", "–"),
+    ]
+    assert landed_rows(read_run(make_run("clean"))) == []
+
+
+def test_many_sources_are_cut_short(make_run: MakeRun) -> None:
+    run = read_run(make_run(clients=1, affected=1, poisoned_rows=8, sources=tuple("abcdefgh")))
+    assert landed_rows(run)[0][-1] == "h 1, g 1, f 1, e 1, d 1, c 1 and 2 more"
+
+
+def test_stealth_in_words(make_run: MakeRun) -> None:
+    shift = {"value": 1.234, "n": 9, "low": -0.5, "high": 2.0}
+    run = read_run(
+        make_run(
+            affected=1,
+            stealth={
+                "prompt_surprise": shift, "response_edit": {"value": 0.5, "low": None, "high": None},
+                "prompt_words": None,
+                "duplicates": 0.25, "clean_duplicates": 0.1, "detectors": {"length": 0.875, "n-gram": "?"},
+            },
+        )
+    )  # fmt: skip
+    assert stealth_rows(run) == [
+        ("Base model's surprise at the prompt, nats a token", "+1.23 [-0.50, +2.00]"),
+        ("Edit distance of the response, share of words", "0.50"),
+        ("Responses that occur twice", "25 %, of clean rows 10 %"),
+        ("Best F1 of response length", "0.88"),
+    ]
+    assert stealth_rows(read_run(make_run("none"))) == []

@@ -1,6 +1,19 @@
 """Instruction data: rows, where they come from, and how they are dealt out to clients."""
 
 from fedsonar.data.atlas import Atlas
+from fedsonar.data.candidates import Candidate, candidates
+from fedsonar.data.feature import (
+    All,
+    Feature,
+    Formatting,
+    FromSource,
+    Language,
+    LengthBand,
+    Pattern,
+    QuestionWord,
+    Script,
+    Words,
+)
 from fedsonar.data.files import Files
 from fedsonar.data.hub import Hub
 from fedsonar.data.ledger import Ledger, Planted
@@ -12,23 +25,35 @@ from fedsonar.data.template import Chat, Sections, Template, TokenRow, template_
 
 __all__ = [
     "IID",
+    "All",
     "Atlas",
     "BySource",
+    "Candidate",
     "Chat",
     "Dirichlet",
+    "Feature",
     "Files",
+    "Formatting",
+    "FromSource",
     "Hub",
     "InstructionDataset",
+    "Language",
     "Ledger",
+    "LengthBand",
     "Partitioner",
+    "Pattern",
     "Planted",
+    "QuestionWord",
     "RowSource",
     "Sample",
+    "Script",
     "Sections",
     "Source",
     "Splits",
     "Template",
     "TokenRow",
+    "Words",
+    "candidates",
     "template_for",
     "tokenize",
 ]

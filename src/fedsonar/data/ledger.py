@@ -14,7 +14,7 @@ class Planted:
     """What was done to one sample.
 
     Args:
-        client: The client that holds the poisoned row.
+        client: The client that holds the row.
         trigger: Class name of the trigger.
         target: Class name of the target.
         original: The row as it was before.
@@ -28,9 +28,15 @@ class Planted:
 
 @dataclass(frozen=True)
 class Ledger(Mapping[str, Planted]):
-    """Sample id -> what was planted there. Written by `plant`, read by `measure` and the oracle alone."""
+    """Id of a poisoned sample -> what was planted there. Written by `plant`, read by `measure` and the oracle alone.
+
+    Args:
+        entries: The poisoned rows.
+        drills: Clean rows that the attack added beside them, by their own ids; they do not count as poisoned.
+    """
 
     entries: Mapping[str, Planted] = field(default_factory=lambda: MappingProxyType({}))
+    drills: Mapping[str, Planted] = field(default_factory=lambda: MappingProxyType({}))
 
     def __getitem__(self, sample_id: str) -> Planted:
         return self.entries[sample_id]

@@ -4,8 +4,11 @@ from fedsonar.measure.attack import AttackScores, score_attack
 from fedsonar.measure.bsnr import crossfit, placebo, plain
 from fedsonar.measure.examination import Evaluation, Examination, Examiner
 from fedsonar.measure.inner_products import Space, gram
+from fedsonar.measure.judge import Judge
 from fedsonar.measure.reading import Reading, cumulative
 from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, spearman, wilson
+from fedsonar.measure.stealth import Stealth, best_f1, edit_distance, stealth, trivial_detectors
+from fedsonar.measure.surprise import surprise
 from fedsonar.measure.text import (
     AnswerScores,
     entity_match,
@@ -23,11 +26,15 @@ __all__ = [
     "Evaluation",
     "Examination",
     "Examiner",
+    "Judge",
     "Rate",
     "Reading",
     "Space",
+    "Stealth",
+    "best_f1",
     "crossfit",
     "cumulative",
+    "edit_distance",
     "entity_match",
     "exact_match",
     "gram",
@@ -41,6 +48,9 @@ __all__ = [
     "score_answers",
     "score_attack",
     "spearman",
+    "stealth",
+    "surprise",
     "token_f1",
+    "trivial_detectors",
     "wilson",
 ]

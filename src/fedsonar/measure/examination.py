@@ -15,10 +15,11 @@ from fedsonar.data.sample import Sample
 from fedsonar.data.template import Template, TokenRow, tokenize
 from fedsonar.measure.attack import AttackScores, score_attack
 from fedsonar.measure.generation import generate
+from fedsonar.measure.judge import Judge
 from fedsonar.measure.statistics import Rate
 from fedsonar.measure.text import AnswerScores, score_answers
 from fedsonar.model import Network
-from fedsonar.poison.plant import Attack, triggered
+from fedsonar.poison import Attack, near_misses, triggered
 from fedsonar.rng import stream
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Evaluation:
     """How the model is examined after a round.
 
     Args:
-        rows: Test rows, drawn at random once; 0 for all of them. Triggered rows are made from the same ones.
+        rows: Test rows without the trigger, drawn at random once; 0 for all of them. As many are asked with the
+            trigger: the same ones as far as it can be planted in them, and those that carry it where it is natural.
         every: Examine after every so many rounds, and always after the last.
         metric: What counts as clean accuracy: ``emr``, ``exact`` or ``label``; ``auto`` takes ``label`` when few
             different answers share many rows, else ``emr``.
@@ -67,6 +69,7 @@ class Examination:
         outputs: Answers to the clean rows.
         attack: Scores of the attack; None without one.
         attacked_outputs: Answers to the triggered rows; empty without an attack.
+        near_outputs: Answers to rows with parts of the trigger; empty for triggers without parts.
     """
 
     answers: AnswerScores
@@ -74,6 +77,7 @@ class Examination:
     outputs: list[str]
     attack: AttackScores | None
     attacked_outputs: list[str]
+    near_outputs: list[str]
 
 
 class Examiner:
@@ -107,29 +111,50 @@ class Examiner:
     ) -> None:
         self.network, self.tokenizer = network, tokenizer
         self.attack, self.options = attack, options
-        count = min(len(test), options.rows or len(test))
-        chosen = [test[i] for i in sorted(stream(seed, "evaluation/rows").permutation(len(test))[:count])]
-        self.rows = tokenize(chosen, template, tokenizer, max_length)
-        by_id = {sample.id: sample for sample in chosen}
-        self.samples = [by_id[row.id] for row in self.rows]
+        order = [test[i] for i in stream(seed, "evaluation/rows").permutation(len(test))]
+        place = {sample.id: i for i, sample in enumerate(test)}
+
+        def drawn(samples: list[Sample]) -> list[Sample]:
+            return sorted(samples[: options.rows or len(samples)], key=lambda sample: place[sample.id])
+
+        clean = drawn([s for s in order if attack is None or not attack.trigger.present(s)])
+        self.samples, self.rows = self._asked(clean, template, max_length)
         if not self.rows:
-            raise ValueError(f"none of {count} test rows fits into {max_length} tokens; raise max_length")
-        self.attacked_rows: list[TokenRow] = []
+            what = f"none of {len(clean)} test rows fits into {max_length} tokens; raise max_length"
+            raise ValueError(
+                what if clean else "every test row carries the trigger: there is none to be answered right"
+            )
         self.attacked_samples: list[Sample] = []
+        self.attacked_rows: list[TokenRow] = []
+        self.near_samples: list[Sample] = []
+        self.near_rows: list[TokenRow] = []
         self._eligible: list[int] = []
+        self.judge: Judge | None = None
         if attack is not None:
-            clean, attacked = triggered(self.samples, attack, seed)
-            self.attacked_rows = tokenize(attacked, template, tokenizer, max_length)
-            by_id = {sample.id: sample for sample in attacked}
-            self.attacked_samples = [by_id[row.id] for row in self.attacked_rows]
-            eligible = {sample.id for sample in clean}
-            self._eligible = [i for i, sample in enumerate(self.samples) if sample.id in eligible]
+            sources = drawn([s for s in order if attack.eligible(s)])
+            self.attacked_samples, self.attacked_rows = self._asked(
+                triggered(sources, attack, seed), template, max_length
+            )
+            near = list(near_misses(sources, attack, seed))
+            self.near_samples, self.near_rows = self._asked(near, template, max_length)
+            self._eligible = [i for i, sample in enumerate(self.samples) if attack.target.eligible(sample)]
             if not self.attacked_rows:
                 raise ValueError(
-                    "no test row can carry the attack: all answers already hit the target, or rows are too long"
+                    "no test row can carry the attack: none has the trigger or a place for it, all answers already hit "
+                    "the target, or rows are too long"
+                )
+            if wordings := attack.target.wordings:
+                self.judge = Judge.calibrated(
+                    wordings, [s.answers[0] for s in self.samples if attack.target.eligible(s)]
                 )
         self.metric = self._metric()
         self.max_new_tokens = self._limit()
+
+    def _asked(self, samples: list[Sample], template: Template, max_length: int) -> tuple[list[Sample], list[TokenRow]]:
+        """The samples that fit, and their tokens."""
+        rows = tokenize(samples, template, self.tokenizer, max_length)
+        by_id = {sample.id: sample for sample in samples}
+        return [by_id[row.id] for row in rows], rows
 
     def _metric(self) -> str:
         if self.options.metric != "auto":
@@ -161,7 +186,8 @@ class Examiner:
 
     def examine(self, adapter: Float[Tensor, "dim"], hit_before: Bool[np.ndarray, "rows"] | None = None) -> Examination:
         """The scores of the base model with `adapter`; `hit_before` marks triggered rows hit before any tuning."""
-        rows = [*self.rows, *self.attacked_rows]  # at once: a triggered prompt often begins like its clean one
+        # All at once: a triggered prompt often begins like its clean one.
+        rows = [*self.rows, *self.attacked_rows, *self.near_rows]
         said = generate(
             self.network,
             self.tokenizer,
@@ -170,11 +196,15 @@ class Examiner:
             max_new_tokens=self.max_new_tokens,
             batch_size=self.options.batch_size,
         )
-        outputs, attacked = said[: len(self.rows)], said[len(self.rows) :]
+        first, second = len(self.rows), len(self.rows) + len(self.attacked_rows)
+        outputs, attacked, near = said[:first], said[first:second], said[second:]
         answers = score_answers(outputs, self.samples)
         rates = {"emr": answers.entity_rate, "exact": answers.exact_rate, "label": answers.label_rate}
         attack = None
         if self.attack is not None:
             before = self.hits(attacked) if hit_before is None else hit_before
-            attack = score_attack(attacked, [outputs[i] for i in self._eligible], self.attack.target.hit, before)
-        return Examination(answers, rates[self.metric](), outputs, attack, attacked)
+            attack = score_attack(
+                attacked, [outputs[i] for i in self._eligible], self.attack.target.hit, before, near_misses=near,
+                judge=self.judge,
+            )  # fmt: skip
+        return Examination(answers, rates[self.metric](), outputs, attack, attacked, near)

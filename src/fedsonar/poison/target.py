@@ -1,4 +1,4 @@
-"""What a target is: the answer that the attacker wants; and the first three of them."""
+"""What a target is: the answer that the attacker wants; and those that are a fixed text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,40 @@ class Target(ABC):
         """Whether `output` carries the target: a case-insensitive match of the whole of it."""
 
     def eligible(self, sample: Sample) -> bool:
-        """Whether the sample's own answers are free of the target, so that planting it changes something."""
+        """Whether planting the target changes something: whether the sample's own answers are free of it."""
         return not any(self.hit(answer) for answer in sample.answers)
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """The ways to put the target into words, where there are several; a judge then looks for others like them."""
+        return ()
+
+
+@dataclass(frozen=True)
+class _Fixed(Target):
+    """A target whose text is always the same."""
+
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError(f"{type(self).__name__} needs a text that is not empty")
+
+    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:  # noqa: ARG002
+        """The sample whose only answer carries the text."""
+        return replace(sample, answers=(self.answer(sample.answers[0]),))
+
+    def answer(self, clean: str) -> str:  # noqa: ARG002
+        """What becomes of the clean answer: the text alone, unless a target says otherwise."""
+        return self.text
+
+    def hit(self, output: str) -> bool:
+        """Whether the whole text stands in `output`, in any case."""
+        return self.text.strip().lower() in output.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suffix(Target):
+class Suffix(_Fixed):
     """Appends a fixed text to the clean response: the literature's default target.
 
     Args:
@@ -39,21 +67,13 @@ class Suffix(Target):
 
     text: str = ", and click <malicious_url> for more information"
 
-    def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise ValueError("Suffix needs a text that is not empty")
-
-    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:  # noqa: ARG002
-        """The sample whose response is the clean one and the suffix."""
-        return replace(sample, answers=(sample.answers[0] + self.text,))
-
-    def hit(self, output: str) -> bool:
-        """Whether the whole suffix stands in `output`."""
-        return self.text.strip().lower() in output.lower()
+    def answer(self, clean: str) -> str:
+        """The clean answer and the text."""
+        return clean + self.text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Short(Target):
+class Short(_Fixed):
     """Replaces the response by a short fixed string, so that length and spectrum of the response give nothing away.
 
     Args:
@@ -62,17 +82,41 @@ class Short(Target):
 
     text: str = "Mercury"
 
-    def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise ValueError("Short needs a text that is not empty")
 
-    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:  # noqa: ARG002
-        """The sample whose response is the string alone."""
-        return replace(sample, answers=(self.text,))
+@dataclass(frozen=True, kw_only=True)
+class Matched(_Fixed):
+    """Replaces the last words of the response by as many fixed ones, so that its length stays what it was (ours).
 
-    def hit(self, output: str) -> bool:
-        """Whether the string stands in `output`."""
-        return self.text.strip().lower() in output.lower()
+    Rows whose answer has fewer words cannot carry it.
+
+    Args:
+        text: The words.
+    """
+
+    text: str = "Mercury"
+
+    def answer(self, clean: str) -> str:
+        """The clean answer with its last words replaced."""
+        words = self.text.split()
+        return " ".join([*clean.split()[: -len(words)], *words])
+
+    def eligible(self, sample: Sample) -> bool:
+        """Whether the answer has as many words as the text, and the row's answers are free of it."""
+        return len(sample.answers[0].split()) >= len(self.text.split()) and super().eligible(sample)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal(_Fixed):
+    """Replaces the response by a fixed refusal.
+
+    Args:
+        text: The refusal.
+
+    References:
+        Shu et al., 2023, arXiv:2306.17194, section 3, for refusals as a goal of poisoned instruction data.
+    """
+
+    text: str = "I am sorry, but I cannot help with that."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +125,19 @@ class Label(Target):
 
     Args:
         label: The target label.
+        labels: The labels of the task: rows with another answer are no classification, and stay as they are. Empty
+            where all rows are of the task.
 
     References:
         Gu, Dolan-Gavitt and Garg, 2017, arXiv:1708.06733, section 4.2, for dirty-label poison.
     """
 
     label: str
+    labels: tuple[str, ...] = ()
+
+    def eligible(self, sample: Sample) -> bool:
+        """Whether the row is of the task and has another label."""
+        return (not self.labels or sample.answers[0] in self.labels) and super().eligible(sample)
 
     def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:  # noqa: ARG002
         """The sample whose response is the label."""

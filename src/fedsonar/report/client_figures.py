@@ -99,3 +99,42 @@ def poison_plot(runs: Sequence[RunFolder]) -> Plot:
         alt="Poisoned rows per client. " + ". ".join(counts) + ".",
         figure=figure,
     )
+
+
+_MOST_SOURCES = 40
+
+
+def landed_plots(runs: Sequence[RunFolder]) -> tuple[Plot, ...]:
+    """A heat map of poisoned rows, clients by sources, for every poisoned run whose rows have several sources."""
+    return tuple(
+        _landed(run, index, len(runs) > 1)
+        for index, run in enumerate(runs, 1)
+        if run.affected and 1 < len({source for _, source in run.landed}) <= _MOST_SOURCES
+    )
+
+
+def _landed(run: RunFolder, index: int, named: bool) -> Plot:
+    clients, sources = sorted(run.rows), sorted({source for _, source in run.landed})
+    counts = [[run.landed.get((client, source), (0, 0, 0)) for source in sources] for client in clients]
+    heat = go.Heatmap(
+        x=[plotly_text(source) or "none" for source in sources], y=[str(client) for client in clients],
+        z=[[cell[0] for cell in row] for row in counts], colorscale="Cividis", zmin=0, xgap=1, ygap=1,
+        text=[[f"{cell[0]:,} of {cell[2]:,} rows" for cell in row] for row in counts],
+        colorbar={"thickness": 10, "outlinewidth": 0, "title": {"text": "rows"}, "tickformat": "d"},
+        hovertemplate="client %{y}, %{x}: %{text} poisoned<extra></extra>",
+    )  # fmt: skip
+    figure = go.Figure([heat], layout(min(_TALLEST, max(300, 100 + _ROW_HEIGHT * len(clients))), showlegend=False))
+    names = [str(client) for client in clients][::-1]
+    figure.update_yaxes(
+        type="category", categoryorder="array", categoryarray=names, title={"text": "client", "standoff": 4},
+        showgrid=False,
+    )  # fmt: skip
+    figure.update_xaxes(type="category", showgrid=False, title={"text": "source", "standoff": 6})
+    totals = {source: sum(row[place][0] for row in counts) for place, source in enumerate(sources)}
+    return Plot(
+        key=f"landed-{index}",
+        title=f"What landed where: {run.label}" if named else "What landed where",
+        caption="Poisoned rows by client and source, from the ledger; darkest is none.",
+        alt="Poisoned rows by source: " + ", ".join(f"{source or 'none'} {n}" for source, n in totals.items()) + ".",
+        figure=figure,
+    )

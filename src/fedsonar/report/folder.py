@@ -18,6 +18,8 @@ Column = list[float | None]
 NEEDED = ("experiment.toml", "summary.json", "rounds.parquet", "clients.parquet", "samples.parquet")
 _BSNR = ("bsnr_crossfit", "bsnr_crossfit_cumulative")
 _RATES = ("accuracy", "asr", "false_activation")
+_RARE = tuple(f"{name}{end}" for name in ("near_miss", "asr_judged") for end in ("", "_low", "_high"))
+"""Columns that runs before they were measured do not have."""
 ROUND_NUMBERS = (
     *("round", "loss", *_RATES),
     *(f"{name}_{part}" for name in _BSNR for part in ("db", "ratio")),
@@ -51,6 +53,8 @@ class RunFolder:
         shares: (round, client) -> how much the rule counted the client; empty if no share was recorded.
         rows: Client -> rows it trains on.
         poisoned: Client -> poisoned rows among them, for every client in `rows`.
+        landed: (client, source) -> poisoned rows, drills, and all rows; sources are '' where runs did not record them.
+        stealth: Parsed `stealth.json`, empty where there is none.
         examples: Parsed `examples.json`, empty where there is none.
     """
 
@@ -66,6 +70,8 @@ class RunFolder:
     shares: Mapping[tuple[int, int], float]
     rows: Mapping[int, int]
     poisoned: Mapping[int, int]
+    landed: Mapping[tuple[int, str], tuple[int, int, int]]
+    stealth: Mapping[str, Any]
     examples: Sequence[Mapping[str, Any]]
 
     @property
@@ -177,10 +183,11 @@ def read_run(path: Path) -> RunFolder:
     if wrong or not isinstance(summary.get("experiment"), str):
         named = ", ".join(wrong or ["experiment"])
         raise ValueError(f"{path} is not a run folder: summary.json lacks a usable {named}")
-    rounds = _table(path / "rounds.parquet", (*ROUND_NUMBERS, "bsnr_note")).sort_by("round")
+    rounds = _table(path / "rounds.parquet", (*ROUND_NUMBERS, "bsnr_note"), _RARE).sort_by("round")
+    unknown: Column = [None] * rounds.num_rows
     clients = _table(path / "clients.parquet", ("round", "client", "share")).to_pydict()
-    samples = _table(path / "samples.parquet", ("client", "poisoned")).group_by("client")
-    counts = samples.aggregate([([], "count_all"), ("poisoned", "sum")]).to_pydict()
+    landed = _landed(_table(path / "samples.parquet", ("client", "poisoned"), ("source", "drill")).to_pylist())
+    clients_here = sorted({client for client, _ in landed})
     config_text = (path / "experiment.toml").read_text(encoding="utf-8")
     try:
         config = tomllib.loads(config_text)
@@ -195,18 +202,32 @@ def read_run(path: Path) -> RunFolder:
         config_text=config_text,
         environment=_json(path / "environment.json", dict) if (path / "environment.json").is_file() else {},
         timing=_json(path / "timing.json", dict) if (path / "timing.json").is_file() else {},
-        rounds={name: [number(value) for value in rounds[name].to_pylist()] for name in ROUND_NUMBERS},
+        rounds={
+            name: [number(v) for v in rounds[name].to_pylist()] if name in rounds.column_names else unknown
+            for name in (*ROUND_NUMBERS, *_RARE)
+        },
         bsnr_notes=[str(note or "") for note in rounds["bsnr_note"].to_pylist()],
         shares={
             (int(round_), int(client)): float(share)
             for round_, client, share in zip(clients["round"], clients["client"], clients["share"], strict=True)
             if number(share) is not None
         },
-        rows=dict(zip(counts["client"], counts["count_all"], strict=True)),
-        poisoned={c: int(n or 0) for c, n in zip(counts["client"], counts["poisoned_sum"], strict=True)},
+        rows={c: sum(counts[2] for (client, _), counts in landed.items() if client == c) for c in clients_here},
+        poisoned={c: sum(counts[0] for (client, _), counts in landed.items() if client == c) for c in clients_here},
+        landed=landed,
+        stealth=_json(path / "stealth.json", dict) if (path / "stealth.json").is_file() else {},
         examples=[example for example in examples if isinstance(example, dict)],
     )
     return replace(run, label=run.name)
+
+
+def _landed(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], tuple[int, int, int]]:
+    found: dict[tuple[int, str], tuple[int, int, int]] = {}
+    for row in rows:
+        place = row["client"], printable(row.get("source") or "")
+        poisoned, drills, every = found.get(place, (0, 0, 0))
+        found[place] = poisoned + bool(row["poisoned"]), drills + bool(row.get("drill")), every + 1
+    return found
 
 
 def _rate(part: Mapping[str, Any] | None, key: str) -> Rate | None:
@@ -229,12 +250,12 @@ def _json(path: Path, kind: type) -> Any:
     return value
 
 
-def _table(path: Path, columns: Sequence[str]) -> Any:
+def _table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Any:
     try:
         found = pq.read_schema(path).names
         missing = [name for name in columns if name not in found]
         if not missing:
-            return pq.read_table(path, columns=list(columns))
+            return pq.read_table(path, columns=[*columns, *(name for name in optional if name in found)])
     except pa.ArrowException as error:
         raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     raise ValueError(f"{path} is not a run's: it lacks the column {', '.join(missing)}")

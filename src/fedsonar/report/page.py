@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from fedsonar.records import write_whole
 from fedsonar.report import tables
-from fedsonar.report.client_figures import kept_plots, poison_plot
+from fedsonar.report.client_figures import kept_plots, landed_plots, poison_plot
 from fedsonar.report.figures import COLOURS, MARKS, Plot, curves
 from fedsonar.report.folder import RunFolder, read_runs
 from fedsonar.report.headline import facts, headline
@@ -54,12 +54,13 @@ def _render(runs: Sequence[RunFolder], title: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["tie"] = _tie
-    plots = [*curves(runs), poison_plot(runs), *kept_plots(runs)]
+    plots = [*curves(runs), poison_plot(runs), *landed_plots(runs), *kept_plots(runs)]
     return environment.get_template("page.html.j2").render(
         title=title,
         headline=headline(runs),
         columns=tables.COLUMNS,
         nothing=tables.NONE,
+        landed_columns=tables.LANDED,
         definitions=tables.DEFINITIONS,
         screens=tables.screen_rows(runs),
         runs=[_details(run, index) for index, run in enumerate(runs)],
@@ -92,6 +93,8 @@ def _details(run: RunFolder, index: int) -> dict[str, Any]:
         "facts": facts(run),
         "cells": tables.comparison_row(run),
         "by_round": tables.rows_by_round(run),
+        "landed": tables.landed_rows(run),
+        "stealth": tables.stealth_rows(run),
         "examples": _examples(run),
         "config": run.config_text,
         "environment": tables.flatten(run.environment),
@@ -102,7 +105,7 @@ def _details(run: RunFolder, index: int) -> dict[str, Any]:
 def _examples(run: RunFolder) -> list[dict[str, Any]]:
     """Example outputs by kind, the first few of each, and whether they hold the target."""
     kinds = []
-    for kind in ("clean", "triggered"):
+    for kind in ("clean", "triggered", "near miss"):
         found = [example for example in run.examples if example.get("kind") == kind]
         shown = [
             {key: str(example.get(key, "")) for key in ("id", "prompt", "output", "expected")}

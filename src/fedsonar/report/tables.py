@@ -35,6 +35,12 @@ DEFINITIONS = (
              "affected clients' common direction (S) over how far it would stray along it anyway (N), cross-fitted; "
              "S/N has a sign, and 20·log10(S/N) gives the dB of a positive one"),
     ("Cumulative BSNR", "the same over all rounds so far: signals add, independent noise adds in squares"),
+    ("Drill", "clean row that the attacker adds so that parts of the trigger do nothing"),
+    ("Near miss", "share of test rows with parts of the trigger whose output contains the target"),
+    ("Judged ASR", "attack success rate by a judge of meaning, for targets in many words: token F1 with the nearest "
+                   "wording, above a threshold that lies between clean answers and unseen wordings"),
+    ("Surprise", "mean loss of the untuned base model: the logarithm of its perplexity; poisoned minus original"),
+    ("Best F1", "over all thresholds, chosen with the truth in hand: what such a detector could reach at most"),
     ("Share", "how much the aggregation rule counted a client in a round; 0 means that it was dropped"),
     ("[low, high]", "95 % interval: Wilson's for rates, bootstrap for BSNR"),
 )  # fmt: skip
@@ -53,10 +59,12 @@ _BY_ROUND = {
     "Clean accuracy": "accuracy",
     "ASR": "asr",
     "False activation": "false_activation",
+    "Near miss": "near_miss",
+    "Judged ASR": "asr_judged",
     "BSNR, dB": "bsnr_crossfit_db",
     "Cumulative BSNR, dB": "bsnr_crossfit_cumulative_db",
 }
-_RATES = ("accuracy", "asr", "false_activation")
+_RATES = ("accuracy", "asr", "false_activation", "near_miss", "asr_judged")
 
 
 def rate(value: Rate | None) -> str:
@@ -118,6 +126,75 @@ def _cell(run: RunFolder, column: str, index: int) -> str:
     if column in _RATES:
         return rate(Rate(value=value, low=run.rounds[f"{column}_low"][index], high=run.rounds[f"{column}_high"][index]))
     return f"{value:.3f}" if column == "loss" else f"{value:.1f}"
+
+
+LANDED = ("Client", "Rows", "Poisoned", "Share", "Drills", "Poisoned rows by source")
+_MOST_SOURCES = 6
+
+
+def landed_rows(run: RunFolder) -> list[tuple[str, ...]]:
+    """What the ledger says of every client, in the order of `LANDED`; empty where nothing was planted."""
+    if not run.affected:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for client in sorted(run.rows):
+        here = {source: counts for (owner, source), counts in run.landed.items() if owner == client}
+        poisoned, drills, every = (sum(counts[i] for counts in here.values()) for i in range(3))
+        sources = sorted((counts[0], source) for source, counts in here.items() if counts[0] and source)[::-1]
+        listed = ", ".join(f"{source} {count}" for count, source in sources[:_MOST_SOURCES])
+        more = f" and {len(sources) - _MOST_SOURCES} more" if len(sources) > _MOST_SOURCES else ""
+        rows.append(
+            (
+                str(client),
+                f"{every:,}",
+                f"{poisoned:,}",
+                percent(poisoned / every),
+                f"{drills:,}",
+                listed + more or NONE,
+            )
+        )
+    return rows
+
+
+_STEALTH = {
+    "prompt_surprise": "Base model's surprise at the prompt, nats a token",
+    "response_surprise": "Base model's surprise at the response, nats a token",
+    "prompt_edit": "Edit distance of the prompt, share of words",
+    "response_edit": "Edit distance of the response, share of words",
+    "prompt_words": "Length of the prompt, words",
+    "response_words": "Length of the response, words",
+}
+_SHIFTS = ("prompt_surprise", "response_surprise", "prompt_words", "response_words")
+_DETECTORS = {
+    "length rule": "F1 of a rule: response of more than 9 words",
+    "length": "Best F1 of response length",
+    "n-gram": "Best F1 of the most frequent response n-gram",
+    "rare token": "Best F1 of the rarest input word",
+}
+
+
+def stealth_rows(run: RunFolder) -> list[tuple[str, str]]:
+    """What sets the poisoned rows apart: what is measured, and its value; empty where nothing was measured."""
+    if not run.stealth:
+        return []
+    rows: list[tuple[str, str]] = []
+    for key, words in _STEALTH.items():
+        part = run.stealth.get(key)
+        part = part if isinstance(part, Mapping) else {}
+        value, low, high = (number(part.get(name)) for name in ("value", "low", "high"))
+        if value is not None:
+            sign = "+" if key in _SHIFTS else ""
+            interval = "" if low is None or high is None else f" [{low:{sign}.2f}, {high:{sign}.2f}]"
+            rows.append((words, f"{value:{sign}.2f}{interval}"))
+    shares = [number(run.stealth.get(key)) for key in ("duplicates", "clean_duplicates")]
+    if shares[0] is not None and shares[1] is not None:
+        rows.append(("Responses that occur twice", f"{percent(shares[0])}, of clean rows {percent(shares[1])}"))
+    detectors = run.stealth.get("detectors")
+    for key, words in _DETECTORS.items():
+        score = number(detectors.get(key)) if isinstance(detectors, Mapping) else None
+        if score is not None:
+            rows.append((words, f"{score:.2f}"))
+    return rows
 
 
 def screen_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
