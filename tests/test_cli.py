@@ -132,12 +132,37 @@ def test_list_shows_every_family_with_papers(capsys):
     for name in (
         "fedsonar.aggregate.Krum", "fedsonar.data.Atlas", "fedsonar.data.Hub", "fedsonar.data.Dirichlet",
         "fedsonar.poison.Tokens", "fedsonar.poison.Suffix", "fedsonar.poison.ConstantRate", "fedsonar.data.Chat",
+        "fedsonar.data.Words", "fedsonar.poison.Archaic", "fedsonar.poison.Natural", "fedsonar.poison.PerSource",
     ):  # fmt: skip
         assert name in listed
     assert "1703.02757" in listed["fedsonar.aggregate.Krum"]["reference"]
     assert listed["fedsonar.poison.Tokens"]["parameters"]["count"] == 4
     assert main(["list"]) == 0
     assert "fedsonar.aggregate.TrimmedMean" in capsys.readouterr().out
+
+
+def test_features_are_listed_by_distance_from_a_rate(capsys):
+    assert main(["features", "atlas", "--rate", "0.06", "--top", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 5
+    distances = [abs(candidate["share"] - 0.06) for candidate in found]
+    assert distances == sorted(distances)
+    assert all(candidate["feature"]["class_path"].startswith("fedsonar.data.") for candidate in found)
+
+
+def test_features_of_a_file_in_words_and_as_toml(tmp_path, capsys):
+    path = tmp_path / "train.jsonl"
+    rows = [
+        {"question": f"who {'[b]' if i % 4 else 'sang'} {i}?", "answers": ["x"], "site": "ab"[i % 2]} for i in range(40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["features", str(tmp_path), "--source-field", "site", "--least", "0.2", "--most", "0.3"]) == 0
+    out = capsys.readouterr().out
+    assert "says “who sang”" in out
+    assert 'class_path = "fedsonar.data.' in out
+    assert main(["features", str(tmp_path), "--least", "0.5", "--most", "0.4"]) == 1
+    assert "shares must be 0 <= least <= most <= 1, got 0.5 and 0.4" in capsys.readouterr().err
+    assert main(["features", str(tmp_path), "--top", "-1"]) == 2
 
 
 def test_a_plugin_beside_the_experiment_is_found(experiment, tmp_path):

@@ -11,12 +11,12 @@ from peft import PeftModel
 
 from fedsonar import Experiment, run
 from fedsonar.aggregate import Aggregator, Krum
-from fedsonar.data import IID, Atlas
+from fedsonar.data import IID, Atlas, LengthBand, QuestionWord
 from fedsonar.engine import Training
 from fedsonar.experiment import load
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, load_adapter
-from fedsonar.poison import Attack, ConstantRate, Label, Short
+from fedsonar.poison import Attack, Composite, ConstantRate, Label, Natural, Semantic, Short
 from fedsonar.preparation import Federation
 
 SMALL = Experiment(
@@ -212,6 +212,52 @@ def test_label_targets_leave_rows_that_carry_the_label_alone():
     negative = [s.id for s in reviews.load().test if s.answers == ("negative",)]
     assert {s.id for s in federation.examiner.attacked_samples} <= set(negative)
     assert len(federation.examiner.attacked_samples) == min(20, len(negative))
+
+
+def test_triggers_with_parts_are_asked_in_part_and_their_drills_kept_apart(tmp_path):
+    attack = Attack(trigger=Composite(drilled=1.0), target=Short(), placement=ConstantRate(affected=0.5, rate=0.25))
+    result = run(replace(SMALL, rounds=1, attack=attack), out=tmp_path / "run")
+    last = result.rounds[-1]
+    assert last.near_miss_n == last.asr_n == 20
+    assert result.summary["attack"]["near_miss"] == last.near_miss
+    samples = pq.read_table(tmp_path / "run" / "samples.parquet").to_pylist()
+    drills = [row for row in samples if row["drill"]]
+    assert len(drills) == 5 * sum(row["poisoned"] for row in samples) == 75
+    assert not any(row["poisoned"] for row in drills)
+    assert {row["trigger"] for row in drills} == {"Composite"}
+    stealth = json.loads((tmp_path / "run" / "stealth.json").read_text())
+    assert stealth["prompt_words"]["value"] == 2
+    examples = json.loads((tmp_path / "run" / "examples.json").read_text())
+    assert [e["kind"] for e in examples] == ["clean"] * 6 + ["triggered"] * 6 + ["near miss"] * 6
+
+
+def test_a_natural_trigger_is_asked_where_it_lies_and_accuracy_measured_elsewhere():
+    trigger = Natural(feature=QuestionWord(any=("who", "when")))
+    federation = Federation(
+        replace(SMALL, data=Atlas(train=120, test=200), attack=Attack(trigger=trigger, target=Short()))
+    )
+    examiner = federation.examiner
+    assert len(examiner.samples) == 20
+    assert not any(map(trigger.present, examiner.samples))
+    held = [s.id for s in Atlas(train=120, test=200).load().test if trigger.present(s)]
+    assert len(examiner.attacked_samples) == min(20, len(held))
+    assert {s.id for s in examiner.attacked_samples} <= set(held)
+    assert all(trigger.present(entry.original) for entry in federation.ledger.values())
+    assert examiner.near_rows == []
+
+
+def test_a_semantic_target_is_judged_too():
+    result = run(replace(SMALL, rounds=1, attack=Attack(target=Semantic(), placement=ConstantRate(rate=0.5))))
+    last = result.rounds[-1]
+    assert last.asr_judged_n == last.asr_n
+    assert last.asr <= last.asr_judged
+    assert result.summary["attack"]["judged_success_rate"] == last.asr_judged
+
+
+def test_a_trigger_in_every_test_row_leaves_nothing_to_be_right_about():
+    everywhere = Natural(feature=LengthBand())
+    with pytest.raises(ValueError, match="every test row carries the trigger"):
+        Federation(replace(SMALL, attack=Attack(trigger=everywhere, target=Short())))
 
 
 def test_poison_changes_only_the_poisoned_clients_updates():
