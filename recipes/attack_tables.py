@@ -123,3 +123,38 @@ def stealth_cells(folders: Sequence[Path]) -> dict[str, Any]:
     cells = {name: float(np.mean([f[key]["value"] for f in found])) for name, key in values.items()}
     cells["twice"] = float(np.mean([f["duplicates"] for f in found]))
     return cells | {f"F1 {key}": float(np.mean([f["detectors"][key] for f in found])) for key in found[0]["detectors"]}
+
+
+def reach_results(seeds: Sequence[int]) -> None:
+    """When the weaker triggers reach a success of .85: by rate and by rounds, with the suffix."""
+    base = replace(
+        POISONED, base=Base(dtype="bfloat16"), rounds=30, data=Atlas(train=600, test=3000),
+        evaluation=replace(POISONED.evaluation, rows=100, every=5),
+    )  # fmt: skip
+    dials = [(trigger, rate) for trigger in ("style", "syntax") for rate in (0.05, 0.1, 0.2)]
+    dials += [("scenario", 1.0), ("natural", 1.0)]
+    experiments = {}
+    for (trigger, rate), seed in product(dials, seeds):
+        attack = Attack(trigger=TRIGGERS[trigger], target=Suffix(), placement=ConstantRate(rate=rate))
+        experiments[f"{trigger}-{rate}-{seed}"] = replace(base, seed=seed, attack=attack, name="")
+    found = measure(experiments, "reach")
+    rows = []
+    for trigger, rate in dials:
+        names = [f"{trigger}-{rate}-{seed}" for seed in seeds]
+        histories = [pq.read_table(RUNS / "reach" / name / "rounds.parquet").to_pylist() for name in names]
+        row: dict[str, Any] = {"trigger": trigger, "rows": "all that carry it" if rate == 1 else f"{rate:.0%}"}
+        row["total rate"] = float(np.mean([found[name]["total_rate"] for name in names]))
+        for round in (5, 10, 15, 20, 30):
+            value, low, high, n = pooled([history[round] for history in histories], "asr")
+            row[f"ASR after {round}"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        row["n"] = n
+        last = [history[base.rounds] for history in histories]
+        rows.append(row | rates(last, "accuracy", "false_activation"))
+    command, seed_list = said("reach", seeds)
+    text = f"""# When the weaker triggers reach it
+
+`{command}`: Atlas, 10 clients of 60 rows, all affected, the suffix as target, FedAvg, 30 rounds, base in bfloat16, seeds
+{seed_list}; 100 clean and 100 triggered test rows a seed, pooled with Wilson intervals. Accuracy and false activation
+are those after 30 rounds.
+"""
+    write_table("reach", rows, text)

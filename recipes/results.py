@@ -7,6 +7,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py bsnr    # cross-fitted BSNR and attack success over a grid of (rho, rate)
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
     python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
+    python recipes/results.py reach   # when the weaker triggers reach a success of .85: by rate and rounds; 3 seeds
     python recipes/results.py length --data FOLDER      # what the length of responses gives away, real question sets
     python recipes/results.py paraphrase --data FOLDER  # our restyler and recaster beside real paraphrases of SST-2
     python recipes/results.py natural --data FOLDER     # natural triggers on Atlas and on real data; 3 seeds
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 import data_tables
-from attack_tables import attack_results
+from attack_tables import attack_results, reach_results
 from fedsonar.bench import suite
 from fedsonar.bench.options import Options
 from fedsonar.bench.show import bar
@@ -258,6 +259,7 @@ def main() -> None:
         "bsnr": bsnr_results,
         "dtype": dtype_results,
         "attacks": attack_results,
+        "reach": reach_results,
         "speed": speed_results,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
