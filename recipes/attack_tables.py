@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from fedsonar.data import Atlas, Words
 from fedsonar.demo import POISONED
@@ -153,8 +154,8 @@ def reach_results(seeds: Sequence[int]) -> None:
     command, seed_list = said("reach", seeds)
     text = f"""# When the weaker triggers reach it
 
-`{command}`: Atlas, 10 clients of 60 rows, all affected, the suffix as target, FedAvg, 30 rounds, base in bfloat16, seeds
-{seed_list}; 100 clean and 100 triggered test rows a seed, pooled with Wilson intervals. Accuracy and false activation
-are those after 30 rounds.
+`{command}`: Atlas, 10 clients of 60 rows, all affected, the suffix as target, FedAvg, 30 rounds, base in bfloat16,
+seeds {seed_list}; 100 clean and 100 triggered test rows a seed, pooled with Wilson intervals. Accuracy and false
+activation are those after 30 rounds.
 """
     write_table("reach", rows, text)
