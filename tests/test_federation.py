@@ -252,6 +252,7 @@ def test_a_semantic_target_is_judged_too():
     assert last.asr_judged_n == last.asr_n
     assert last.asr <= last.asr_judged
     assert result.summary["attack"]["judged_success_rate"] == last.asr_judged
+    assert 0 < result.summary["attack"]["judge_threshold"] < 1
 
 
 def test_a_trigger_in_every_test_row_leaves_nothing_to_be_right_about():

@@ -98,11 +98,11 @@ def run(
             for i, (update, weight) in enumerate(zip(updates, weights, strict=True))
         ]
         clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in updates))
-        state.summary = run_folder.summarize(experiment, state, federation.ledger)
+        state.summary = run_folder.summarize(federation, state)
         if out is not None:
             run_folder.keep(out, state)
         observe(Progress("round", round, state.rounds[-1]))
-    state.summary = run_folder.summarize(experiment, state, federation.ledger)
+    state.summary = run_folder.summarize(federation, state)
     if out is not None:
         run_folder.finish(out, state, federation, examination, clock.timing(time.perf_counter() - started))
     return state

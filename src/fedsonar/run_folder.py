@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from fedsonar import records
-from fedsonar.data import Ledger
 from fedsonar.experiment import Experiment, load, to_toml
 from fedsonar.gauge import PLACEBO
 from fedsonar.measure import Examination, stealth
@@ -132,8 +131,9 @@ def _examples(federation: Federation, examination: Examination) -> list[dict[str
     return made
 
 
-def summarize(experiment: Experiment, state: Run, ledger: Ledger) -> dict[str, Any]:
+def summarize(federation: Federation, state: Run) -> dict[str, Any]:
     """The contents of ``summary.json`` after the rounds so far; parts that were not run are None."""
+    experiment, judge = federation.experiment, federation.examiner.judge
     last = next((r for r in reversed(state.rounds) if r.accuracy is not None), state.rounds[0])
     attack: dict[str, Any] | None = None
     if experiment.attack is not None:
@@ -141,10 +141,10 @@ def summarize(experiment: Experiment, state: Run, ledger: Ledger) -> dict[str, A
         attack |= {"false_activation": last.false_activation}
         if last.near_miss is not None:
             attack |= {"near_miss": last.near_miss}
-        if last.asr_judged is not None:
-            attack |= {"judged_success_rate": last.asr_judged}
+        if judge is not None:
+            attack |= {"judged_success_rate": last.asr_judged, "judge_threshold": judge.threshold}
     final = state.rounds[-1]
-    heard = ledger and final.bsnr_note != PLACEBO
+    heard = federation.ledger and final.bsnr_note != PLACEBO
     bsnr = {"final_db": final.bsnr_crossfit_db, "cumulative_db": final.bsnr_crossfit_cumulative_db}
     clean = {"accuracy": last.accuracy, "n": last.accuracy_n, "low": last.accuracy_low, "high": last.accuracy_high}
     summary = {
