@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -17,29 +14,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 from torch import Tensor
 
-
-def _cache() -> str:
-    """Where compiled kernels are kept: a folder for this state of their sources, since they are built from each other.
-
-    Numba itself would look at the one file that a kernel stands in. Its ``NUMBA_CACHE_DIR`` says where the folder lies;
-    else it lies beside the sources, or in the user's own cache where nobody may write there.
-    """
-    here = Path(__file__).parent
-    state = hashlib.sha256()
-    for source in sorted(here.glob("*.py")):
-        state.update(source.read_bytes())
-    beside = here / "__pycache__"
-    ours = beside if os.access(beside if beside.exists() else here, os.W_OK) else Path.home() / ".cache" / "fedsonar"
-    settings: Any = numba.config
-    return str(Path(settings.CACHE_DIR or ours) / f"kernels-{state.hexdigest()[:16]}")
-
-
-_CACHE = _cache()
-
-
-def compiled_before() -> bool:
-    """Whether kernels of this state of the sources were compiled on this machine, and kept."""
-    return Path(_CACHE).is_dir()
+from fedsonar.model.compiled.kernels.cache import FOLDER, SharedCache
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,12 +24,13 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     always in the same one.
     """
     settings: Any = numba.config
-    elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, _CACHE
+    elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, FOLDER
     try:
-        compiled: Callable[..., Any] = numba.njit(function, fastmath=True, nogil=True, error_model="numpy", cache=True)
+        compiled: Any = numba.njit(function, fastmath=True, nogil=True, error_model="numpy")
+        compiled._cache = SharedCache(function)  # as cache=True does, with a lock
     finally:
         settings.CACHE_DIR = elsewhere
-    return compiled
+    return cast(Callable[..., Any], compiled)
 
 
 def array(tensor: Tensor) -> np.ndarray:
