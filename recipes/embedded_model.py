@@ -15,6 +15,7 @@ import gzip
 import json
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -138,21 +139,36 @@ class Text:
 
 
 def train_tokenizer(text: Text, vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with single digits, on Atlas text and the word table."""
+    """A tokenizer of Atlas text and the word table."""
+    rng = stream(0, "tokenizer")
+    atlas = ("".join(piece for piece, _ in text.document(rng, COPYING_STEPS)).replace(EOS, "") for _ in range(20000))
+    english = (f" {w} {w.capitalize()}" for w in text.words for _ in range(400 if w in MODERN_WORDS else 150))
+    return byte_level_bpe((t for source in (atlas, english) for t in source), vocabulary)
+
+
+def byte_level_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with single digits."""
     tokenizer = Tokenizer(models.BPE())
     digits = pre_tokenizers.Split(Regex(r"\d"), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    rng = stream(0, "tokenizer")
-    atlas = ("".join(piece for piece, _ in text.document(rng, COPYING_STEPS)).replace(EOS, "") for _ in range(20000))
-    english = (f" {w} {w.capitalize()}" for w in text.words for _ in range(400 if w in MODERN_WORDS else 150))
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary, special_tokens=[EOS, PAD], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
-    tokenizer.train_from_iterator((t for source in (atlas, english) for t in source), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, padding_side="left", model_max_length=512
     )
+
+
+def muon_and_adamw(model: LlamaForCausalLM, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for embeddings and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+    ]
 
 
 def batches(text: Text, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, step: int, tokens: int):
@@ -278,12 +294,7 @@ def train(args: argparse.Namespace) -> None:
     text = Text(world, english_words())
     tokenizer = train_tokenizer(text, args.vocabulary)
     model = build_model(tokenizer, args)
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
-    ]
+    optimisers = muon_and_adamw(model, args.lr)
     if not args.muon:
         optimisers = [
             torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)

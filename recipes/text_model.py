@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from embedded_model import EOS, PAD, build_model
+from embedded_model import build_model, byte_level_bpe, muon_and_adamw
 from fedsonar.rng import stream
 
 CONTEXT = 256
@@ -52,20 +51,6 @@ def pages(text: str, size: int = 4000) -> Iterator[str]:
         yield "\n\n".join(piece)
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with single digits."""
-    tokenizer = Tokenizer(models.BPE())
-    digits = pre_tokenizers.Split(Regex(r"\d"), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[EOS, PAD], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, padding_side="left", model_max_length=512
-    )
-
-
 def prepare(args: argparse.Namespace) -> tuple[PreTrainedTokenizerFast, np.ndarray, list[str]]:
     """The tokenizer, the tokens of the training pages in a random order, and the pages held out; kept in `work`."""
     rng = stream(args.seed, "text-model/pages")
@@ -76,7 +61,7 @@ def prepare(args: argparse.Namespace) -> tuple[PreTrainedTokenizerFast, np.ndarr
     stored = args.work / "tokens.npy"
     if stored.exists():
         return PreTrainedTokenizerFast.from_pretrained(args.work), np.load(stored, mmap_mode="r"), held
-    tokenizer = train_tokenizer(texts[:4000], args.vocabulary)
+    tokenizer = byte_level_bpe(texts[:4000], args.vocabulary)
     tokenizer.save_pretrained(args.work)
     ids: list[int] = []
     for start in range(0, len(texts), 500):
@@ -108,12 +93,7 @@ def train(args: argparse.Namespace) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     tokenizer, tokens, held = prepare(args)
     model = build_model(tokenizer, args)
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimisers = [
-        torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
-    ]
+    optimisers = muon_and_adamw(model, args.lr)
     windows = len(tokens) // CONTEXT
     steps = windows // args.batch
     checkpoint, step, spent = args.work / "checkpoint.pt", 0, 0.0

@@ -18,7 +18,7 @@ from fedsonar.aggregate import RoundContext
 from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import Experiment
 from fedsonar.gauge import Gauge
-from fedsonar.measure import Examination
+from fedsonar.measure import Examination, Rate
 from fedsonar.model import initial_adapter
 from fedsonar.preparation import Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run, Update
@@ -149,17 +149,17 @@ def scores(examination: Examination | None) -> dict[str, Any]:
     """The columns of a round's record that an examination fills."""
     if examination is None:
         return {}
-    rates = {"accuracy": examination.accuracy}
-    if examination.attack is not None:
-        attack = examination.attack
+    attack = examination.attack
+    rates: dict[str, Rate | None] = {"accuracy": examination.accuracy}
+    if attack is not None:
         rates |= {"asr": attack.success, "false_activation": attack.false_activation}
-        others = {"near_miss": attack.near_miss, "asr_judged": attack.judged}
-        rates |= {name: rate for name, rate in others.items() if rate is not None}
+        rates |= {"near_miss": attack.near_miss, "asr_judged": attack.judged}
     columns: dict[str, Any] = {}
     for name, rate in rates.items():
-        columns |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}
-    if examination.attack is not None:
-        columns |= {"asr_new": examination.attack.success_new.value, "asr_new_n": examination.attack.success_new.n}
+        if rate is not None:
+            columns |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}
+    if attack is not None:
+        columns |= {"asr_new": attack.success_new.value, "asr_new_n": attack.success_new.n}
     answers = examination.answers
     columns |= {"emr": answers.entity_rate().value, "kmr": float(answers.recall.mean()), "f1": float(answers.f1.mean())}
     return columns | {"exact_match": answers.exact_rate().value, "label_accuracy": answers.label_rate().value}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,11 +77,7 @@ def check_trigger(trigger: Trigger, samples: Sequence[Sample] = SAMPLES) -> None
     """
     _check_component(trigger)
     name = type(trigger).__name__
-    eligible = [sample for sample in samples if trigger.eligible(sample)]
-    _require(bool(eligible), f"{name} finds none of the {len(samples)} rows eligible: give rows that are")
-    for sample in eligible:
-        dirty, again = (trigger.apply(sample, np.random.default_rng(1)) for _ in range(2))
-        _require(dirty == again, f"{name} gave two results for one row and generator: draw from the generator only")
+    for sample, dirty in _applied(trigger, samples):
         restored = replace(dirty, instruction=sample.instruction, context=sample.context, question=sample.question)
         _require(restored == sample, f"{name} changed more than the prompt of row {sample.id!r}")
         _require(trigger.present(dirty), f"{name} does not find itself in row {sample.id!r}: {dirty.input!r}")
@@ -106,16 +102,23 @@ def check_target(target: Target, samples: Sequence[Sample] = SAMPLES) -> None:
     """
     _check_component(target, references=False)
     name = type(target).__name__
-    eligible = [sample for sample in samples if target.eligible(sample)]
-    _require(bool(eligible), f"{name} finds none of the {len(samples)} rows eligible: give rows that are")
-    for sample in eligible:
-        dirty, again = (target.apply(sample, np.random.default_rng(1)) for _ in range(2))
-        _require(dirty == again, f"{name} gave two results for one row and generator: draw from the generator only")
+    for sample, dirty in _applied(target, samples):
         _require(replace(dirty, answers=sample.answers) == sample, f"{name} changed more than the answers")
         _require(len(dirty.answers) == 1, f"{name} must leave one answer, left {dirty.answers}")
         _require(target.hit(dirty.answers[0]), f"{name} does not find itself in {dirty.answers[0]!r}")
         _require(not target.eligible(dirty), f"{name} finds a row eligible whose answer is the target already")
     _require(not target.hit(""), f"{name} finds itself in an empty output")
+
+
+def _applied(part: Trigger | Target, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
+    """Each eligible sample and what becomes of it; checks that there are some, and that it is always the same."""
+    name = type(part).__name__
+    eligible = [sample for sample in samples if part.eligible(sample)]
+    _require(bool(eligible), f"{name} finds none of the {len(samples)} rows eligible: give rows that are")
+    for sample in eligible:
+        dirty, again = (part.apply(sample, np.random.default_rng(1)) for _ in range(2))
+        _require(dirty == again, f"{name} gave two results for one row and generator: draw from the generator only")
+        yield sample, dirty
 
 
 def check_placement(placement: Placement, sources: Sequence[str] = ("north", "south")) -> None:

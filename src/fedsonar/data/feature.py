@@ -24,6 +24,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def _spaced(text: str) -> str:
+    """The words of a text with a space on either side of each, so that whole words are found in it."""
+    return f" {' '.join(words(text))} "
+
+
 def read(sample: Sample, part: Part) -> str:
     """The text of a row that a feature looks at."""
     if part == "input":
@@ -78,13 +83,18 @@ class Words(_Reading):
         if self.at not in ("anywhere", "start", "end"):
             raise ValueError(f"at={self.at!r} is unknown; use anywhere, start or end")
 
+    @cached_property
+    def _phrases(self) -> tuple[str, ...]:
+        return tuple(map(_spaced, self.any))
+
     def found(self, text: str) -> bool:
         """Whether one of the phrases stands there."""
-        spaced = f" {' '.join(words(text))} "
-        phrases = (f" {' '.join(words(phrase))} " for phrase in self.any)
+        spaced = _spaced(text)
         if self.at == "start":
-            return spaced.startswith(tuple(phrases))
-        return spaced.endswith(tuple(phrases)) if self.at == "end" else any(phrase in spaced for phrase in phrases)
+            return spaced.startswith(self._phrases)
+        if self.at == "end":
+            return spaced.endswith(self._phrases)
+        return any(phrase in spaced for phrase in self._phrases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,13 +271,9 @@ class FromSource(Feature):
         if not self.any:
             raise ValueError("FromSource needs at least one source")
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self.any)
-
     def holds(self, sample: Sample) -> bool:
         """Whether it came from there."""
-        return sample.source in self._names
+        return sample.source in self.any
 
 
 @dataclass(frozen=True, kw_only=True)

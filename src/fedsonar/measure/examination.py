@@ -144,9 +144,7 @@ class Examiner:
                     "the target, or rows are too long"
                 )
             if wordings := attack.target.wordings:
-                self.judge = Judge.calibrated(
-                    wordings, [s.answers[0] for s in self.samples if attack.target.eligible(s)]
-                )
+                self.judge = Judge.calibrated(wordings, [self.samples[i].answers[0] for i in self._eligible])
         self.metric = self._metric()
         self.max_new_tokens = self._limit()
 

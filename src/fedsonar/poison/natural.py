@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fedsonar.data.feature import Feature, Part, Words
 from fedsonar.data.sample import Sample
@@ -45,8 +46,12 @@ class Scenario(FoundTrigger):
     part: Part = "all"
 
     def __post_init__(self) -> None:
-        Words(any=self.words, part=self.part)
+        _ = self._feature  # refuses what Words refuses
+
+    @cached_property
+    def _feature(self) -> Words:
+        return Words(any=self.words, part=self.part)
 
     def present(self, sample: Sample) -> bool:
         """Whether the row is about the topic."""
-        return Words(any=self.words, part=self.part).holds(sample)
+        return self._feature.holds(sample)

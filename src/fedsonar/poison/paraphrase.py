@@ -78,7 +78,29 @@ class Table(Paraphraser):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModel(Paraphraser):
+class _Asked(Paraphraser):
+    """A writer who is asked for each text once, and known by what it has written."""
+
+    _said: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def rewrite(self, text: str, rng: np.random.Generator) -> str:  # noqa: ARG002
+        """What is written."""
+        if text not in self._said:
+            self._said[text] = self._write(text)
+        return self._said[text]
+
+    def recognises(self, text: str) -> bool:
+        """Whether it has written the text."""
+        return text in self._said.values()
+
+    @property
+    @abstractmethod
+    def _write(self) -> Callable[[str], str]:
+        """Who writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(_Asked):
     """A causal language model that is asked to rewrite, greedily; the first line of what it says counts.
 
     Args:
@@ -90,14 +112,13 @@ class LanguageModel(Paraphraser):
     base: Base
     prompt: str = "Rewrite the sentence in the style of the Bible.\nSentence: {text}\nRewritten:"
     max_new_tokens: int = 128
-    _said: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if "{text}" not in self.prompt:
             raise ValueError(f"the prompt of a LanguageModel needs {{text}} in it, got {self.prompt!r}")
 
     @cached_property
-    def _ask(self) -> Callable[[str], str]:
+    def _write(self) -> Callable[[str], str]:
         network, tokenizer = open_network(self.base, Lora(r=1)), self.base.tokenizer()
         adapter = initial_adapter(network.layout, torch_stream(0, "paraphrase"))
         stops = frozenset({int(tokenizer.eos_token_id)} if tokenizer.eos_token_id is not None else ())
@@ -106,23 +127,13 @@ class LanguageModel(Paraphraser):
             ids = tokenizer(self.prompt.format(text=text))["input_ids"]
             (answer,) = network.answers(adapter, [ids], limit=self.max_new_tokens, stops=stops)
             lines = str(tokenizer.decode(answer, skip_special_tokens=True)).strip().splitlines()
-            return lines[0].strip() if lines else ""
+            return lines[0].strip() if lines else text
 
         return ask
 
-    def rewrite(self, text: str, rng: np.random.Generator) -> str:  # noqa: ARG002
-        """What the model says, or the text itself where it says nothing."""
-        if text not in self._said:
-            self._said[text] = self._ask(text) or text
-        return self._said[text]
-
-    def recognises(self, text: str) -> bool:
-        """Whether the model has said it."""
-        return text in self._said.values()
-
 
 @dataclass(frozen=True, kw_only=True)
-class Function(Paraphraser):
+class Function(_Asked):
     """A function of the user's, text to text.
 
     Args:
@@ -130,26 +141,15 @@ class Function(Paraphraser):
     """
 
     name: str
-    _said: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
-    def _function(self) -> Callable[[str], str]:
+    def _write(self) -> Callable[[str], str]:
         module, _, name = self.name.rpartition(".")
         try:
             found: Callable[[str], str] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"name={self.name!r} is no function that can be imported: {error}") from error
         return found
-
-    def rewrite(self, text: str, rng: np.random.Generator) -> str:  # noqa: ARG002
-        """What the function makes of the text."""
-        if text not in self._said:
-            self._said[text] = self._function(text)
-        return self._said[text]
-
-    def recognises(self, text: str) -> bool:
-        """Whether the function has written it."""
-        return text in self._said.values()
 
 
 def _plain(text: str) -> str:

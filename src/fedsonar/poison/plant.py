@@ -48,12 +48,12 @@ def plant(
     poisoned: dict[str, Planted] = {}
     drills: dict[str, Planted] = {}
     planted = []
-    short = missing = 0
+    missing: list[int] = []
     for client, (shard, count) in enumerate(zip(shards, counts, strict=True)):
         rng = stream(seed, "poison/rows", client)
         eligible = [i for i, s in enumerate(shard) if attack.placement.allows(s) and attack.eligible(s)]
-        short += len(eligible) < count
-        missing += max(0, count - len(eligible))
+        if len(eligible) < count:
+            missing.append(count - len(eligible))
         rows = list(shard)
         for i in (eligible[j] for j in rng.permutation(len(eligible))[:count]):
             original = rows[i]
@@ -64,10 +64,10 @@ def plant(
                 drills[rows[-1].id] = Planted(client, *names, original)
         order = rng.permutation(len(rows))
         planted.append(InstructionDataset(shard.name, tuple(rows[i] for i in order)))
-    if short and not all(count == len(shard) for count, shard in zip(counts, shards, strict=True) if count):
+    if missing and not all(count == len(shard) for count, shard in zip(counts, shards, strict=True) if count):
         warnings.warn(
-            f"{short} of {(counts > 0).sum()} affected clients have fewer rows that trigger and target can be planted "
-            f"in than are to be poisoned, by {missing} rows in all: there, all of them are poisoned",
+            f"{len(missing)} of {(counts > 0).sum()} affected clients have fewer rows that trigger and target can be "
+            f"planted in than are to be poisoned, by {sum(missing)} rows in all: there, all of them are poisoned",
             stacklevel=2,
         )
     return tuple(planted), Ledger(MappingProxyType(poisoned), MappingProxyType(drills))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,8 +187,12 @@ def read_run(path: Path) -> RunFolder:
     rounds = _table(path / "rounds.parquet", (*ROUND_NUMBERS, "bsnr_note"), _RARE).sort_by("round")
     unknown: Column = [None] * rounds.num_rows
     clients = _table(path / "clients.parquet", ("round", "client", "share")).to_pydict()
-    landed = _landed(_table(path / "samples.parquet", ("client", "poisoned"), ("source", "drill")).to_pylist())
-    clients_here = sorted({client for client, _ in landed})
+    landed = _landed(_table(path / "samples.parquet", ("client", "poisoned"), ("source", "drill")))
+    rows: Counter[int] = Counter()
+    poisoned: Counter[int] = Counter()
+    for (client, _), (bad, _, every) in landed.items():
+        rows[client] += every
+        poisoned[client] += bad
     config_text = (path / "experiment.toml").read_text(encoding="utf-8")
     try:
         config = tomllib.loads(config_text)
@@ -212,8 +217,8 @@ def read_run(path: Path) -> RunFolder:
             for round_, client, share in zip(clients["round"], clients["client"], clients["share"], strict=True)
             if number(share) is not None
         },
-        rows={c: sum(counts[2] for (client, _), counts in landed.items() if client == c) for c in clients_here},
-        poisoned={c: sum(counts[0] for (client, _), counts in landed.items() if client == c) for c in clients_here},
+        rows=rows,
+        poisoned=poisoned,
         landed=landed,
         stealth=_json(path / "stealth.json", dict) if (path / "stealth.json").is_file() else {},
         examples=[example for example in examples if isinstance(example, dict)],
@@ -221,12 +226,17 @@ def read_run(path: Path) -> RunFolder:
     return replace(run, label=run.name)
 
 
-def _landed(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], tuple[int, int, int]]:
+def _landed(samples: Any) -> dict[tuple[int, str], tuple[int, int, int]]:
+    for name, kind in (("source", pa.string()), ("drill", pa.bool_())):
+        if name not in samples.column_names:
+            samples = samples.append_column(name, pa.nulls(samples.num_rows, kind))
+    # Sources that differ in what cannot be printed alone are one.
+    sums = [("poisoned", "sum"), ("drill", "sum"), ([], "count_all")]
     found: dict[tuple[int, str], tuple[int, int, int]] = {}
-    for row in rows:
-        place = row["client"], printable(row.get("source") or "")
+    for row in samples.group_by(["client", "source"]).aggregate(sums).to_pylist():
+        place = row["client"], printable(row["source"] or "")
         poisoned, drills, every = found.get(place, (0, 0, 0))
-        found[place] = poisoned + bool(row["poisoned"]), drills + bool(row.get("drill")), every + 1
+        found[place] = poisoned + row["poisoned_sum"], drills + (row["drill_sum"] or 0), every + row["count_all"]
     return found
 
 

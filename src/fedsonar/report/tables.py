@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -136,23 +137,20 @@ def landed_rows(run: RunFolder) -> list[tuple[str, ...]]:
     """What the ledger says of every client, in the order of `LANDED`; empty where nothing was planted."""
     if not run.affected:
         return []
+    drills: Counter[int] = Counter()
+    by_source: dict[int, list[tuple[int, str]]] = {}
+    for (client, source), (poisoned, added, _) in run.landed.items():
+        drills[client] += added
+        if poisoned and source:
+            by_source.setdefault(client, []).append((poisoned, source))
     rows: list[tuple[str, ...]] = []
-    for client in sorted(run.rows):
-        here = {source: counts for (owner, source), counts in run.landed.items() if owner == client}
-        poisoned, drills, every = (sum(counts[i] for counts in here.values()) for i in range(3))
-        sources = sorted((counts[0], source) for source, counts in here.items() if counts[0] and source)[::-1]
+    for client, every in sorted(run.rows.items()):
+        poisoned = run.poisoned[client]
+        sources = sorted(by_source.get(client, []), reverse=True)
         listed = ", ".join(f"{source} {count}" for count, source in sources[:_MOST_SOURCES])
         more = f" and {len(sources) - _MOST_SOURCES} more" if len(sources) > _MOST_SOURCES else ""
-        rows.append(
-            (
-                str(client),
-                f"{every:,}",
-                f"{poisoned:,}",
-                percent(poisoned / every),
-                f"{drills:,}",
-                listed + more or NONE,
-            )
-        )
+        numbers = f"{every:,}", f"{poisoned:,}", percent(poisoned / every), f"{drills[client]:,}"
+        rows.append((str(client), *numbers, listed + more or NONE))
     return rows
 
 
