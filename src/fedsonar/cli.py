@@ -182,6 +182,8 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar.experiment import load
+    from fedsonar.federation import Progress
+    from fedsonar.interrupts import Interrupts
     from fedsonar.progress import Bars
 
     if (options.experiment is None) == (options.resume is None):
@@ -196,10 +198,13 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         experiment = load(options.experiment, options.overrides)
     name = experiment.name or out.name
     _announce_kernels()
-    with Bars({name: experiment.rounds}) as bars:
-        run = fedsonar.run(
-            experiment, out=out, resume=options.resume is not None, observe=lambda p: bars.update(name, p)
-        )
+    with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:
+
+        def observe(progress: Progress) -> None:
+            interrupts.check()
+            bars.update(name, progress)
+
+        run = fedsonar.run(experiment, out=out, resume=options.resume is not None, observe=observe)
     _present([out], out / "report.html", None, options.json)
     return run.summary
 

@@ -1,14 +1,17 @@
 """Compiled kernels are kept by one process at a time, and whoever finds them gets the ones for its own types."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 from filelock import FileLock
 
+from fedsonar.model.compiled.kernels.numbers import kernel
 from fedsonar.model.compiled.kernels.products import add_product, clear
 
 COMPILE = """
@@ -48,3 +51,57 @@ def test_files_are_neither_read_nor_written_while_another_has_the_lock():
         thread.start()
         assert not done.wait(0.3)
     assert done.wait(20)
+
+
+def test_a_kernel_that_a_function_makes_is_refused():
+    def made(x):
+        return x
+
+    with pytest.raises(ValueError, match="made is made by a function; write it out"):
+        kernel(made)
+
+
+KERNELS = """
+from fedsonar.model.compiled.kernels.numbers import kernel
+from fedsonar.model.compiled.kernels.products import add_product
+
+
+@kernel
+def first(out, left, right):
+    add_product(out, left, right, len(left), len(right), right.shape[1])
+
+
+@kernel
+def second(out, left, right):
+    add_product(out, left, right, len(left), len(right), right.shape[1])
+"""
+USE = """
+import sys
+import numba, numpy as np
+import two_kernels
+
+# Numba numbers what it compiles: functions that come before shift the numbers of those that follow.
+for i in range(int(sys.argv[1])):
+    numba.njit(eval(f"lambda x: x + {i}"))(1)
+for name in sys.argv[2:]:
+    left, right = np.arange(63.0).reshape(9, 7), np.arange(420.0).reshape(7, 60)
+    out = np.ones((9, 60))
+    getattr(two_kernels, name)(out, left, right)
+    assert (out == 1 + left @ right).all(), name
+"""
+
+
+@pytest.mark.parametrize("shift", ["1", "2"])
+def test_kernels_compiled_in_different_processes_work_together(tmp_path, shift):
+    (tmp_path / "two_kernels.py").write_text(KERNELS)
+
+    def use(folder, *arguments):
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / folder), "PYTHONPATH": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", USE, *arguments], env=environment, check=True)
+
+    use("one", "0", "first")
+    use("other", shift, "second")
+    for kept in (tmp_path / "other").rglob("two_kernels.second*"):
+        shutil.copy(kept, tmp_path / "one" / kept.relative_to(tmp_path / "other"))
+    use("one", "0", "first", "second")
+    use("one", "0", "second", "first")

@@ -22,7 +22,13 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     It holds no lock while it runs, so that threads can run kernels side by side. Sums may be taken in any order, but
     always in the same one.
+
+    Raises:
+        ValueError: If a function makes this one: Numba would name it after the order of compilation, and kept code of
+            one process would call what another process gave that name.
     """
+    if "<locals>" in function.__qualname__:
+        raise ValueError(f"{function.__qualname__} is made by a function; write it out, as its name must stand for it")
     settings: Any = numba.config
     elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, FOLDER
     try:

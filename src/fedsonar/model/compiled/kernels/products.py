@@ -91,36 +91,49 @@ def _tile(rows: int, vectors: int, lanes: int) -> Any:
     return add_tile
 
 
-def _strip(vectors: int, lanes: int, rows_at_once: int) -> Any:
-    """A kernel that adds a product to ``vectors * lanes`` columns of all rows, so many of them at a time.
-
-    Sums that do not wait for each other keep the processor busy, so that fewer columns need more rows at once.
-    """
-    tile, line = _tile(rows_at_once, vectors, lanes), _tile(1, vectors, lanes)
-
-    @kernel
-    def add_strip(out, column, left, row_step, inner_step, right, rows, inner):
-        length, whole = out.shape[1], rows - rows % rows_at_once
-        for i in range(0, whole, rows_at_once):
-            tile(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
-        for i in range(whole, rows):
-            line(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
-
-    return add_strip
+# Sums that do not wait for each other keep the processor busy, so that fewer columns are taken with more rows at once.
+_wide_tile, _wide_line = _tile(4, 2, LANES), _tile(1, 2, LANES)
+_narrow_tile, _narrow_line = _tile(8, 1, LANES), _tile(1, 1, LANES)
+_short_tile, _short_line = _tile(8, 1, FEW), _tile(1, 1, FEW)
 
 
-_add_two_vectors, _add_vector, _add_short_vector = _strip(2, LANES, 4), _strip(1, LANES, 8), _strip(1, FEW, 8)
+# These three are written out, as `kernel` wants it.
+@kernel
+def _add_wide(out, column, left, row_step, inner_step, right, rows, inner):
+    length, whole = out.shape[1], rows - rows % 4
+    for i in range(0, whole, 4):
+        _wide_tile(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+    for i in range(whole, rows):
+        _wide_line(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+
+
+@kernel
+def _add_narrow(out, column, left, row_step, inner_step, right, rows, inner):
+    length, whole = out.shape[1], rows - rows % 8
+    for i in range(0, whole, 8):
+        _narrow_tile(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+    for i in range(whole, rows):
+        _narrow_line(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+
+
+@kernel
+def _add_short(out, column, left, row_step, inner_step, right, rows, inner):
+    length, whole = out.shape[1], rows - rows % 8
+    for i in range(0, whole, 8):
+        _short_tile(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
+    for i in range(whole, rows):
+        _short_line(out, i * length + column, left, i * row_step, row_step, inner_step, right, column, inner)
 
 
 @kernel
 def _add(out, left, row_step, inner_step, right, rows, inner, columns):
     two, one, few = columns - columns % (2 * LANES), columns - columns % LANES, columns - columns % FEW
     for j in range(0, two, 2 * LANES):
-        _add_two_vectors(out, j, left, row_step, inner_step, right, rows, inner)
+        _add_wide(out, j, left, row_step, inner_step, right, rows, inner)
     if two < one:
-        _add_vector(out, two, left, row_step, inner_step, right, rows, inner)
+        _add_narrow(out, two, left, row_step, inner_step, right, rows, inner)
     if one < few:
-        _add_short_vector(out, one, left, row_step, inner_step, right, rows, inner)
+        _add_short(out, one, left, row_step, inner_step, right, rows, inner)
     if few < columns:
         flat = left.reshape(left.size)
         for i in range(rows):
