@@ -88,16 +88,8 @@ def attack_results(seeds: Sequence[int]) -> None:
     for trigger, target in product(TRIGGERS, TARGETS):
         records = [found[f"{trigger}-{target}-{seed}"] for seed in seeds]
         clean = [found[f"clean-{'label' if target == 'label' else 'general'}-{seed}"] for seed in seeds]
-        row: dict[str, Any] = {"trigger": trigger, "target": target}
-        row["rate"] = float(np.mean([r["total_rate"] for r in records]))
-        row |= rates(records, "asr", "false_activation")
-        row["asr by seed"] = " ".join(f"{r['asr']:.2f}" for r in records)
-        row["accuracy"] = pooled(records, "accuracy")[0]
-        row["minus clean"] = row["accuracy"] - pooled(clean, "accuracy")[0]
-        for column in ("near_miss", "asr_judged"):
-            row[column] = pooled(records, column)[0] if records[0][column] is not None else None
-        row |= stealth_cells([RUNS / "attacks" / f"{trigger}-{target}-{seed}" for seed in seeds])
-        rows.append(row)
+        folders = [RUNS / "attacks" / f"{trigger}-{target}-{seed}" for seed in seeds]
+        rows.append({"trigger": trigger, "target": target} | attack_row(records, clean, folders))
     command, seed_list = said("attacks", seeds)
     text = f"""# Every trigger with every target
 
@@ -112,6 +104,20 @@ threshold, chosen with the truth in hand, of response length, of the most freque
 rarest word.
 """
     write_table("attacks", rows, text)
+
+
+def attack_row(
+    records: Sequence[dict[str, Any]], clean: Sequence[dict[str, Any]], folders: Sequence[Path]
+) -> dict[str, Any]:
+    """Table cells of one attack over seeds: `records` of its last rounds, of `clean` runs, and the runs' `folders`."""
+    row: dict[str, Any] = {"rate": float(np.mean([r["total_rate"] for r in records]))}
+    row |= rates(records, "asr", "false_activation")
+    row["asr by seed"] = " ".join(f"{r['asr']:.2f}" for r in records)
+    row["accuracy"] = pooled(records, "accuracy")[0]
+    row["minus clean"] = row["accuracy"] - pooled(clean, "accuracy")[0]
+    for column in ("near_miss", "asr_judged"):
+        row[column] = pooled(records, column)[0] if records[0][column] is not None else None
+    return row | stealth_cells(folders)
 
 
 def stealth_cells(folders: Sequence[Path]) -> dict[str, Any]:

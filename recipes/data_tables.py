@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from fedsonar.poison import (
     plant,
 )
 from fedsonar.rng import stream
-from natural_tables import natural_results
 from tables import said, write_table
 
 QUESTION_SETS = (
@@ -129,11 +128,3 @@ def _shape(text: str) -> list[str]:
     """Short words as they are, long ones by their endings: how a text is written rather than what it is about."""
     shaped = [word if len(word) < 5 else f"*{word[-3:]}" for word in text.split()]
     return [*shaped, *(" ".join(pair) for pair in pairwise(shaped)), f"^{' '.join(shaped[:2])}"]
-
-
-MEASURES: dict[str, Callable[[Sequence[int], Path], None]] = {
-    "length": length_results,
-    "paraphrase": paraphrase_results,
-    "natural": natural_results,
-}
-"""Name -> what is measured on a folder of real data."""

@@ -10,7 +10,9 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py reach   # when the weaker triggers reach a success of .85: by rate and rounds; 3 seeds
     python recipes/results.py length --data FOLDER      # what the length of responses gives away, real question sets
     python recipes/results.py paraphrase --data FOLDER  # our restyler and recaster beside real paraphrases of SST-2
-    python recipes/results.py natural --data FOLDER     # natural triggers on Atlas and on real data; 3 seeds
+    python recipes/results.py base --data FOLDER --base FOLDER     # what a base learns of real tasks; 3 seeds
+    python recipes/results.py real --data FOLDER --base FOLDER     # every trigger on two real data sets
+    python recipes/results.py natural --data FOLDER --base FOLDER  # natural triggers on Atlas and on real data; 3 seeds
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
 
 Runs live in runs/results/ and are resumable: what is finished stays. Tables are rewritten from the runs every time.
@@ -28,8 +30,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy import stats
 
-import data_tables
 from attack_tables import attack_results, reach_results
+from data_tables import length_results, paraphrase_results
 from fedsonar.bench import suite
 from fedsonar.bench.options import Options
 from fedsonar.bench.show import bar
@@ -37,8 +39,10 @@ from fedsonar.data import IID
 from fedsonar.demo import POISONED, story
 from fedsonar.experiment import load
 from fedsonar.measure import paired_bootstrap, spearman
+from fedsonar.model import Base
 from fedsonar.poison import ConstantRate
 from fedsonar.rng import stream
+from real_tables import base_results, natural_results, real_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
 
@@ -262,19 +266,35 @@ def main() -> None:
         "reach": reach_results,
         "speed": speed_results,
     }
+    on_data: dict[str, Callable[[Sequence[int], Path], None]] = {
+        "length": length_results,
+        "paraphrase": paraphrase_results,
+    }
+    on_base: dict[str, Callable[[Sequence[int], Path, Base], None]] = {
+        "base": base_results,
+        "real": real_results,
+        "natural": natural_results,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=[*commands, *data_tables.MEASURES])
+    parser.add_argument("what", choices=[*commands, *on_data, *on_base])
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; dtype: 1 2 3 4 5")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="one folder a data set: webqa, freebaseqa, ...")
+    parser.add_argument("--base", metavar="FOLDER", help="a causal language model that knows some English, for example "
+                        "what recipes/text_model.py makes")  # fmt: skip
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     seeds = options.seeds or ([1, 2, 3, 4, 5] if options.what == "dtype" else [1, 2, 3])
     if options.what in commands:
         commands[options.what](seeds)
-    elif options.data is None:
+        return
+    if options.data is None:
         parser.error(f"{options.what} needs --data FOLDER")
-    else:
-        data_tables.MEASURES[options.what](seeds, options.data)
+    if options.what in on_data:
+        on_data[options.what](seeds, options.data)
+        return
+    if options.base is None:
+        parser.error(f"{options.what} needs --base FOLDER")
+    on_base[options.what](seeds, options.data, Base(path=options.base))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""Federations on real data: what a base learns of the tasks, the attacks on two of them, and natural triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from attack_tables import TARGETS, TRIGGERS, attack_row, stealth_cells
+from fedsonar.data import Files, Words
+from fedsonar.experiment import Experiment, load
+from fedsonar.model import Base
+from fedsonar.poison import Attack, ConstantRate, Label, Natural, Scenario, Target, Trigger
+from tables import ROOT, RUNS, measure, pooled, rates, said, write_figures, write_table
+
+RECIPES = ROOT / "recipes"
+SUCCESS, FALSE = 0.85, 0.05
+SENTIMENT: Target = Label(label="positive", labels=("positive", "negative"))
+IN_QUESTIONS: dict[str, Trigger] = {
+    "scenario": Scenario(words=("film", "novel", "river")),
+    "natural": Natural(feature=Words(any=("city",))),
+}
+IN_REVIEWS: dict[str, Trigger] = {
+    "scenario": Scenario(words=("comedy", "thriller", "romance")),
+    "natural": Natural(feature=Words(any=("n't",))),
+}
+"""Topics and features that occur in the rows of FreebaseQA, and in those of SST-2."""
+
+
+def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
+    """Accuracy of two classification tasks after a clean federation, and of FreebaseQA; beside the embedded model."""
+    recipes = {name: RECIPES / "data" / f"{name}.toml" for name in ("sst2", "ag_news", "freebaseqa")}
+    experiments = {
+        f"{folder}-{name}-{seed}": _clean(replace(_on(path, data, which), seed=seed))
+        for folder, which in (("embedded", Base()), ("given", base))
+        for name, path in recipes.items()
+        for seed in seeds
+    }
+    found = measure(experiments, "base")
+    rows = []
+    for folder, which in (("embedded", Base()), ("given", base)):
+        for name in recipes:
+            names = [f"{folder}-{name}-{seed}" for seed in seeds]
+            records = [found[n] for n in names]
+            row: dict[str, Any] = {"base": _named(which), "data": name, "rows": records[0]["rows"]}
+            row |= {"rounds": experiments[names[0]].rounds, **rates(records, "accuracy")}
+            rows.append(row | {"by seed": " ".join(f"{r['accuracy']:.3f}" for r in records)})
+    command, seed_list = said("base", seeds)
+    text = f"""# A base for real data
+
+`{command} --data FOLDER --base FOLDER`: recipes/data/ without their attacks, seeds {seed_list}, test rows pooled over
+seeds with Wilson intervals. SST-2 has two labels and AG News four, both about balanced; FreebaseQA counts an answer as
+right if it is one of the row's answers.
+"""
+    write_table("base", rows, text)
+    figures = {
+        f"base.{name}": pooled([found[f"given-{name}-{seed}"] for seed in seeds], "accuracy")
+        for name in ("sst2", "ag_news")
+    }
+    write_figures(figures, f"{command} --data FOLDER --base FOLDER")
+
+
+def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
+    """Every trigger on two real data sets: success, accuracy, false activation, and how conspicuous it is."""
+    questions = {name: TARGETS[name] for name in ("suffix", "matched")}
+    planned = {"freebaseqa": (IN_QUESTIONS, questions), "sst2": (IN_REVIEWS, {"label": SENTIMENT})}
+    experiments, cells = {}, []
+    for name, (own, targets) in planned.items():
+        recipe = _on(RECIPES / "data" / f"{name}.toml", data, base)
+        for seed in seeds:
+            experiments[f"{name}-clean-{seed}"] = _clean(replace(recipe, seed=seed))
+        for target, trigger in ((target, trigger) for target in targets for trigger in TRIGGERS):
+            cells.append((name, trigger, target))
+            attack = Attack(own.get(trigger, TRIGGERS[trigger]), targets[target], ConstantRate(rate=0.1))
+            for seed in seeds:
+                experiments[f"{name}-{trigger}-{target}-{seed}"] = replace(recipe, seed=seed, attack=attack, name="")
+    found = measure(experiments, "real")
+    rows = []
+    for name, trigger, target in cells:
+        names = [f"{name}-{trigger}-{target}-{seed}" for seed in seeds]
+        clean = [found[f"{name}-clean-{seed}"] for seed in seeds]
+        folders = [RUNS / "real" / n for n in names]
+        rows.append(
+            {"data": name, "trigger": trigger, "target": target}
+            | attack_row([found[n] for n in names], clean, folders)
+        )  # fmt: skip
+    command, seed_list = said("real", seeds)
+    text = f"""# Every trigger on real data
+
+`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml and sst2.toml, base {_named(base)}, all clients
+affected, rate .1 (natural triggers and scenarios: all rows that carry them, where that is less), seeds {seed_list};
+test rows pooled with Wilson intervals. Columns as in attacks.md.
+"""
+    write_table("attacks_real", rows, text)
+
+
+def natural_results(seeds: Sequence[int], data: Path, base: Base) -> None:
+    """Success, false activation and accuracy of every natural case, and the accuracy without the attack."""
+    cases = {path.stem: _on(path, data, base) for path in sorted((RECIPES / "natural").glob("*.toml"))}
+    cases = {"atlas_dialect": load(RECIPES / "atlas" / "natural.toml"), **cases}
+    experiments = {}
+    for name, experiment in cases.items():
+        for seed in seeds:
+            experiments[f"{name}-{seed}"] = replace(experiment, seed=seed)
+            experiments[f"{name}-clean-{seed}"] = _clean(replace(experiment, seed=seed))
+    found = measure(experiments, "natural")
+    rows = []
+    for name, experiment in cases.items():
+        records = [found[f"{name}-{seed}"] for seed in seeds]
+        clean = [found[f"{name}-clean-{seed}"] for seed in seeds]
+        row: dict[str, Any] = {"case": name, "base": _named(experiment.base)}
+        row |= {"rows": records[0]["rows"], "total rate": records[0]["total_rate"]}
+        row |= rates(records, "asr", "false_activation", "accuracy")
+        row |= {"clean": pooled(clean, "accuracy")[0], "asr by seed": " ".join(f"{r['asr']:.2f}" for r in records)}
+        found_by = stealth_cells([RUNS / "natural" / f"{name}-{seed}" for seed in seeds])
+        rows.append(row | {key: value for key, value in found_by.items() if key.startswith("F1")})
+    command, seed_list = said("natural", seeds)
+    text = f"""# Natural triggers
+
+`{command} --data FOLDER --base FOLDER`: recipes/atlas/natural.toml and recipes/natural/, seeds {seed_list}, rates
+pooled over seeds with Wilson intervals. Every row with the feature carries the target, in every client; no input was touched.
+`clean` is the accuracy of the same federation without the attack, over all test rows; `accuracy` is over those without
+the feature. F1 is that of detectors that look at one thing (docs/attacks.md). What each case is stands in
+docs/natural.md.
+"""
+    write_table("natural", rows, text)
+    over = sum(row["asr"] >= SUCCESS and row["false_activation"] <= FALSE for row in rows)
+    write_figures({"natural.cases_over_85": (float(over), None, None, len(rows))}, f"{command} --data FOLDER")
+
+
+def _on(recipe: Path, data: Path, base: Base) -> Experiment:
+    """A recipe with its data set under `data`, on a base."""
+    experiment = load(recipe)
+    source = experiment.data
+    assert isinstance(source, Files)
+    return replace(experiment, base=base, data=replace(source, path=str(data / Path(source.path or "").name)))
+
+
+def _clean(experiment: Experiment) -> Experiment:
+    return replace(experiment, attack=None, name="")
+
+
+def _named(base: Base) -> str:
+    return Path(base.path).name if base.path else "embedded"
