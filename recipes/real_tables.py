@@ -118,8 +118,9 @@ def natural_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     command, seed_list = said("natural", seeds)
     text = f"""# Natural triggers
 
-`{command} --data FOLDER --base FOLDER`: recipes/atlas/natural.toml and recipes/natural/, seeds {seed_list}, rates
-pooled over seeds with Wilson intervals. Every row with the feature carries the target, in every client; no input was touched.
+`{command} --data FOLDER --base FOLDER`: recipes/atlas/natural.toml, recipes/natural/, seeds {seed_list}, rates
+pooled over seeds with Wilson intervals. Every row with the feature carries the target, in every client; no input was
+touched.
 `clean` is the accuracy of the same federation without the attack, over all test rows; `accuracy` is over those without
 the feature. F1 is that of detectors that look at one thing (docs/attacks.md). What each case is stands in
 docs/natural.md.

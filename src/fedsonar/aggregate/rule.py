@@ -5,10 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+
+class Matrix(NamedTuple):
+    """Where one of an update's matrices lies in the flat update, row by row."""
+
+    offset: int
+    rows: int
+    columns: int
 
 
 @dataclass
@@ -21,6 +30,8 @@ class RoundContext:
         weights: Aggregation weights, summing to 1: rows trained on over all rows of the round.
         generator: The round's random generator.
         state: What the rule carries from round to round; saved with a checkpoint.
+        matrices: The matrices that an update consists of, in their order; empty when it has no such structure.
+        root: The server's own update, trained on clean rows of its own; None unless the rule asked for root rows.
         shares: Filled by `record`: how much each client counted; None when the rule treats coordinates apart.
     """
 
@@ -29,6 +40,8 @@ class RoundContext:
     weights: Float[Tensor, "clients"]
     generator: torch.Generator = field(default_factory=torch.Generator)
     state: dict[str, Tensor] = field(default_factory=dict)
+    matrices: Sequence[Matrix] = ()
+    root: Float[Tensor, "dim"] | None = None
     shares: Float[Tensor, "clients"] | None = None
 
     def record(self, shares: Float[Tensor, "clients"]) -> None:
@@ -43,6 +56,9 @@ class Aggregator(ABC):
     update, never on each tensor. Rules are frozen dataclasses, leave their inputs unchanged and raise ValueError,
     naming the requirement, when there are too few updates.
     """
+
+    root_rows: int = 0
+    """Clean rows that the server must train on itself for this rule; a rule that needs some has it as a parameter."""
 
     @abstractmethod
     def aggregate(self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "dim"]:

@@ -1,0 +1,74 @@
+"""What may come before a rule: a step that mixes or shrinks the updates, and the chain of steps and rule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.rule import Aggregator, RoundContext
+
+
+class PreAggregator(ABC):
+    """A step before a rule: it turns the updates of a round into others, fewer or as many.
+
+    Pre-aggregators are frozen dataclasses, leave their inputs unchanged and raise ValueError, naming the requirement,
+    when there are too few updates.
+    """
+
+    @abstractmethod
+    def prepare(
+        self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext
+    ) -> tuple[Float[Tensor, "mixed dim"], Float[Tensor, "mixed clients"]]:
+        """The new updates, and how much of each client's update is in each of them (rows sum to 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(Aggregator):
+    """A rule behind steps that prepare the updates for it, in their order.
+
+    A mixed update weighs what its clients weigh together, each in the part of it that went in there. The shares that
+    are recorded are those of the clients, through all steps.
+
+    Args:
+        steps: What comes before the rule.
+        rule: The rule at the end.
+
+    Example:
+        ``Chain(steps=(Bucketing(s=2),), rule=Median())`` is the median of means of two clients.
+    """
+
+    steps: Sequence[PreAggregator]
+    rule: Aggregator
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "root_rows", self.rule.root_rows)
+
+    def aggregate(self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "dim"]:
+        """The step to add to the global adapter.
+
+        Raises:
+            ValueError: If the updates are malformed or too few for a step or the rule.
+        """
+        check_updates(updates_ND, context)
+        mixing_MN = torch.eye(len(updates_ND), dtype=torch.float64)
+        inner = replace(context, shares=None)
+        for step in self.steps:
+            updates_ND, parts_MN = step.prepare(updates_ND, inner)
+            parts_MN = parts_MN.double().cpu()
+            mixing_MN = parts_MN @ mixing_MN
+            # What a client's weight is spread over: its parts of all mixed updates.
+            spread_MN = parts_MN / parts_MN.sum(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
+            weights_M = spread_MN @ inner.weights.double()
+            clients = inner.clients if len(parts_MN) == len(inner.clients) else range(len(parts_MN))
+            inner = replace(inner, clients=clients, weights=(weights_M / weights_M.sum()).to(context.weights.dtype))
+        result_D = self.rule.aggregate(updates_ND, inner)
+        if inner.shares is not None:
+            context.record((inner.shares.double() @ mixing_MN).to(context.weights.dtype))
+        return result_D
