@@ -16,7 +16,7 @@ from fedsonar.aggregate import Aggregator, FedAvg
 from fedsonar.data import IID, Atlas, Partitioner, Source, Template
 from fedsonar.engine import Training
 from fedsonar.measure import Evaluation
-from fedsonar.model import Base, Lora
+from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
 
 
@@ -53,6 +53,8 @@ class Experiment:
         attack: What is planted in the clients' rows; none for a clean run.
         training: How a client trains.
         pass_tokens: Most padded tokens in one training pass, which bounds memory; 0 takes what suits the device.
+        space: What an update is to the rule: the ``factors`` A and B, their ``product`` (for small models; the server
+            cuts the result back to rank r), or B alone, with A never trained (``freeze-a``).
         aggregator: How updates become the step of the global adapter.
         evaluation: How the model is examined.
         bsnr: How the signal is measured.
@@ -71,6 +73,7 @@ class Experiment:
     attack: Attack | None = None
     training: Training = field(default_factory=Training)
     pass_tokens: int = 0
+    space: SpaceName = "factors"
     aggregator: Aggregator = field(default_factory=FedAvg)
     evaluation: Evaluation = field(default_factory=Evaluation)
     bsnr: Bsnr = field(default_factory=Bsnr)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from fedsonar import run_folder
-from fedsonar.aggregate import RoundContext
 from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import Experiment
 from fedsonar.gauge import Gauge
 from fedsonar.measure import Examination, Rate
 from fedsonar.model import initial_adapter
-from fedsonar.preparation import Federation
+from fedsonar.preparation import ROOT, Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run, Update
 from fedsonar.rng import torch_stream
+from fedsonar.server import Aggregated, Server
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,7 @@ def run(
     observe(Progress("load"))
     state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
     state.folder = out
+    server = Server(experiment, federation.layout, state.rule_state)
     gauge = Gauge(experiment.bsnr, federation.layout, experiment.seed, state)
     clock = run_folder.Clock()
     engine = engine or federation.engine
@@ -77,26 +76,28 @@ def run(
         with clock("train"):
             clients = federation.participants(round)
             jobs = [ClientJob(client, round, federation.rows[client], start) for client in clients]
+            if federation.root:
+                jobs.append(ClientJob(ROOT, round, federation.root, start))
             updates = engine.train_round(jobs)
+            root = updates.pop() if federation.root else None
         observe(Progress("train", round))
         with clock("aggregate"):
-            step, weights, shares = _aggregate(experiment, state, updates, round)
-            state.adapter = start + step
-        affected = np.array([federation.poisoned[update.client] > 0 for update in updates])
+            done = server.aggregate(round, start, updates, root)
+            state.adapter = start + done.step
+        affected = np.array([federation.poisoned[update.client] > 0 for update in done.kept])
         with clock("measure"):
-            bsnr = gauge.read(start, updates, weights.numpy(), affected)
+            bsnr = gauge.read(start, done.kept, done.weights.numpy(), affected)
         with clock("examine"):
             due = round % experiment.evaluation.every == 0 or round == experiment.rounds
             examination = federation.examiner.examine(state.adapter, hits_before(state)) if due else None
         observe(Progress("examine", round))
-        loss = float(np.average([u.loss for u in updates], weights=weights.numpy()))
+        loss = float(np.average([u.loss for u in done.kept], weights=done.weights.numpy()))
         state.rounds.append(
-            RoundRecord(round=round, loss=loss, update_norm=float(step.norm()), **scores(examination), **bsnr)
+            RoundRecord(
+                round=round, loss=loss, update_norm=done.length, rank_loss=done.lost, **scores(examination), **bsnr
+            )
         )
-        state.clients += [
-            _client_record(round, update, federation, float(weight), None if shares is None else float(shares[i]))
-            for i, (update, weight) in enumerate(zip(updates, weights, strict=True))
-        ]
+        state.clients += _client_records(round, done, federation)
         clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in updates))
         state.summary = run_folder.summarize(federation, state)
         if out is not None:
@@ -124,27 +125,6 @@ def hits_before(state: Run) -> np.ndarray | None:
     return None if hits is None else np.asarray(hits.numpy())
 
 
-def _aggregate(
-    experiment: Experiment, state: Run, updates: list[Update], round: int
-) -> tuple[Float[Tensor, "dim"], Float[Tensor, "clients"], Float[Tensor, "clients"] | None]:
-    """The rule's step, the weights offered to it, and how much it counted each client."""
-    rows = torch.tensor([update.num_rows for update in updates], dtype=torch.float64)
-    weights = (rows / rows.sum()).float()
-    context = RoundContext(
-        round,
-        [update.client for update in updates],
-        weights,
-        torch_stream(experiment.seed, "aggregate", round),
-        state.rule_state,
-    )
-    step = experiment.aggregator.aggregate(torch.stack([update.delta for update in updates]), context)
-    if not step.isfinite().all():
-        raise FloatingPointError(
-            f"{type(experiment.aggregator).__name__} gave a step that is not finite in round {round}"
-        )
-    return step, weights, context.shares
-
-
 def scores(examination: Examination | None) -> dict[str, Any]:
     """The columns of a round's record that an examination fills."""
     if examination is None:
@@ -165,10 +145,19 @@ def scores(examination: Examination | None) -> dict[str, Any]:
     return columns | {"exact_match": answers.exact_rate().value, "label_accuracy": answers.label_rate().value}
 
 
-def _client_record(
-    round: int, update: Update, federation: Federation, weight: float, share: float | None
-) -> ClientRecord:
+def _client_records(round: int, done: Aggregated, federation: Federation) -> Iterator[ClientRecord]:
+    """A record of every client of the round, refused ones at the end."""
+    nobody = [None] * len(done.kept)
+    for update, norm, weight, share in zip(
+        done.kept, done.lengths, done.weights.tolist(), done.shares or nobody, strict=True
+    ):
+        yield _client_record(round, update, federation, norm=norm, weight=weight, share=share)
+    for update, reason in done.refused:
+        yield _client_record(round, update, federation, norm=None, weight=0.0, share=None, refused=reason)
+
+
+def _client_record(round: int, update: Update, federation: Federation, **outcome: Any) -> ClientRecord:
     return ClientRecord(
         round=round, client=update.client, rows=update.num_rows, poisoned_rows=federation.poisoned[update.client],
-        steps=update.num_steps, loss=update.loss, norm=float(update.delta.norm()), weight=weight, share=share,
+        steps=update.num_steps, loss=update.loss, **outcome,
     )  # fmt: skip

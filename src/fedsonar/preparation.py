@@ -12,6 +12,9 @@ from fedsonar.model import open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 
+ROOT = -1
+"""Stands for the server where it trains on clean rows of its own."""
+
 
 class Federation:
     """Everything an experiment needs before its first round, prepared once.
@@ -34,6 +37,14 @@ class Federation:
         self.ledger = Ledger()
         if experiment.attack is not None:
             self.shards, self.ledger = plant(shards, experiment.attack, seed)
+        test = list(splits.test.samples)
+        root_rows = experiment.aggregator.root_rows
+        if root_rows >= len(test):
+            raise ValueError(
+                f"{type(experiment.aggregator).__name__} takes {root_rows} clean rows for the server out of the test "
+                f"rows, of which there are {len(test)}; bring more test rows or lower root_rows"
+            )
+        chosen = set(map(int, stream(seed, "root").permutation(len(test))[:root_rows]))
         self.tokenizer = experiment.base.tokenizer()
         self.network = open_network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
         self.layout = self.network.layout
@@ -43,21 +54,25 @@ class Federation:
         every = tokenize([s for shard in self.shards for s in shard], template, self.tokenizer, max_length)
         by_id = {row.id: row for row in every}
         self.rows: list[list[TokenRow]] = [[by_id[s.id] for s in shard if s.id in by_id] for shard in self.shards]
+        root = tokenize([test[i] for i in sorted(chosen)], template, self.tokenizer, max_length)
+        self.root: list[TokenRow] = list(root)
         for client, rows in enumerate(self.rows):
             if not rows:
                 raise ValueError(f"none of client {client}'s rows fits into {max_length} tokens; raise max_length")
         self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
         self.examiner = Examiner(
-            self.network, self.tokenizer, template=template, test=splits.test.samples,
-            attack=experiment.attack, options=experiment.evaluation, max_length=max_length, seed=seed,
+            self.network, self.tokenizer, template=template,
+            test=[sample for i, sample in enumerate(test) if i not in chosen], attack=experiment.attack,
+            options=experiment.evaluation, max_length=max_length, seed=seed,
         )  # fmt: skip
 
     @cached_property
     def engine(self) -> Engine:
         """The engine that trains this federation's clients in process."""
         return FusedEngine(
-            self.network, self.experiment.training, seed=self.experiment.seed, pass_tokens=self.experiment.pass_tokens
-        )
+            self.network, self.experiment.training, seed=self.experiment.seed, pass_tokens=self.experiment.pass_tokens,
+            freeze_a=self.experiment.space == "freeze-a",
+        )  # fmt: skip
 
     def participants(self, round: int) -> list[int]:
         """The clients of a round, in order of their numbers."""

@@ -48,9 +48,10 @@ class ClientRecord:
         poisoned_rows: How many of them are poisoned, from the ledger.
         steps: Optimiser steps.
         loss: Mean training loss, in nats a response token.
-        norm: L2 norm of the update in factor space.
+        norm: L2 norm of the update in the experiment's space; None where it was refused.
         weight: Aggregation weight offered to the rule.
         share: How much the rule counted the client; None for rules that treat coordinates apart.
+        refused: Why the update was kept from the rule; empty where it was not.
     """
 
     round: int
@@ -59,9 +60,10 @@ class ClientRecord:
     poisoned_rows: int
     steps: int
     loss: float
-    norm: float
+    norm: float | None
     weight: float
     share: float | None
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +72,15 @@ class RoundRecord:
 
     Rates come with the ends of their 95 % interval and the number of rows; None means not measured in this round.
     `near_miss` is the target's rate on parts of the trigger, `asr_judged` the success rate by a judge of meaning.
-    `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes; `bsnr_note` says why
-    one is missing, or that its group is a placebo.
+    `update_norm` is that of the rule's result in the experiment's space, `rank_loss` the share of it that rank r could
+    not hold. `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes; `bsnr_note`
+    says why one is missing, or that its group is a placebo.
     """
 
     round: int
     loss: float | None = None
     update_norm: float | None = None
+    rank_loss: float | None = None
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None

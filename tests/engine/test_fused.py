@@ -37,7 +37,7 @@ def rows(count, rng, client=0):
     return [TokenRow(f"{client}-{i}", ids(3, 20), ids(1, 9)) for i in range(count)]
 
 
-def train_with_peft(model, lora, layout, job, engine):
+def train_with_peft(model, lora, layout, job, engine, *, freeze_a=False):
     """One client as plain PEFT trains it: its own adapter, unpadded-by-others batches, PyTorch's AdamW."""
     options = engine.training
     adapted = get_peft_model(model, lora.peft_config())
@@ -47,9 +47,10 @@ def train_with_peft(model, lora, layout, job, engine):
         for factor, holder in ((a, module.lora_A), (b, module.lora_B)):
             parameter = holder["default"].weight
             parameter.data.copy_(factor)
-            parameter.requires_grad_()
+            parameter.requires_grad_(holder is module.lora_B or not freeze_a)
             weights[site.name, holder is module.lora_B] = parameter
-    optimiser = torch.optim.AdamW(weights.values(), lr=options.lr, weight_decay=options.weight_decay)
+    trained = [parameter for parameter in weights.values() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=options.lr, weight_decay=options.weight_decay)
     batches = engine.batches(job)
     losses = []
     for step, batch in enumerate(batches):
@@ -66,7 +67,7 @@ def train_with_peft(model, lora, layout, job, engine):
         loss = adapted(input_ids=ids, attention_mask=mask, labels=labels).loss
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights.values(), options.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(trained, options.max_grad_norm)
         optimiser.step()
         losses.append(loss.item())
     flat = torch.empty(layout.dim)
@@ -137,6 +138,20 @@ def test_each_client_s_update_equals_peft_s_in_double_precision(case):
             expected, loss = train_with_peft(model, lora, layout, job, engine)
         assert (update.delta - expected).norm() < 5e-6 * expected.norm(), f"client {job.client}"
         assert update.loss == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("case", ["llama", "llama-all-linear"])
+def test_with_a_frozen_each_update_equals_that_of_peft_training_b_alone(case):
+    make, lora, training = CASES[case]  # the second with weight decay, which must leave A alone too
+    model = make().double()
+    layout = lora.layout(model)
+    engine = FusedEngine(network_for(model, layout), training, seed=7, freeze_a=True)
+    jobs = ragged_jobs(layout, torch.float64)
+    for job, update in zip(jobs, engine.train_round(jobs), strict=True):
+        with in_doubles():
+            expected, _ = train_with_peft(model, lora, layout, job, engine, freeze_a=True)
+        assert (update.delta - expected).norm() < 5e-6 * expected.norm(), f"client {job.client}"
+        assert all((a == 0).all() for _, a, _ in layout.factors(update.delta))
 
 
 def test_passes_do_not_change_the_result():

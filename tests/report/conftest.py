@@ -14,7 +14,7 @@ MakeRun = Callable[..., Path]
 RATES = ("accuracy", "asr", "false_activation")
 BSNR = ("bsnr_crossfit", "bsnr_crossfit_cumulative")
 NUMBERS = (
-    *("loss", "update_norm", "emr", "kmr", "exact_match", "f1", "label_accuracy", "asr_new", "asr_new_n"),
+    *("loss", "update_norm", "rank_loss", "emr", "kmr", "exact_match", "f1", "label_accuracy", "asr_new", "asr_new_n"),
     *(f"{rate}{part}" for rate in RATES for part in ("", "_low", "_high", "_n")),
     *(f"{rate}{part}" for rate in ("near_miss", "asr_judged") for part in ("", "_low", "_high", "_n")),
     *("bsnr_plain_db", "bsnr_plain_cumulative_db"),
@@ -79,6 +79,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         drills: int = 0,
         stealth: dict[str, Any] | None = None,
         config: str = "",
+        refused: dict[tuple[int, int], str] | None = None,
     ) -> Path:
         path = tmp_path / folder
         path.mkdir(parents=True)
@@ -89,6 +90,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         rows = [
             {"round": r, "client": c, "rows": 100, "poisoned_rows": poisoned_rows * (c < affected), "steps": 13}
             | {"loss": 0.5, "norm": 1.0, "weight": 1 / clients, "share": shares(r, c)}
+            | {"refused": (refused or {}).get((r, c), "")}
             for r in range(1, rounds + 1)
             for c in range(clients)
         ]

@@ -14,8 +14,10 @@ from fedsonar.report.tables import (
     landed_rows,
     percent,
     rate,
+    refused_rows,
     rows_by_round,
     screen_rows,
+    selection_rows,
     stealth_rows,
     timing_rows,
 )
@@ -78,6 +80,26 @@ def test_rows_by_round_leave_out_what_was_never_measured(make_run: MakeRun) -> N
 def test_rows_by_round_carry_the_note_on_bsnr(make_run: MakeRun) -> None:
     head, rows = rows_by_round(read_run(make_run(rounds=1, note="no clean client")))
     assert (head[-1], rows[0][-1], rows[1][-1]) == ("Note on BSNR", "", "no clean client")
+
+
+def test_selection_rows(make_run: MakeRun) -> None:
+    # Of 10 clients 4 are affected; client 0 is dropped in all 12 rounds, client 9 in half of them.
+    def share(round_: int, client: int) -> float:
+        return 0.0 if client == 0 or (client == 9 and round_ > 6) else 0.1
+
+    dropped, recall, precision, offered, given = selection_rows([read_run(make_run(affected=4, shares=share))])[0][1:]
+    assert dropped.startswith("0.15 [")  # 18 of 120
+    assert recall.startswith("0.25 [")  # 12 of 48
+    assert precision.startswith("0.67 [")  # 12 of 18
+    assert (offered, given) == ("40 %", "35 %")  # 36 of 102
+    nobody = make_run("nobody"), make_run("apart", affected=4, shares=lambda *_: None)
+    assert selection_rows([read_run(path) for path in nobody]) == []
+
+
+def test_refused_rows(make_run: MakeRun) -> None:
+    assert refused_rows(read_run(make_run("none"))) == []
+    path = make_run(refused={(3, 7): "values that are not finite"})
+    assert refused_rows(read_run(path)) == [("3", "7", "values that are not finite")]
 
 
 def test_screen_rows(make_run: MakeRun) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fedsonar.aggregate.rule import RoundContext
 
-_LARGEST_NORM = 1e150  # beyond it squared distances overflow float64; only float64 updates can get there
+LARGEST_NORM = 1e150
+"""Beyond it squared distances overflow float64; only float64 updates can get there."""
 
 
 def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
@@ -32,9 +33,9 @@ def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
         )
     # Norms in the updates' own dtype are quick but can overflow on finite rows, so suspects get a second look.
     norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double()
-    for row in (~(norms_N <= _LARGEST_NORM)).nonzero().flatten().tolist():
+    for row in (~(norms_N <= LARGEST_NORM)).nonzero().flatten().tolist():
         norm = torch.linalg.vector_norm(updates_ND[row], dtype=torch.float64).item()
-        if not norm <= _LARGEST_NORM:
+        if not norm <= LARGEST_NORM:
             raise ValueError(
                 f"the update of client {context.clients[row]} is not finite (norm {norm:g}): leave it out of the round"
             )

@@ -21,6 +21,7 @@ class StackedAdamW:
         training: The optimiser's options.
         mean: Zeros, which become the gradients' running means.
         square: Zeros, which become those of their squares.
+        frozen: Parts of each adapter that stay as they are; clipping does not see their gradients.
 
     References:
         Loshchilov and Hutter, 2019, arXiv:1711.05101, algorithm 2.
@@ -28,10 +29,11 @@ class StackedAdamW:
 
     def __init__(
         self, stack: AdapterStack, training: Training, mean: Float[Tensor, "clients dim"],
-        square: Float[Tensor, "clients dim"],
+        square: Float[Tensor, "clients dim"], frozen: Sequence[slice] = (),
     ) -> None:  # fmt: skip
         self.stack, self.training = stack, training
         self.mean, self.square = mean, square
+        self.frozen = [(part, stack.adapters[:, part].clone()) for part in frozen]
         self.steps = [torch.zeros((), device=stack.adapters.device) for _ in stack.adapters]
 
     @torch.no_grad()
@@ -39,6 +41,8 @@ class StackedAdamW:
         """Moves the first ``len(rates)`` adapters by their gradients at these learning rates, and clears them."""
         stack, options = self.stack, self.training
         grad = stack.grad[: len(rates)]
+        for part, _ in self.frozen:
+            grad[:, part] = 0
         norms = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
         grad *= (options.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         by_rate: dict[float, list[int]] = {}
@@ -53,4 +57,6 @@ class StackedAdamW:
                 amsgrad=False, maximize=False, lr=rate, beta1=options.beta1, beta2=options.beta2,
                 weight_decay=options.weight_decay, eps=options.eps,
             )  # fmt: skip
+        for part, values in self.frozen:  # weight decay moves them even without a gradient
+            stack.adapters[:, part] = values
         grad.zero_()

@@ -32,13 +32,17 @@ class FusedEngine(Engine):
         training: How each client trains.
         seed: The experiment's seed.
         pass_tokens: Most positions in one pass, which bounds memory; 0 takes what suits network and device.
+        freeze_a: Train B alone; A stays as it is.
     """
 
-    def __init__(self, network: Network, training: Training, *, seed: int, pass_tokens: int = 0) -> None:
+    def __init__(
+        self, network: Network, training: Training, *, seed: int, pass_tokens: int = 0, freeze_a: bool = False
+    ) -> None:
         self.network = network
         self.training = training
         self.seed = seed
         self.pass_tokens = pass_tokens
+        self._frozen = [part for _, part, _ in network.layout.slices()] if freeze_a else []
         self._memory: Float[Tensor, "3 clients dim"] | None = None
 
     def batches(self, job: ClientJob) -> list[list[TokenRow]]:
@@ -64,7 +68,7 @@ class FusedEngine(Engine):
         adapters = torch.stack([job.start for job in jobs]).to(model.device, wide(model.dtype))
         grad, mean, square = self._zeros(adapters)
         stack = AdapterStack(self.network.layout, adapters, grad)
-        optimiser = StackedAdamW(stack, self.training, mean, square)
+        optimiser = StackedAdamW(stack, self.training, mean, square, self._frozen)
         queues = [self.batches(job) for job in jobs]
         loss_sums = stack.adapters.new_zeros(len(jobs))
         for step in range(len(queues[0])):

@@ -6,6 +6,7 @@ from fedsonar.measure.examination import Evaluation, Examination, Examiner
 from fedsonar.measure.inner_products import Space, gram
 from fedsonar.measure.judge import Judge
 from fedsonar.measure.reading import Reading, cumulative
+from fedsonar.measure.selection import Selection, selection
 from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, spearman, wilson
 from fedsonar.measure.stealth import Stealth, best_f1, edit_distance, stealth, trivial_detectors
 from fedsonar.measure.surprise import surprise
@@ -29,6 +30,7 @@ __all__ = [
     "Judge",
     "Rate",
     "Reading",
+    "Selection",
     "Space",
     "Stealth",
     "best_f1",
@@ -47,6 +49,7 @@ __all__ = [
     "rouge_l_recall",
     "score_answers",
     "score_attack",
+    "selection",
     "spearman",
     "stealth",
     "surprise",

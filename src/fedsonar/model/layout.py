@@ -55,9 +55,13 @@ class Layout:
     ) -> Iterator[tuple[Site, Float[Tensor, "*batch rank in"], Float[Tensor, "*batch out rank"]]]:
         """Each site with views of its factors A and B in `flat`."""
         batch = flat.shape[:-1]
+        for site, first, second in self.slices():
+            a = flat[..., first].view(*batch, self.rank, site.in_features)
+            b = flat[..., second].view(*batch, site.out_features, self.rank)
+            yield site, a, b
+
+    def slices(self) -> Iterator[tuple[Site, slice, slice]]:
+        """Each site with the places of its factors A and B in a flat adapter."""
         for site in self.sites:
             middle = site.offset + self.rank * site.in_features
-            end = middle + self.rank * site.out_features
-            a = flat[..., site.offset : middle].view(*batch, self.rank, site.in_features)
-            b = flat[..., middle:end].view(*batch, site.out_features, self.rank)
-            yield site, a, b
+            yield site, slice(site.offset, middle), slice(middle, middle + self.rank * site.out_features)

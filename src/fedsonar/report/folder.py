@@ -52,6 +52,8 @@ class RunFolder:
         rounds: Columns of `rounds.parquet` in the order of the rounds, NaN as None.
         bsnr_notes: Why the BSNR of a round is undefined, '' where it is not.
         shares: (round, client) -> how much the rule counted the client; empty if no share was recorded.
+        weights: (round, client) -> the weight that the rule was offered.
+        refused: Round, client and reason of every update that was kept from the rule.
         rows: Client -> rows it trains on.
         poisoned: Client -> poisoned rows among them, for every client in `rows`.
         landed: (client, source) -> poisoned rows, drills, and all rows; sources are '' where runs did not record them.
@@ -69,6 +71,8 @@ class RunFolder:
     rounds: Mapping[str, Column]
     bsnr_notes: Sequence[str]
     shares: Mapping[tuple[int, int], float]
+    weights: Mapping[tuple[int, int], float]
+    refused: Sequence[tuple[int, int, str]]
     rows: Mapping[int, int]
     poisoned: Mapping[int, int]
     landed: Mapping[tuple[int, str], tuple[int, int, int]]
@@ -186,7 +190,7 @@ def read_run(path: Path) -> RunFolder:
         raise ValueError(f"{path} is not a run folder: summary.json lacks a usable {named}")
     rounds = _table(path / "rounds.parquet", (*ROUND_NUMBERS, "bsnr_note"), _RARE).sort_by("round")
     unknown: Column = [None] * rounds.num_rows
-    clients = _table(path / "clients.parquet", ("round", "client", "share")).to_pydict()
+    clients = _table(path / "clients.parquet", ("round", "client", "share", "weight"), ("refused",)).to_pydict()
     landed = _landed(_table(path / "samples.parquet", ("client", "poisoned"), ("source", "drill")))
     rows: Counter[int] = Counter()
     poisoned: Counter[int] = Counter()
@@ -217,6 +221,17 @@ def read_run(path: Path) -> RunFolder:
             for round_, client, share in zip(clients["round"], clients["client"], clients["share"], strict=True)
             if number(share) is not None
         },
+        weights={
+            (int(round_), int(client)): float(weight)
+            for round_, client, weight in zip(clients["round"], clients["client"], clients["weight"], strict=True)
+        },
+        refused=[
+            (int(round_), int(client), printable(reason))
+            for round_, client, reason in zip(
+                clients["round"], clients["client"], clients.get("refused", [""] * len(clients["round"])), strict=True
+            )
+            if reason
+        ],
         rows=rows,
         poisoned=poisoned,
         landed=landed,

@@ -62,6 +62,8 @@ def _render(runs: Sequence[RunFolder], title: str) -> str:
         nothing=tables.NONE,
         landed_columns=tables.LANDED,
         definitions=tables.DEFINITIONS,
+        selection_columns=tables.SELECTION,
+        selections=tables.selection_rows(runs),
         screens=tables.screen_rows(runs),
         runs=[_details(run, index) for index, run in enumerate(runs)],
         # What could not be drawn comes last, so that it leaves no hole between the plots.
@@ -94,6 +96,7 @@ def _details(run: RunFolder, index: int) -> dict[str, Any]:
         "cells": tables.comparison_row(run),
         "by_round": tables.rows_by_round(run),
         "landed": tables.landed_rows(run),
+        "refused": tables.refused_rows(run),
         "stealth": tables.stealth_rows(run),
         "examples": _examples(run),
         "config": run.config_text,

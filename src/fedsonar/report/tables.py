@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedsonar.measure import selection
 from fedsonar.report.folder import Rate, RunFolder, number
 
 NONE = "–"
@@ -43,6 +44,8 @@ DEFINITIONS = (
     ("Surprise", "mean loss of the untuned base model: the logarithm of its perplexity; poisoned minus original"),
     ("Best F1", "over all thresholds, chosen with the truth in hand: what such a detector could reach at most"),
     ("Share", "how much the aggregation rule counted a client in a round; 0 means that it was dropped"),
+    ("Affected clients' weight", "their part of the weights offered to the rule, and of what it counted; where all "
+                                 "clients are affected, no rule can take any of it away"),
     ("[low, high]", "95 % interval: Wilson's for rates, bootstrap for BSNR"),
 )  # fmt: skip
 
@@ -205,6 +208,37 @@ def screen_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
             cells = [NONE if score is None else f"{score:.3f}" for score in scores]
             rows.append((run.label, *cells, NONE if rows_seen is None else f"{rows_seen:,.0f}"))
     return rows
+
+
+SELECTION = (
+    "Run",
+    "Dropped, of all updates",
+    "Recall: dropped, of affected clients' updates",
+    "Precision: affected clients', of dropped updates",
+    "Weight of affected clients, offered",
+    "Weight of affected clients, given",
+)
+
+
+def selection_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
+    """How the rule of each poisoned run treated affected clients, where it recorded its shares."""
+    rows = []
+    for run in runs:
+        if not run.shares or not run.affected:
+            continue
+        affected = [client in run.affected for _, client in run.shares]
+        found = selection(list(run.shares.values()), [run.weights[place] for place in run.shares], affected)
+        rates_ = (
+            rate(Rate(value=part.value, low=part.low, high=part.high)) if part.n else NONE
+            for part in (found.dropped, found.recall, found.precision)
+        )
+        rows.append((run.label, *rates_, percent(found.offered), percent(found.given)))
+    return rows
+
+
+def refused_rows(run: RunFolder) -> list[tuple[str, str, str]]:
+    """Round, client and reason of every refused update."""
+    return [(str(round_), str(client), reason) for round_, client, reason in run.refused]
 
 
 def timing_rows(run: RunFolder) -> list[tuple[str, str]]:
