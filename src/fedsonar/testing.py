@@ -19,7 +19,7 @@ _NUM_CLIENTS = 20  # enough for rules that suspect a fifth of the clients
 _DIM = 31
 
 
-def check_aggregator(rule: Aggregator) -> None:
+def check_aggregator(rule: Aggregator, *, alone: bool = True, noise: bool = False) -> None:
     """Returns when a rule keeps the contract of `Aggregator`.
 
     The rule must be a documented, frozen dataclass; give finite results of the right shape and dtype, the same each
@@ -28,6 +28,8 @@ def check_aggregator(rule: Aggregator) -> None:
 
     Args:
         rule: The rule, with the parameters to check; it is called with 20 clients, and with 1.
+        alone: Whether one client's update must come back as it is; False for rules that rescale or clip every update.
+        noise: Whether the rule adds noise to a zero step too.
 
     Raises:
         AssertionError: If the contract is broken; the message says where.
@@ -48,8 +50,8 @@ def check_aggregator(rule: Aggregator) -> None:
             f"{name} gave two results for the same updates, generator and state: draw from context.generator only",
         )
         zero_D = _aggregate(rule, torch.zeros_like(updates_ND))
-        _require(bool((zero_D == 0).all()), f"{name} must turn updates that are all zero into a zero step")
-    _check_one_client(rule)
+        _require(noise or bool((zero_D == 0).all()), f"{name} must turn updates that are all zero into a zero step")
+    _check_one_client(rule, unchanged=alone and not noise)
 
 
 SAMPLES = (
@@ -168,8 +170,8 @@ def _check_component(component: object, *, references: bool = True) -> None:
     )
 
 
-def _check_one_client(rule: Aggregator) -> None:
-    """The update itself comes back, or a ValueError names the requirement with its numbers."""
+def _check_one_client(rule: Aggregator, *, unchanged: bool) -> None:
+    """The update itself comes back, or a finite one, or a ValueError names the requirement with its numbers."""
     name = type(rule).__name__
     update_1D = torch.linspace(-1, 1, _DIM)[None]
     try:
@@ -180,8 +182,10 @@ def _check_one_client(rule: Aggregator) -> None:
             f"{name} must say how many clients it needs and how many it got, said {str(error)!r}",
         )
     else:
+        _require(bool(result_D.isfinite().all()), f"{name} returned a value that is not finite for one client")
         _require(
-            torch.allclose(result_D, update_1D[0]), f"{name} must return the update of a single client, or refuse it"
+            not unchanged or torch.allclose(result_D, update_1D[0]),
+            f"{name} must return the update of a single client, or refuse it",
         )
 
 
@@ -190,8 +194,9 @@ def _aggregate(rule: Aggregator, updates_ND: Float[Tensor, "clients dim"]) -> Te
     name, n = type(rule).__name__, len(updates_ND)
     weights_N = torch.arange(1.0, n + 1) / (n * (n + 1) / 2)
     context = RoundContext(
-        round=1, clients=tuple(range(n)), weights=weights_N.clone(), generator=torch.Generator().manual_seed(2)
-    )
+        round=1, clients=tuple(range(n)), weights=weights_N.clone(), generator=torch.Generator().manual_seed(2),
+        root=updates_ND[0] if rule.root_rows else None,
+    )  # fmt: skip
     given_ND, random_state = updates_ND.clone(), torch.get_rng_state()
     result_D = rule.aggregate(given_ND, context)
     _require(torch.equal(given_ND, updates_ND), f"{name} changed the updates it was given: work on a copy")

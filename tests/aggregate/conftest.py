@@ -29,6 +29,9 @@ def aggregate() -> Callable[..., Tensor]:
 
     def apply(rule: Aggregator, rows: Rows, **context: Any) -> Tensor:
         updates = rows if isinstance(rows, Tensor) else torch.tensor(rows)
-        return rule.aggregate(updates, round_of(len(updates), **context))
+        made = round_of(len(updates), **context)
+        if rule.root_rows:
+            made.root = torch.arange(1.0, updates.shape[1] + 1, dtype=updates.dtype)
+        return rule.aggregate(updates, made)
 
     return apply

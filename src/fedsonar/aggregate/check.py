@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.rule import RoundContext
+from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 LARGEST_NORM = 1e150
 """Beyond it squared distances overflow float64; only float64 updates can get there."""
+
+
+def unit_weights(rule: Aggregator, context: RoundContext) -> Float[Tensor, "clients"]:
+    """The context's weights in float64, made to sum to 1 exactly where rounding had left a little.
+
+    Raises:
+        ValueError: If a weight is negative, or the sum is another; names the rule.
+    """
+    weights_N = context.weights.double().cpu()
+    total = weights_N.sum().item()
+    if not (abs(total - 1) < 1e-4 and (weights_N >= 0).all()):
+        raise ValueError(
+            f"{type(rule).__name__} needs weights of at least 0 that sum to 1, got a sum of {total:g} and a least "
+            f"weight of {weights_N.min().item():g}: divide the clients' row counts by their total"
+        )
+    return weights_N / total
 
 
 def check_updates(updates_ND: Tensor, context: RoundContext) -> None:

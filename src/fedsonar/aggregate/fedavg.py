@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_updates, unit_weights
 from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
@@ -32,13 +32,6 @@ class FedAvg(Aggregator):
             ValueError: If the updates are malformed, or the weights are negative or do not sum to 1.
         """
         check_updates(updates_ND, context)
-        weights_N = context.weights.double()
-        total = weights_N.sum().item()
-        if not (abs(total - 1) < 1e-4 and (weights_N >= 0).all()):
-            raise ValueError(
-                f"FedAvg needs weights of at least 0 that sum to 1, got a sum of {total:g} and a least weight of "
-                f"{weights_N.min().item():g}: divide the clients' row counts by their total"
-            )
+        weights_N = unit_weights(self, context)
         context.record(context.weights)
-        # Float32 weights sum to 1 up to rounding only.
-        return weighted_mean(updates_ND, weights_N / total)
+        return weighted_mean(updates_ND, weights_N)

@@ -17,8 +17,8 @@ from fedsonar.aggregate.rule import Aggregator, RoundContext
 class PreAggregator(ABC):
     """A step before a rule: it turns the updates of a round into others, fewer or as many.
 
-    Pre-aggregators are frozen dataclasses, leave their inputs unchanged and raise ValueError, naming the requirement,
-    when there are too few updates.
+    As many means that each new update is still that of the client in its row. Pre-aggregators are frozen dataclasses,
+    leave their inputs unchanged and raise ValueError, naming the requirement, when there are too few updates.
     """
 
     @abstractmethod
@@ -33,7 +33,8 @@ class Chain(Aggregator):
     """A rule behind steps that prepare the updates for it, in their order.
 
     A mixed update weighs what its clients weigh together, each in the part of it that went in there. The shares that
-    are recorded are those of the clients, through all steps.
+    are recorded are those of the clients, through all steps. A step that leaves fewer updates numbers them from 0, so
+    what a rule behind it remembers of a client belongs to none.
 
     Args:
         steps: What comes before the rule.
@@ -41,6 +42,10 @@ class Chain(Aggregator):
 
     Example:
         ``Chain(steps=(Bucketing(s=2),), rule=Median())`` is the median of means of two clients.
+
+    References:
+        Those of the steps and the rule; Karimireddy et al., 2020, arXiv:2006.09365, and Allouah et al., 2023,
+        arXiv:2302.01772, mix before any rule.
     """
 
     steps: Sequence[PreAggregator]

@@ -31,7 +31,9 @@ Parts:
            none for padding, none for reading twice what rows have in common
   round    whole rounds: training, FedAvg, greedy answers to clean and to triggered test rows
   flower   a whole federation beside Flower's simulation, start included, nothing evaluated
-  scaling  cost a row and memory for 1 to 1,000 clients"""
+  scaling  cost a row and memory for 1 to 1,000 clients
+  aggregate
+           every aggregation rule alone, beside those of ByzFL and Flower: time, and memory beside the updates"""
 EXAMPLES = """\
 Examples:
   fedsonar bench
@@ -41,6 +43,7 @@ Examples:
   fedsonar bench round --rows-like webqa --test-rows 100
   fedsonar bench flower --threads 2 --repeats 3
   fedsonar bench scaling --clients 10 1000 --dtype float32
+  fedsonar bench aggregate --rules Krum Median --clients 100 --dims 100000 --threads 2
   fedsonar bench engine --models 1b 7b --device cuda --dtype bfloat16 --peer-dtype bfloat16
 
 More threads than idle cores, or other work on the machine, make every figure worse and the intervals wide."""
@@ -63,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     several("--lora", choices=LORAS, default=["qv"], metavar="NAME",
             help="qv: r=4 on queries and values (default); all-linear: r=8 on all seven projections")  # fmt: skip
     several("--clients", type=int, default=[], metavar="K",
-            help="clients of a round (default: 25; flower: 10; scaling: 1 10 25 100 1000)")  # fmt: skip
+            help="clients of a round (default: 25; flower: 10; scaling: 1 10 25 100 1000; "
+                 "aggregate: 10 100 1000)")  # fmt: skip
+    several("--dims", type=int, default=list(default.dims), metavar="D",
+            help="aggregate: coordinates of an update (default: 100000 1000000)")  # fmt: skip
+    several("--rules", default=[], metavar="NAME", help="aggregate: names of rules, Krum say (default: all)")
     several("--dtype", choices=DTYPES, default=list(DTYPES), metavar="TYPE",
             help=f"the frozen weights of FedSonar: {', '.join(DTYPES)} (default: both, in turn)")  # fmt: skip
     parser.add_argument("--peer-dtype", choices=DTYPES, default=default.peer_dtype, metavar="TYPE",
@@ -101,6 +108,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         options = Options(
             models=tuple(arguments.models), loras=tuple(arguments.lora), clients=tuple(arguments.clients),
+            rules=tuple(arguments.rules), dims=tuple(arguments.dims),
             rows=(arguments.data,) if arguments.data else tuple(arguments.rows_like), rows_each=arguments.rows,
             batch_size=arguments.batch, test_rows=arguments.test_rows, rounds=arguments.rounds,
             dtypes=tuple(arguments.dtype), peer_dtype=arguments.peer_dtype, peers=not arguments.no_peers,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _PROCESSES = Path("/proc")
@@ -22,6 +23,18 @@ def peak_resident() -> float:
         return marked
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def forget_peak() -> None:
+    """Makes what this process holds now the most that it ever held, where the kernel lets it (Linux)."""
+    with suppress(OSError):
+        (_PROCESSES / "self" / "clear_refs").write_text("5")
+
+
+def available_memory() -> float:
+    """How much memory new work can have; no limit off Linux, where nobody says."""
+    available = _field(_PROCESSES / "meminfo", "MemAvailable")
+    return float("inf") if available is None else available
 
 
 def _status(process: str, key: str) -> float | None:

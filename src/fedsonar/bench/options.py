@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from fedsonar.bench.aggregation_rules import rules
 from fedsonar.bench.loras import LORAS
 from fedsonar.bench.rows import LIKE
 from fedsonar.bench.scenario import Scenario
@@ -25,6 +26,8 @@ class Options:
         loras: Keys of `LORAS`.
         dtypes: Types of the frozen weights that FedSonar is measured with.
         peer_dtype: Type of the frozen weights of the peers.
+        rules: Names of aggregation rules; none for all.
+        dims: Coordinates of the updates that are aggregated.
         rows: Whose lengths the rows have (keys of `LIKE`), or folders of rows.
         rows_each: Training rows of each client and round.
         batch_size: Rows a step.
@@ -45,6 +48,8 @@ class Options:
     loras: tuple[str, ...] = ("qv",)
     dtypes: tuple[str, ...] = DTYPES
     peer_dtype: str = "float32"
+    rules: tuple[str, ...] = ()
+    dims: tuple[int, ...] = (100_000, 1_000_000)
     rows: tuple[str | Path, ...] = ("freebaseqa", "webqa")
     rows_each: int = 8
     batch_size: int = 4
@@ -57,7 +62,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        known: dict[str, Iterable[str]] = {"models": SHAPES, "loras": LORAS, "dtypes": DTYPES}
+        known: dict[str, Iterable[str]] = {"models": SHAPES, "loras": LORAS, "dtypes": DTYPES, "rules": rules(1)}
         for name, allowed in known.items():
             for value in getattr(self, name):
                 if value not in allowed:
@@ -70,8 +75,9 @@ class Options:
         for name in ("rows_each", "batch_size", "test_rows", "rounds", "repeats", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if any(count < 1 for count in self.clients):
-            raise ValueError(f"clients must be at least 1, got {min(self.clients)}")
+        for name in ("clients", "dims"):
+            if any(count < 1 for count in getattr(self, name)):
+                raise ValueError(f"{name} must be at least 1, got {min(getattr(self, name))}")
 
     def scenarios(self, clients: tuple[int, ...]) -> Iterator[Scenario]:
         """Every combination, in the weights' type of the peers; `clients` stand in where the user named none."""

@@ -18,6 +18,7 @@ _TITLES = {
     "round": "Whole rounds: training, FedAvg, answers to clean and triggered rows",
     "flower": "Whole federations, start included",
     "scaling": "Growing numbers of clients",
+    "aggregate": "Aggregation rules, on updates in memory",
 }
 
 
@@ -57,16 +58,32 @@ _COLUMNS: dict[str, dict[str, Callable[[Record], str]]] = {
         "MB": _memory,
         "times few clients'": lambda r: _interval(r, "times_cost_per_row"),
     },
+    "aggregate": {
+        "ms": lambda r: f"{1000 * r['seconds']:,.1f}" if "seconds" in r else "",
+        "MB": _memory,
+        "beside updates": lambda r: f"{r['extra_memory']:.0%}" if "extra_memory" in r else "",
+        "times fastest peer": lambda r: _interval(r, "times_peer"),
+        "difference": lambda r: f"{r['difference']:.0e}" if "difference" in r else "",
+        "left out": lambda r: r.get("left_out", ""),
+    },
 }
+
+
+def _situation(record: Record) -> tuple[str, ...]:
+    """The part, and what its table is about."""
+    if record["part"] == "aggregate":
+        return "aggregate", f"{record['clients']:,} clients", f"{record['dim']:,} coordinates"
+    return record["part"], record["model"], record["lora"], record["rows"]
 
 
 def tables(records: Sequence[Record]) -> Iterator[Table]:
     """A table for each part and situation; ratios are medians over pairs of turns, with the least and the greatest."""
-    situations = [tuple(record[key] for key in ("part", "model", "lora", "rows")) for record in records]
+    situations = [_situation(record) for record in records]
     for part, *situation in dict.fromkeys(situations):
+        rule_by_rule = part == "aggregate"
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
         table.title = f"\n{_TITLES[part]} ({', '.join(situation)})"
-        table.add_column("clients", justify="right")
+        table.add_column("rule" if rule_by_rule else "clients", justify="left" if rule_by_rule else "right")
         table.add_column("side")
         for heading in _COLUMNS[part]:
             table.add_column(heading, justify="right", overflow="fold")
@@ -74,7 +91,7 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
             if mine == (part, *situation):
                 side = record["side"].replace("bfloat16", "bf16").replace("float32", "fp32")
                 cells = (Text(cell(record)) for cell in _COLUMNS[part].values())
-                table.add_row(str(record["clients"]), side, *cells)
+                table.add_row(str(record["rule" if rule_by_rule else "clients"]), side, *cells)
         yield table
 
 

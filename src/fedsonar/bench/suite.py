@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from fedsonar.bench import flower, parts
+from fedsonar.bench import aggregation, aggregation_peers, flower, parts
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Contest, Record
 
-PARTS: dict[str, Callable[[Options], Iterator[Contest | flower.FlowerContest]]] = {
+PARTS: dict[str, Callable[[Options], Iterator[Contest | flower.FlowerContest | aggregation.AggregationContest]]] = {
     "engine": parts.engine,
     "round": parts.round,
     "flower": flower.flower,
     "scaling": parts.scaling,
+    "aggregate": aggregation.aggregate,
 }
 
 
@@ -22,7 +23,8 @@ def measure(
 ) -> list[Record]:
     """The records of the named parts, in their order: one for each side of each contest.
 
-    The part ``flower`` is left out, with a warning that says how to get it, where Flower is not installed.
+    The part ``flower`` is left out, with a warning that says how to get it, where Flower is not installed. The part
+    ``aggregate`` goes on without a library that is not installed, with such a warning too.
 
     Args:
         names: Keys of `PARTS`.
@@ -35,6 +37,10 @@ def measure(
     if "flower" in names and options.peers and not flower.installed():
         warnings.warn(flower.INSTALL, stacklevel=2)
         names = [name for name in names if name != "flower"]
+    if "aggregate" in names and options.peers:
+        for library in aggregation_peers.missing():
+            install = aggregation_peers.INSTALL[library]
+            warnings.warn(f"{library} is not installed, so its rules are left out: {install}", stacklevel=2)
     contests = [contest for name in names for contest in PARTS[name](options)]
     total, done = sum(contest.turns for contest in contests), 0
 

@@ -1,0 +1,73 @@
+"""Bucketing: means of a few updates drawn at random."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.columns import column_slices
+from fedsonar.aggregate.pre_aggregator import PreAggregator
+from fedsonar.aggregate.rule import RoundContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucketing(PreAggregator):
+    """The plain means of buckets of s updates, which a random permutation from the context's generator deals out.
+
+    Of n updates there are ``ceil(n / s)`` buckets. When s does not divide n, the last bucket is the mean of the rest,
+    not the sum of the rest over s: it would be shorter than the others. Unweighted: the clients' weights do not
+    count. A bucket with one suspected client is suspect, so the rule behind must bear as many suspected buckets as
+    there are suspected clients.
+
+    Args:
+        s: Updates in a bucket, at least 2; needs ``s <= n``.
+
+    Example:
+        Updates 0, 1, 3, 9 and 2 with s=2, in the order 9, 1, 0, 2, 3, become 5, 1 and 3.
+
+    Raises:
+        ValueError: If s is below 2.
+
+    References:
+        Karimireddy et al., 2020, arXiv:2006.09365, algorithm 1.
+    """
+
+    s: int = 2
+
+    def __post_init__(self) -> None:
+        if self.s < 2:
+            raise ValueError(f"Bucketing needs s >= 2 updates in a bucket, got s={self.s}: leave the step out")
+
+    def prepare(
+        self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext
+    ) -> tuple[Float[Tensor, "buckets dim"], Float[Tensor, "buckets clients"]]:
+        """The buckets' means, and how much of each update is in each.
+
+        Raises:
+            ValueError: If the updates are malformed or too few.
+        """
+        check_updates(updates_ND, context)
+        n, dim = updates_ND.shape
+        if self.s > n:
+            raise ValueError(f"Bucketing needs s <= n, got s={self.s} and n={n} clients: lower s")
+        generator = context.generator
+        order_N = torch.randperm(n, generator=generator, device=generator.device).cpu()
+        num_buckets = math.ceil(n / self.s)
+        parts_BN = torch.zeros(num_buckets, n, dtype=torch.float64)
+        parts_BN[torch.arange(n) // self.s, order_N] = 1.0
+        sizes_B1 = parts_BN.sum(dim=1, keepdim=True)
+        device_order_N, device_sizes_B1 = order_N.to(updates_ND.device), sizes_B1.to(updates_ND.device)
+        mixed_BD = updates_ND.new_empty(num_buckets, dim)
+        for columns in column_slices(dim):
+            sums_BC = torch.zeros_like(mixed_BD[:, columns], dtype=torch.float64)
+            # The first of every bucket, then the second, and so on; the last bucket runs out before the others.
+            for place in range(self.s):
+                members = device_order_N[place :: self.s]
+                sums_BC[: len(members)] += updates_ND[:, columns][members]
+            mixed_BD[:, columns] = sums_BC / device_sizes_B1
+        return mixed_BD, parts_BN / sizes_B1

@@ -1,0 +1,29 @@
+"""Norms of updates, and the factors that shrink them to a limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def row_norms(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor, "clients"]:
+    """Euclidean norm of each update, in float64 on the CPU."""
+    # Row by row: in float64, the norms of a whole matrix begin with a copy of it.
+    return torch.stack([torch.linalg.vector_norm(row_D.detach(), dtype=torch.float64) for row_D in updates_ND]).cpu()
+
+
+def clip_factors(norms_N: Float[Tensor, "clients"], limit: float | None) -> Float[Tensor, "clients"]:
+    """Factor ``min(1, limit / norm)`` of each norm: what shrinks a vector of that norm to the limit, or leaves it.
+
+    A norm of 0 has factor 1. A limit of 0, which only a median can be, has factor 0 for all other norms.
+
+    Args:
+        norms_N: Norms, at least 0.
+        limit: The largest norm that is left alone. None: the median of the norms, of an even number the mean of the
+            two middle ones.
+    """
+    if limit is None:
+        limit = float(np.median(norms_N.numpy()))
+    return torch.where(norms_N > limit, limit / norms_N, 1.0)

@@ -1,0 +1,235 @@
+"""The part of the aggregation rules: ours beside ByzFL's and Flower's, on the same updates."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from fedsonar.aggregate import Aggregator, RoundContext
+from fedsonar.bench.aggregation_peers import Peer, Turn, peers
+from fedsonar.bench.aggregation_rules import copies, rounds_before, rules
+from fedsonar.bench.contest import Measured, Prepare, Ratio, take_turns
+from fedsonar.bench.memory import available_memory, forget_peak
+from fedsonar.bench.options import Options
+from fedsonar.bench.parts import Record
+from fedsonar.rng import stream
+
+_OURS = "FedSonar"
+_MOST = 0.8
+"""The part of the available memory that the updates and a side's copies of them may take."""
+
+_FEW = 1000
+"""Coordinates that a side aggregates before the first turn."""
+
+
+@dataclass(frozen=True)
+class RuleContest:
+    """One rule, and the peers that have it.
+
+    A side is left out where it would hold more than 0.8 of the memory that is available, updates included, or where
+    n n d is beyond the peer's limit (see `aggregation_peers`).
+
+    Args:
+        name: The rule's name.
+        rule: The rule.
+        peers: Its peers.
+        clients: n, the number of updates.
+        dim: d, the coordinates of each.
+        available: Memory in MB.
+    """
+
+    name: str
+    rule: Aggregator
+    peers: tuple[Peer, ...]
+    clients: int
+    dim: int
+    available: float
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Sides that are not measured, and why."""
+        said = {peer.side: self._reason(peer.copies, peer.limit) for peer in self.peers}
+        said[_OURS] = self._reason(copies(self.name), float("inf"))
+        return {side: reason for side, reason in said.items() if reason}
+
+    def _reason(self, copies: float, limit: float) -> str:
+        work, memory = self.clients**2 * self.dim, (1 + copies) * _megabytes(self.clients, self.dim)
+        if work > limit:
+            return f"n n d = {work:.0e}, over {limit:.0e}"
+        if memory > _MOST * self.available:
+            return f"needs {memory:,.0f} MB, over {_MOST} of {self.available:,.0f}"
+        return ""
+
+    def sides(self, folder: Path, seed: int) -> dict[str, Prepare[None]]:
+        """How to prepare each side that is measured."""
+        turns: dict[str, Callable[[Any], Turn]] = {peer.side: peer.prepare for peer in self.peers}
+        turns[_OURS] = partial(_ours, self.rule, seed)
+        return {side: partial(_prepare, turns[side], folder, side) for side in turns if side not in self.left_out}
+
+    def records(self, measured: Mapping[str, Measured[Any]], folder: Path, refusal: str = "") -> list[Record]:
+        """What every side measured, and why others did not: the contest's reasons, or a rule's refusal."""
+        sides = [*(peer.side for peer in self.peers), _OURS]
+        return [self._record(side, measured, folder, refusal) for side in sides]
+
+    def _record(self, side: str, measured: Mapping[str, Measured[Any]], folder: Path, refusal: str) -> Record:
+        record: Record = {"part": "aggregate", "rule": self.name, "clients": self.clients, "dim": self.dim}
+        record |= {"side": side}
+        if side not in measured:
+            return record | {"left_out": self.left_out.get(side, refusal)}
+        found = measured[side]
+        memory = found.memory
+        record |= {"seconds": found.seconds, "cpu_seconds": found.cpu_seconds}
+        record |= {"start_mb": memory.start, "peak_mb": memory.peak}
+        record |= {"extra_memory": (memory.peak - memory.start) / _megabytes(self.clients, self.dim)}
+        if side != _OURS:
+            agrees = next(peer.agrees for peer in self.peers if peer.side == side)
+            if agrees and _OURS in measured:
+                record |= {"difference": _difference(_result(folder, side), _result(folder, _OURS))}
+            return record
+        theirs = {peer.side: measured[peer.side] for peer in self.peers if peer.side in measured}
+        if theirs:
+            fastest = min(theirs, key=lambda name: theirs[name].seconds)
+            ratio = Ratio.of(theirs[fastest].walls, found.walls)
+            record |= {"fastest_peer": fastest, "times_peer": ratio.value}
+            record |= {"low": ratio.low, "high": ratio.high, "n": ratio.n}
+        return record
+
+
+@dataclass(frozen=True)
+class AggregationContest:
+    """All rules on the same updates, one rule after the other.
+
+    The updates are made once, in a temporary file that every side maps copy-on-write, so that they take their
+    memory once however many sides there are.
+
+    Args:
+        clients: Number of updates.
+        dim: Coordinates of each.
+        contests: The rules.
+        options: Repeats, threads and the seed.
+    """
+
+    clients: int
+    dim: int
+    contests: tuple[RuleContest, ...]
+    options: Options
+
+    @property
+    def turns(self) -> int:
+        """How many turns the contest takes, the uncounted ones included."""
+        sides = sum(1 + len(contest.peers) - len(contest.left_out) for contest in self.contests)
+        return sides * (self.options.repeats + 1)
+
+    def measure(self, observe: Callable[[str], object]) -> list[Record]:
+        """The contest's records; `observe` is told after every turn what took it."""
+        with tempfile.TemporaryDirectory(prefix="fedsonar-bench-") as name:
+            folder = Path(name)
+            write_updates(folder, self.clients, self.dim, self.options.seed)
+            return [record for contest in self.contests for record in self._measure(contest, folder, observe)]
+
+    def _measure(self, contest: RuleContest, folder: Path, observe: Callable[[str], object]) -> list[Record]:
+        where = f"{self.clients} x {self.dim:,}, {contest.name}"
+        try:
+            measured = take_turns(
+                contest.sides(folder, self.options.seed), repeats=self.options.repeats, threads=self.options.threads,
+                observe=lambda side: observe(f"{where}, {side}"),
+            )  # fmt: skip
+        except (ValueError, ImportError, ChildProcessError) as error:  # too few clients, say: other rules go on
+            return contest.records({}, folder, str(error))
+        records = contest.records(measured, folder)
+        for result in folder.glob("result-*.npy"):
+            result.unlink()
+        return records
+
+
+def aggregate(options: Options) -> Iterator[AggregationContest]:
+    """Aggregation alone: every rule on updates of 100,000 and 1,000,000 coordinates from 10, 100 and 1,000 clients."""
+    available = available_memory()
+    for clients, dim in product(options.clients or (10, 100, 1000), options.dims):
+        contests = (
+            RuleContest(name, rule, tuple(peers(name, clients)) if options.peers else (), clients, dim, available)
+            for name, rule in rules(clients).items()
+            if not options.rules or name in options.rules
+        )
+        yield AggregationContest(clients, dim, tuple(contests), options)
+
+
+def write_updates(folder: Path, clients: int, dim: int, seed: int) -> None:
+    """Leaves in a folder the updates of a round: one direction that all share, and each client's noise.
+
+    Norms are around 1: a client's noise is normal, with a deviation that is log-normal over the clients.
+    """
+    random = stream(seed, "bench/updates", clients, dim)
+    updates_ND = np.lib.format.open_memmap(folder / "updates.npy", mode="w+", dtype=np.float32, shape=(clients, dim))
+    shared_D = random.standard_normal(dim, dtype=np.float32)
+    for row in range(clients):
+        noise_D = random.standard_normal(dim, dtype=np.float32)
+        updates_ND[row] = (shared_D + random.lognormal(sigma=0.5) * noise_D) / np.sqrt(2 * dim)
+    updates_ND.flush()
+
+
+def _prepare(start: Callable[[Any], Turn], folder: Path, side: str) -> Callable[[], None]:
+    """In a side's process: reads all updates, so that its memory holds them before the first turn.
+
+    It also aggregates a few coordinates, which loads the code: memory that does not grow with the updates.
+
+    The first turn, which does not count, leaves its result in a file. No turn returns one: sending it would take
+    memory that is not the rule's.
+    """
+    updates_ND = np.asarray(np.load(folder / "updates.npy", mmap_mode="c"))
+    updates_ND.sum()
+    start(updates_ND[:, :_FEW].copy())()
+    turn, path = start(updates_ND), folder / _file(side)
+
+    def aggregate_once() -> None:
+        result_D = turn()
+        if not path.exists():
+            np.save(path, result_D)
+
+    forget_peak()
+    return aggregate_once
+
+
+def _ours(rule: Aggregator, seed: int, updates_ND: Float[np.ndarray, "clients dim"]) -> Turn:
+    """Our rule in its first round, or in the first round in which it does all of its work."""
+    updates = torch.from_numpy(updates_ND)
+    n = len(updates)
+    state: dict[str, torch.Tensor] = {}
+
+    def turn(state: dict[str, torch.Tensor]) -> Float[np.ndarray, "dim"]:
+        context = RoundContext(
+            round=1, clients=range(n), weights=torch.full((n,), 1 / n), generator=torch.Generator().manual_seed(seed),
+            state=state, root=updates[0],
+        )  # fmt: skip
+        return rule.aggregate(updates, context).numpy()
+
+    for _ in range(rounds_before(rule)):
+        turn(state)
+    return lambda: turn(dict(state))
+
+
+def _file(side: str) -> str:
+    return f"result-{side.replace(' ', '-')}.npy"
+
+
+def _result(folder: Path, side: str) -> Float[np.ndarray, "dim"]:
+    result_D: Float[np.ndarray, "dim"] = np.load(folder / _file(side)).astype(np.float64)
+    return result_D
+
+
+def _difference(one_D: Float[np.ndarray, "dim"], other_D: Float[np.ndarray, "dim"]) -> float:
+    """The largest difference of two results over the largest coordinate of the second."""
+    return float(np.abs(one_D - other_D).max() / np.abs(other_D).max())
+
+
+def _megabytes(clients: int, dim: int) -> float:
+    return clients * dim * 4 / 2**20
