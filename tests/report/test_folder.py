@@ -55,6 +55,12 @@ def test_rounds_come_in_order_with_nan_as_none(make_run: MakeRun) -> None:
     [
         ('[aggregator]\nclass_path = "a.Krum"\n[aggregator.init_args]\nf = 2', "Krum (f=2)"),
         ('aggregator = "fedsonar.aggregate.Median"', "Median"),
+        (
+            '[aggregator]\nclass_path = "a.Chain"\n[[aggregator.init_args.steps]]\nclass_path = "a.NNM"\n'
+            '[[aggregator.init_args.steps]]\nclass_path = "a.Clipping"\ninit_args = { c = 3.0 }\n'
+            '[aggregator.init_args.rule]\nclass_path = "a.Median"',
+            "Chain (steps=NNM + Clipping (c=3.0), rule=Median)",
+        ),
         ('[aggregator]\nname = "?"', None),
         ("seed = 1", None),
     ],

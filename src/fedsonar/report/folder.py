@@ -87,16 +87,7 @@ class RunFolder:
     @property
     def rule(self) -> str | None:
         """The aggregation rule and its arguments, say ``Krum (f=2)``."""
-        section = self.config.get("aggregator")
-        if isinstance(section, str):
-            return printable(section.rpartition(".")[2])
-        if not isinstance(section, Mapping) or "class_path" not in section:
-            return None
-        arguments = section.get("init_args")
-        listed = (
-            ", ".join(f"{key}={value}" for key, value in arguments.items()) if isinstance(arguments, Mapping) else ""
-        )
-        return printable(str(section["class_path"]).rpartition(".")[2] + (f" ({listed})" if listed else ""))
+        return _component(self.config.get("aggregator"))
 
     @property
     def num_clients(self) -> int:
@@ -143,6 +134,26 @@ class RunFolder:
     def before(self, column: str) -> float | None:
         """The value of a `rounds` column in round 0, before tuning."""
         return dict(zip(self.rounds["round"], self.rounds[column], strict=True)).get(0)
+
+
+def _component(section: object) -> str | None:
+    """A component of the configuration in words, components inside it too; None where there is none."""
+    if isinstance(section, str):
+        return printable(section.rpartition(".")[2])
+    if not isinstance(section, Mapping) or "class_path" not in section:
+        return None
+    name = printable(str(section["class_path"]).rpartition(".")[2])
+    arguments = section.get("init_args")
+    if not isinstance(arguments, Mapping) or not arguments:
+        return name
+    listed = ", ".join(printable(f"{key}={_argument(value)}") for key, value in arguments.items())
+    return f"{name} ({listed})"
+
+
+def _argument(value: object) -> str:
+    if isinstance(value, list):
+        return " + ".join(map(_argument, value))
+    return (_component(value) if isinstance(value, Mapping) else None) or str(value)
 
 
 def number(value: object) -> float | None:
