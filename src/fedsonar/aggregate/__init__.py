@@ -9,6 +9,7 @@ from fedsonar.aggregate.dnc import DnC
 from fedsonar.aggregate.fedavg import FedAvg
 from fedsonar.aggregate.flame import FLAME
 from fedsonar.aggregate.fldetector import FLDetector
+from fedsonar.aggregate.flower_strategy import FlowerStrategy
 from fedsonar.aggregate.fltrust import FLTrust
 from fedsonar.aggregate.foolsgold import FoolsGold
 from fedsonar.aggregate.foundation_fl import FoundationFL
@@ -47,7 +48,7 @@ __all__ = [
     "FedAvg",
     "FedAvgM",
     "FedYogi",
-    "FoolsGold",
+    "FlowerStrategy", "FoolsGold",
     "FoundationFL",
     "FreqFed",
     "GeometricMedian",

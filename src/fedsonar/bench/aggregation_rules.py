@@ -13,6 +13,7 @@ from fedsonar.aggregate.bulyan import Bulyan
 from fedsonar.aggregate.centered_clipping import CenteredClipping
 from fedsonar.aggregate.fedavg import FedAvg
 from fedsonar.aggregate.fldetector import FLDetector
+from fedsonar.aggregate.flower_strategy import FlowerStrategy
 from fedsonar.aggregate.geometric_median import GeometricMedian
 from fedsonar.aggregate.pre_aggregator import Chain, PreAggregator
 
@@ -42,7 +43,7 @@ def rules(clients: int) -> dict[str, Aggregator]:
     Args:
         clients: Clients of the round.
     """
-    found = {kind.__name__: kind() for kind in _kinds(Aggregator) if kind is not Chain}
+    found = {kind.__name__: kind() for kind in _kinds(Aggregator) if kind not in (Chain, FlowerStrategy)}
     found |= {f"{kind.__name__} + FedAvg": Chain(steps=(kind(),), rule=FedAvg()) for kind in _kinds(PreAggregator)}
     found["Bulyan"] = Bulyan(f=suspected_by_bulyan(clients))
     found["CenteredClipping"] = CenteredClipping(tau=1.0)
