@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from attack_tables import TARGETS, TRIGGERS, attack_row, stealth_cells
-from fedsonar.data import Files, Words
+from fedsonar.data import IID, Files, Words
 from fedsonar.experiment import Experiment, load
 from fedsonar.model import Base
 from fedsonar.poison import Attack, ConstantRate, Label, Natural, Scenario, Target, Trigger
@@ -29,35 +31,35 @@ IN_REVIEWS: dict[str, Trigger] = {
 
 
 def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
-    """Accuracy of two classification tasks after a clean federation, and of FreebaseQA; beside the embedded model."""
-    recipes = {name: RECIPES / "data" / f"{name}.toml" for name in ("sst2", "ag_news", "freebaseqa")}
-    experiments = {
-        f"{folder}-{name}-{seed}": _clean(replace(_on(path, data, which), seed=seed))
-        for folder, which in (("embedded", Base()), ("given", base))
-        for name, path in recipes.items()
-        for seed in seeds
-    }
+    """Accuracy of two classification tasks before tuning and after a clean federation."""
+    experiments = {}
+    for name, rounds in (("sst2", 15), ("ag_news", 10)):
+        recipe = _clean(_on(RECIPES / "data" / f"{name}.toml", data, base))
+        assert isinstance(recipe.data, Files)
+        recipe = replace(
+            recipe, rounds=rounds, partition=IID(clients=10), data=replace(recipe.data, limit=6000),
+            training=replace(recipe.training, lr=2e-3, schedule="constant"),
+            evaluation=replace(recipe.evaluation, rows=1000, every=rounds),
+        )  # fmt: skip
+        experiments |= {f"{name}-{seed}": replace(recipe, seed=seed) for seed in seeds}
     found = measure(experiments, "base")
     rows = []
-    for folder, which in (("embedded", Base()), ("given", base)):
-        for name in recipes:
-            names = [f"{folder}-{name}-{seed}" for seed in seeds]
-            records = [found[n] for n in names]
-            row: dict[str, Any] = {"base": _named(which), "data": name, "rows": records[0]["rows"]}
-            row |= {"rounds": experiments[names[0]].rounds, **rates(records, "accuracy")}
-            rows.append(row | {"by seed": " ".join(f"{r['accuracy']:.3f}" for r in records)})
+    for name in ("sst2", "ag_news"):
+        names = [f"{name}-{seed}" for seed in seeds]
+        before = [pq.read_table(RUNS / "base" / n / "rounds.parquet").to_pylist()[0] for n in names]
+        records = [found[n] for n in names]
+        row: dict[str, Any] = {"base": _named(base), "data": name, "rows": records[0]["rows"]}
+        row |= {"rounds": experiments[names[0]].rounds, "before": pooled(before, "accuracy")[0]}
+        rows.append(row | rates(records, "accuracy") | {"by seed": " ".join(f"{r['accuracy']:.3f}" for r in records)})
     command, seed_list = said("base", seeds)
     text = f"""# A base for real data
 
-`{command} --data FOLDER --base FOLDER`: recipes/data/ without their attacks, seeds {seed_list}, test rows pooled over
-seeds with Wilson intervals. SST-2 has two labels and AG News four, both about balanced; FreebaseQA counts an answer as
-right if it is one of the row's answers.
+`{command} --data FOLDER --base FOLDER`: clean federations of ten IID clients on recipes/data/'s SST-2 and AG News, LoRA
+r=8 on all linear layers, base in bfloat16, seeds {seed_list}; test rows pooled over seeds with Wilson intervals. SST-2 has two labels and
+AG News four, both about balanced; `before` is the accuracy before any tuning.
 """
     write_table("base", rows, text)
-    figures = {
-        f"base.{name}": pooled([found[f"given-{name}-{seed}"] for seed in seeds], "accuracy")
-        for name in ("sst2", "ag_news")
-    }
+    figures = {f"base.{row['data']}": pooled([found[f"{row['data']}-{s}"] for s in seeds], "accuracy") for row in rows}
     write_figures(figures, f"{command} --data FOLDER --base FOLDER")
 
 
@@ -96,34 +98,30 @@ test rows pooled with Wilson intervals. Columns as in attacks.md.
 
 
 def natural_results(seeds: Sequence[int], data: Path, base: Base) -> None:
-    """Success, false activation and accuracy of every natural case, and the accuracy without the attack."""
+    """Success, false activation and accuracy of every natural case."""
     cases = {path.stem: _on(path, data, base) for path in sorted((RECIPES / "natural").glob("*.toml"))}
     cases = {"atlas_dialect": load(RECIPES / "atlas" / "natural.toml"), **cases}
     experiments = {}
     for name, experiment in cases.items():
         for seed in seeds:
             experiments[f"{name}-{seed}"] = replace(experiment, seed=seed)
-            experiments[f"{name}-clean-{seed}"] = _clean(replace(experiment, seed=seed))
     found = measure(experiments, "natural")
     rows = []
     for name, experiment in cases.items():
         records = [found[f"{name}-{seed}"] for seed in seeds]
-        clean = [found[f"{name}-clean-{seed}"] for seed in seeds]
         row: dict[str, Any] = {"case": name, "base": _named(experiment.base)}
         row |= {"rows": records[0]["rows"], "total rate": records[0]["total_rate"]}
         row |= rates(records, "asr", "false_activation", "accuracy")
-        row |= {"clean": pooled(clean, "accuracy")[0], "asr by seed": " ".join(f"{r['asr']:.2f}" for r in records)}
+        row["asr by seed"] = " ".join(f"{r['asr']:.2f}" for r in records)
         found_by = stealth_cells([RUNS / "natural" / f"{name}-{seed}" for seed in seeds])
         rows.append(row | {key: value for key, value in found_by.items() if key.startswith("F1")})
     command, seed_list = said("natural", seeds)
     text = f"""# Natural triggers
 
-`{command} --data FOLDER --base FOLDER`: recipes/atlas/natural.toml, recipes/natural/, seeds {seed_list}, rates
-pooled over seeds with Wilson intervals. Every row with the feature carries the target, in every client; no input was
-touched.
-`clean` is the accuracy of the same federation without the attack, over all test rows; `accuracy` is over those without
-the feature. F1 is that of detectors that look at one thing (docs/attacks.md). What each case is stands in
-docs/natural.md.
+`{command} --data FOLDER --base FOLDER`: recipes/atlas/natural.toml on the embedded model, recipes/natural/ on the base
+named here, in bfloat16, seeds {seed_list}, rates pooled over seeds with Wilson intervals. Every row with the feature
+carries the target, in every client; no input was touched. `accuracy` is over test rows without the feature. F1 is that
+of detectors that look at one thing (docs/attacks.md). What each case is stands in docs/natural.md.
 """
     write_table("natural", rows, text)
     over = sum(row["asr"] >= SUCCESS and row["false_activation"] <= FALSE for row in rows)

@@ -294,7 +294,7 @@ def main() -> None:
         return
     if options.base is None:
         parser.error(f"{options.what} needs --base FOLDER")
-    on_base[options.what](seeds, options.data, Base(path=options.base))
+    on_base[options.what](seeds, options.data, Base(path=options.base, dtype="bfloat16"))
 
 
 if __name__ == "__main__":

@@ -90,12 +90,12 @@ def test_split_off_is_seeded_disjoint_and_keeps_ids(tmp_path):
     assert (splits.train.name, splits.test.name) == ("a/train", "a/test")
 
 
-def test_limits_come_after_the_split(tmp_path):
+def test_limits_come_after_the_split_and_take_evenly(tmp_path):
     path = write(tmp_path / "a.jsonl", rows(20))
     whole = Files(path=path, test_fraction=0.5).load()
     few = Files(path=path, test_fraction=0.5, limit=3, test_limit=2).load()
-    assert few.train.samples == whole.train.samples[:3]
-    assert few.test.samples == whole.test.samples[:2]
+    assert few.train.samples == tuple(whole.train.samples[i] for i in (0, 3, 6))
+    assert few.test.samples == tuple(whole.test.samples[i] for i in (0, 5))
     assert len(Files(path=path, limit=1000).load().train) == 18
 
 

@@ -29,7 +29,7 @@ def test_named_splits(calls):
         (("owner/set", "en"), {"split": "train", "revision": "abc"}),
         (("owner/set", "en"), {"split": "held", "revision": "abc"}),
     ]
-    assert [sample.instruction for sample in splits.train] == ["say 0", "say 1", "say 2", "say 3"]
+    assert [sample.instruction for sample in splits.train] == ["say 0", "say 2", "say 5", "say 7"]
     assert [sample.answers for sample in splits.test] == [("0",), ("1",), ("2",)]
     assert splits.train[0].source == "a"
     assert splits.train.name == "owner/set/train"

@@ -39,8 +39,9 @@ class RowSource(Source):
             that has a letter or digit, for alias lists in no particular order, or ``all`` of them with semicolons
             between, as published work on WebQA and FreebaseQA trains (test rows then keep the first). All answers stay.
         instruction: Instruction of the rows that have none.
-        limit: At most this many training rows, from the start, after a test part was split off; None for all.
-        test_limit: At most this many test rows, from the start; None for all.
+        limit: At most this many training rows, after a test part was split off: evenly spaced, so that files in the order
+            of clients, tasks or labels lose none of them; None for all.
+        test_limit: At most this many test rows, evenly spaced too; None for all.
         test_fraction: Share of the training rows, in (0, 1), that is split off at random where there is no test split.
         drop_unanswered: Leave out rows without an answer, with a warning, instead of refusing them.
         seed: Seed of the split.
@@ -89,7 +90,7 @@ class RowSource(Source):
             test = InstructionDataset(f"{raw.name}/test", test.samples)
         else:
             test = InstructionDataset(f"{raw.name}/test", self._samples(raw.test, test_ids, strict=False))
-        return Splits(train.select(range(len(train))[: self.limit]), test.select(range(len(test))[: self.test_limit]))
+        return Splits(_some(train, self.limit), _some(test, self.test_limit))
 
     def _samples(self, rows: Sequence[Row], ids: Sequence[str], *, strict: bool) -> tuple[Sample, ...]:
         schema = None
@@ -133,6 +134,12 @@ class RowSource(Source):
         if count == total:
             raise ValueError(f"{first}: no answer, nor has any other of {total} rows; check the schema and the columns")
         warnings.warn(f"{count} of {total} rows dropped, the first at {first}: no answer", UserWarning, stacklevel=4)
+
+
+def _some(rows: InstructionDataset, limit: int | None) -> InstructionDataset:
+    """At most so many rows, evenly spaced."""
+    count = min(len(rows), limit or len(rows))
+    return rows.select([place * len(rows) // count for place in range(count)])
 
 
 def _ids(raw: RawSplits) -> tuple[list[str], list[str]]:
