@@ -55,8 +55,8 @@ def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     text = f"""# A base for real data
 
 `{command} --data FOLDER --base FOLDER`: clean federations of ten IID clients on recipes/data/'s SST-2 and AG News, LoRA
-r=8 on all linear layers, base in bfloat16, seeds {seed_list}; test rows pooled over seeds with Wilson intervals. SST-2 has two labels and
-AG News four, both about balanced; `before` is the accuracy before any tuning.
+r=8 on all linear layers, base in bfloat16, seeds {seed_list}; test rows pooled over seeds with Wilson intervals. SST-2
+has two labels and AG News four, both about balanced; `before` is the accuracy before any tuning.
 """
     write_table("base", rows, text)
     figures = {f"base.{row['data']}": pooled([found[f"{row['data']}-{s}"] for s in seeds], "accuracy") for row in rows}

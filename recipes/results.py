@@ -4,6 +4,7 @@ Every table and figure there comes from one of these commands:
 
     python recipes/results.py main    # the demo's four runs, 3 seeds
     python recipes/results.py krum    # few affected clients against all of them, FedAvg beside Krum, 3 seeds
+    python recipes/results.py robust  # every rule over the share of affected clients: where it breaks; 3 seeds
     python recipes/results.py bsnr    # cross-fitted BSNR and attack success over a grid of (rho, rate)
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
     python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
@@ -43,6 +44,7 @@ from fedsonar.model import Base
 from fedsonar.poison import ConstantRate
 from fedsonar.rng import stream
 from real_tables import base_results, natural_results, real_results
+from robust_tables import robust_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
 
@@ -260,6 +262,7 @@ def main() -> None:
     commands: dict[str, Callable[[Sequence[int]], None]] = {
         "main": main_results,
         "krum": krum_results,
+        "robust": robust_results,
         "bsnr": bsnr_results,
         "dtype": dtype_results,
         "attacks": attack_results,

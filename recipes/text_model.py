@@ -140,7 +140,7 @@ def train(args: argparse.Namespace) -> None:
     card = {
         "nats_per_character": round(score(stored, tokenizer, held), 4), "held_out_pages": len(held),
         "tokens_read": steps * args.batch * CONTEXT, "weights": weights, "minutes": round(spent / 60, 1),
-        "threads": args.threads, "text": [path.name for path in args.text],
+        "threads": args.threads, "text": [f"{path.parent.name}/{path.name}" for path in args.text],
     }  # fmt: skip
     (args.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))

@@ -1,0 +1,138 @@
+"""Where each rule breaks: attack success and accuracy over the share of affected clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from fedsonar.aggregate import (
+    FLAME,
+    NNM,
+    RLR,
+    Aggregator,
+    AlignIns,
+    Bulyan,
+    CenteredClipping,
+    Chain,
+    DnC,
+    FedAvg,
+    FLDetector,
+    FLTrust,
+    FoolsGold,
+    FoundationFL,
+    FreqFed,
+    GeometricMedian,
+    Krum,
+    Median,
+    MultiKrum,
+    MultiMetrics,
+    NormClip,
+    TrimmedMean,
+    WeakDP,
+)
+from fedsonar.demo import POISONED
+from fedsonar.measure import selection
+from fedsonar.model import Base
+from fedsonar.poison import ConstantRate
+from tables import RUNS, measure, pooled, rates, said, write_figures, write_table
+
+RULES: dict[str, Aggregator] = {
+    "FedAvg": FedAvg(),
+    "Krum": Krum(),
+    "MultiKrum": MultiKrum(),
+    "Median": Median(),
+    "TrimmedMean": TrimmedMean(),
+    "GeometricMedian": GeometricMedian(),
+    "Bulyan": Bulyan(),
+    "NormClip": NormClip(),
+    "WeakDP": WeakDP(),
+    "CenteredClipping": CenteredClipping(),
+    "FoolsGold": FoolsGold(),
+    "FLTrust": FLTrust(),
+    "FLAME": FLAME(),
+    "FreqFed authors": FreqFed(),
+    "FreqFed majority": FreqFed(variant="majority"),
+    "FoundationFL": FoundationFL(),
+    "DnC": DnC(),
+    "RLR": RLR(),
+    "MultiMetrics": MultiMetrics(),
+    "AlignIns": AlignIns(),
+    "FLDetector, window 3": FLDetector(window=3),
+    "NNM + TrimmedMean": Chain(steps=(NNM(),), rule=TrimmedMean()),
+}
+AFFECTED = (0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
+TOTAL, LOCAL, BROKEN = 0.08, 0.1, 0.5
+
+
+def robust_results(seeds: Sequence[int]) -> None:
+    """Every rule over the share of affected clients, with the poison that is there spread over more and more of them."""
+    base = replace(
+        POISONED, base=Base(dtype="bfloat16"), rounds=12, evaluation=replace(POISONED.evaluation, rows=100, every=12)
+    )
+    experiments = {}
+    for (rule, made), affected, fixed, seed in product(RULES.items(), AFFECTED, ("total", "local"), seeds):
+        rate = TOTAL / affected if fixed == "total" else LOCAL
+        assert base.attack is not None
+        attack = replace(base.attack, placement=ConstantRate(affected=affected, rate=rate))
+        named = f"{rule}-{fixed}-{affected}-{seed}".replace(" ", "_").replace(",", "")
+        experiments[named] = replace(base, seed=seed, aggregator=made, attack=attack, name="")
+    found = measure(experiments, "robust")
+    rows, figures, breaks = [], {}, []
+    for fixed, rule in product(("total", "local"), RULES):
+        broken: float | None = None
+        for affected in AFFECTED:
+            names = [f"{rule}-{fixed}-{affected}-{seed}".replace(" ", "_").replace(",", "") for seed in seeds]
+            records = [found[name] for name in names]
+            row: dict[str, Any] = {"fixed": fixed, "rule": rule, "affected": affected}
+            row |= {"local rate": TOTAL / affected if fixed == "total" else LOCAL}
+            row |= {"total rate": float(np.mean([r["total_rate"] for r in records]))}
+            row |= rates(records, "asr", "accuracy") | {"asr by seed": " ".join(f"{r['asr']:.2f}" for r in records)}
+            rows.append(row | _selected(names))
+            if broken is None and pooled(records, "asr")[1] > BROKEN:
+                broken = affected
+            if fixed == "total" and affected in (0.2, 1.0):
+                short = (
+                    f"robust.{rule.split(',')[0].replace(' ', '_')}.asr_at_rho_{'02' if affected < 1 else '1'}_total"
+                )
+                figures[short] = pooled(records, "asr")
+        breaks.append({"fixed": fixed, "rule": rule, "breaks at": broken})
+    command, seed_list = said("robust", seeds)
+    listed = {
+        fixed: ", ".join(f"{b['rule']} {b['breaks at'] or 'never'}" for b in breaks if b["fixed"] == fixed)
+        for fixed in ("total", "local")
+    }
+    text = f"""# Where each rule breaks
+
+`{command}`: Atlas, 10 clients of 60 rows, BadNets tokens with the suffix, 12 rounds, LoRA factors, base in bfloat16,
+seeds {seed_list}; 100 clean and 100 triggered test rows a seed, pooled with Wilson intervals. `fixed` says what stays
+while more clients are affected: the `total`, {TOTAL:.0%} of all rows in ever thinner local rates, or the `local` rate,
+{LOCAL:.0%} of every affected client's rows. `recall` is the share of affected clients' updates that the rule dropped,
+`precision` that of affected clients among those dropped, `weight` what affected clients counted; empty where a rule
+treats coordinates apart or nobody was dropped.
+
+The least share of affected clients at which a rule is broken (the interval of attack success lies above {BROKEN}):
+
+- fixed total: {listed["total"]}
+- fixed local rate: {listed["local"]}
+"""
+    write_table("robust", rows, text)
+    write_figures(figures, command)
+
+
+def _selected(names: Sequence[str]) -> dict[str, float | None]:
+    """How the rule treated affected clients, over all rounds of some runs."""
+    tables = [pq.read_table(RUNS / "robust" / name / "clients.parquet").to_pylist() for name in names]
+    counted = [row for table in tables for row in table if row["share"] is not None]
+    if not counted:
+        return {"recall": None, "precision": None, "weight": None}
+    scores = selection(
+        [row["share"] for row in counted], [row["weight"] for row in counted],
+        [row["poisoned_rows"] > 0 for row in counted],
+    )  # fmt: skip
+    precision = scores.precision.value if scores.precision.n else None
+    return {"recall": scores.recall.value, "precision": precision, "weight": scores.given}
