@@ -70,7 +70,7 @@ TOTAL, LOCAL, BROKEN = 0.08, 0.1, 0.5
 
 
 def robust_results(seeds: Sequence[int]) -> None:
-    """Every rule over the share of affected clients, with the poison that is there spread over more and more of them."""
+    """Every rule over the share of affected clients, at a fixed total of poison and at a fixed local rate."""
     base = replace(
         POISONED, base=Base(dtype="bfloat16"), rounds=12, evaluation=replace(POISONED.evaluation, rows=100, every=12)
     )
@@ -96,10 +96,9 @@ def robust_results(seeds: Sequence[int]) -> None:
             if broken is None and pooled(records, "asr")[1] > BROKEN:
                 broken = affected
             if fixed == "total" and affected in (0.2, 1.0):
-                short = (
-                    f"robust.{rule.split(',')[0].replace(' ', '_')}.asr_at_rho_{'02' if affected < 1 else '1'}_total"
-                )
-                figures[short] = pooled(records, "asr")
+                end = "02" if affected < 1 else "1"
+                name = rule.partition(",")[0].replace(" ", "_")
+                figures[f"robust.{name}.asr_at_rho_{end}_total"] = pooled(records, "asr")
         breaks.append({"fixed": fixed, "rule": rule, "breaks at": broken})
     command, seed_list = said("robust", seeds)
     listed = {
