@@ -10,7 +10,17 @@ import torch
 from peft import PeftModel
 
 from fedsonar import Experiment, run
-from fedsonar.aggregate import Aggregator, Krum
+from fedsonar.aggregate import (
+    NNM,
+    Aggregator,
+    CenteredClipping,
+    Chain,
+    FedAvgM,
+    FLTrust,
+    FoolsGold,
+    Krum,
+    TrimmedMean,
+)
 from fedsonar.data import IID, Atlas, LengthBand, QuestionWord
 from fedsonar.engine import Training
 from fedsonar.experiment import load
@@ -104,6 +114,37 @@ def test_a_stopped_run_resumes_to_the_same_bytes(whole, tmp_path, stopped):
     run(SMALL, out=tmp_path / "part", resume=True)
     for name in ("summary.json", "adapter/adapter_model.safetensors", "rounds.parquet", "clients.parquet"):
         assert (tmp_path / "part" / name).read_bytes() == (out / name).read_bytes()
+
+
+SERVERS = {
+    "state": {"aggregator": CenteredClipping()},
+    "state of clients that are drawn": {"aggregator": FoolsGold(), "clients_per_round": 6},
+    "chain in products": {"aggregator": Chain(steps=[NNM()], rule=TrimmedMean()), "space": "product"},
+    "momentum with A frozen": {"aggregator": FedAvgM(), "space": "freeze-a"},
+    "root rows": {"aggregator": FLTrust(root_rows=10)},
+}
+
+
+@pytest.mark.parametrize("case", SERVERS)
+def test_every_kind_of_rule_and_space_resumes_to_the_same_bytes(tmp_path, case):
+    experiment = replace(SMALL, evaluation=Evaluation(rows=10, every=3), **SERVERS[case])
+    run(experiment, out=tmp_path / "whole")
+    with pytest.raises(StopError):
+        run(experiment, out=tmp_path / "part", observe=stop_after(2))
+    run(experiment, out=tmp_path / "part", resume=True)
+    for name in ("summary.json", "adapter/adapter_model.safetensors", "rounds.parquet", "clients.parquet"):
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    last = pq.read_table(tmp_path / "whole" / "rounds.parquet").to_pylist()[-1]
+    assert (last["rank_loss"] is None) == (experiment.space != "product")
+    assert last["update_norm"] > 0
+
+
+def test_root_rows_are_not_examined_and_must_leave_some():
+    rooted = Federation(replace(SMALL, aggregator=FLTrust(root_rows=10)))
+    assert len(rooted.root) == 10
+    assert not {row.id for row in rooted.root} & {sample.id for sample in rooted.examiner.samples}
+    with pytest.raises(ValueError, match="FLTrust takes 40 clean rows for the server out of the test rows, of which"):
+        Federation(replace(SMALL, aggregator=FLTrust(root_rows=40)))
 
 
 def test_a_run_stopped_before_its_first_round_starts_anew(tmp_path):

@@ -39,8 +39,8 @@ class RowSource(Source):
             that has a letter or digit, for alias lists in no particular order, or ``all`` of them with semicolons
             between, as published work on WebQA and FreebaseQA trains (test rows then keep the first). All answers stay.
         instruction: Instruction of the rows that have none.
-        limit: At most this many training rows, after a test part was split off: evenly spaced, so that files in the order
-            of clients, tasks or labels lose none of them; None for all.
+        limit: At most this many training rows, after a test part was split off: evenly spaced, so that files in the
+            order of clients, tasks or labels lose none of them; None for all.
         test_limit: At most this many test rows, evenly spaced too; None for all.
         test_fraction: Share of the training rows, in (0, 1), that is split off at random where there is no test split.
         drop_unanswered: Leave out rows without an answer, with a warning, instead of refusing them.

@@ -44,8 +44,6 @@ DEFINITIONS = (
     ("Surprise", "mean loss of the untuned base model: the logarithm of its perplexity; poisoned minus original"),
     ("Best F1", "over all thresholds, chosen with the truth in hand: what such a detector could reach at most"),
     ("Share", "how much the aggregation rule counted a client in a round; 0 means that it was dropped"),
-    ("Affected clients' weight", "their part of the weights offered to the rule, and of what it counted; where all "
-                                 "clients are affected, no rule can take any of it away"),
     ("[low, high]", "95 % interval: Wilson's for rates, bootstrap for BSNR"),
 )  # fmt: skip
 
@@ -210,14 +208,7 @@ def screen_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
     return rows
 
 
-SELECTION = (
-    "Run",
-    "Dropped, of all updates",
-    "Recall: dropped, of affected clients' updates",
-    "Precision: affected clients', of dropped updates",
-    "Weight of affected clients, offered",
-    "Weight of affected clients, given",
-)
+SELECTION = ("Run", "Dropped", "Recall", "Precision", "Weight offered", "Weight given")
 
 
 def selection_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
