@@ -51,6 +51,8 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -q -c constraints.txt -e .
 	@touch $@
 
+# ByzFL, which our rules are tested against, asks for a torchvision that fits another torch.
 $(DEV): $(RUNTIME)
 	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q -c constraints.txt --no-deps byzfl
 	@touch $@

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from aggregate.byzfl_oracle import import_byzfl
 from fedsonar.aggregate import FedAvg, Krum, Median, MultiKrum, TrimmedMean
 from fedsonar.aggregate.bucketing import Bucketing
 from fedsonar.aggregate.centered_clipping import CenteredClipping
 from fedsonar.aggregate.clipping import Clipping
 from fedsonar.aggregate.geometric_median import GeometricMedian
 from fedsonar.aggregate.nnm import NNM
+from fedsonar.bench.aggregation_peers import INSTALL, import_byzfl, missing
 
+if "ByzFL" in missing():
+    pytest.skip(f"ByzFL is not installed: {INSTALL['ByzFL']}", allow_module_level=True)
 byzfl = import_byzfl()
 
 SIZES = [(5, 1, 3), (9, 2, 1), (11, 2, 40), (20, 4, 300), (31, 6, 7)]  # clients, suspected, coordinates

@@ -1,7 +1,6 @@
 """Aggregation rules side by side: which are measured, on what, what is left out, and what the records say."""
 
 import json
-import sys
 from functools import partial
 from unittest.mock import MagicMock
 
@@ -157,19 +156,9 @@ def test_turns_are_told_and_the_file_is_shared(monkeypatch):
     assert told[0] == "5 x 100, FedAvg, FedSonar"
 
 
-@pytest.fixture
-def without_stand_ins():
-    """Takes stand-ins for torchvision out again, so that nothing else takes them for the package."""
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("torchvision"):
-            del sys.modules[name]
-
-
 @pytest.mark.parametrize("library", ["ByzFL", "Flower"])
 @pytest.mark.filterwarnings("ignore")  # of the libraries
-def test_peers_that_agree_give_the_same(library, updates, without_stand_ins):
+def test_peers_that_agree_give_the_same(library, updates):
     if library in aggregation_peers.missing():
         pytest.skip(f"{library} is not installed")
     compared = []

@@ -6,9 +6,11 @@ import importlib
 import importlib.util
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -57,6 +59,20 @@ def missing() -> list[str]:
     return [name for name, modules in _MODULES.items() if not all(map(importlib.util.find_spec, modules))]
 
 
+def import_byzfl() -> ModuleType:
+    """The module ``byzfl``, without torchvision, which it imports for models and data that aggregation needs not."""
+    names = ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.models")
+    stand_ins = [name for name in names if name not in sys.modules]
+    sys.modules.update({name: MagicMock() for name in stand_ins})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("byzfl")
+    finally:  # so that nothing else takes a stand-in for the package
+        for name in stand_ins:
+            del sys.modules[name]
+
+
 def peers(rule: str, clients: int) -> Iterator[Peer]:
     """The peers of one of our rules that can be imported.
 
@@ -102,10 +118,7 @@ def _byzfl_peers(rule: str, clients: int) -> Iterator[Peer]:
 def _byzfl(
     steps: list[tuple[str, dict[str, Any]]], tensors: bool, updates_ND: Float[np.ndarray, "clients dim"]
 ) -> Turn:
-    # It imports this for its models and data, which have no part in aggregation.
-    for name in ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.models"):
-        sys.modules.setdefault(name, MagicMock())
-    aggregators = importlib.import_module("byzfl.aggregators")
+    aggregators = import_byzfl()
     vectors = torch.from_numpy(updates_ND) if tensors else updates_ND
 
     def turn() -> Float[np.ndarray, "dim"]:
