@@ -133,7 +133,9 @@ def _on(recipe: Path, data: Path, base: Base) -> Experiment:
     experiment = load(recipe)
     source = experiment.data
     assert isinstance(source, Files)
-    return replace(experiment, base=base, data=replace(source, path=str(data / Path(source.path or "").name)))
+    return replace(
+        experiment, base=base, data=replace(source, path=str(data / Path(source.path or "").relative_to("data")))
+    )
 
 
 def _clean(experiment: Experiment) -> Experiment:

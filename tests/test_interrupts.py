@@ -8,6 +8,15 @@ import pytest
 from fedsonar.interrupts import Interrupts
 
 
+@pytest.fixture
+def heeding():
+    """Interrupts do what they usually do; where tests run in the background, they are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding")
 def test_an_interrupt_that_is_swallowed_is_raised_again():
     with Interrupts() as interrupts:
         interrupts.check()
@@ -18,12 +27,10 @@ def test_an_interrupt_that_is_swallowed_is_raised_again():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("heeding")
 def test_whoever_ignores_interrupts_goes_on_ignoring_them():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Interrupts() as interrupts:
-            signal.raise_signal(signal.SIGINT)
-            interrupts.check()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        interrupts.check()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
