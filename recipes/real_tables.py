@@ -33,11 +33,11 @@ IN_REVIEWS: dict[str, Trigger] = {
 def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Accuracy of two classification tasks before tuning and after a clean federation."""
     experiments = {}
-    for name, rounds in (("sst2", 15), ("ag_news", 10)):
+    for name, limit, rounds in (("sst2", 6000, 15), ("ag_news", 3000, 10)):
         recipe = _clean(_on(RECIPES / "data" / f"{name}.toml", data, base))
         assert isinstance(recipe.data, Files)
         recipe = replace(
-            recipe, rounds=rounds, partition=IID(clients=10), data=replace(recipe.data, limit=6000),
+            recipe, rounds=rounds, partition=IID(clients=10), data=replace(recipe.data, limit=limit),
             training=replace(recipe.training, lr=2e-3, schedule="constant"),
             evaluation=replace(recipe.evaluation, rows=1000, every=rounds),
         )  # fmt: skip
