@@ -125,7 +125,9 @@ of detectors that look at one thing (docs/attacks.md). What each case is stands 
 """
     write_table("natural", rows, text)
     over = sum(row["asr"] >= SUCCESS and row["false_activation"] <= FALSE for row in rows)
-    write_figures({"natural.cases_over_85": (float(over), None, None, len(rows))}, f"{command} --data FOLDER")
+    write_figures(
+        {"natural.cases_over_85": (float(over), None, None, len(rows))}, f"{command} --data FOLDER --base FOLDER"
+    )
 
 
 def _on(recipe: Path, data: Path, base: Base) -> Experiment:
