@@ -48,7 +48,8 @@ __all__ = [
     "FedAvg",
     "FedAvgM",
     "FedYogi",
-    "FlowerStrategy", "FoolsGold",
+    "FlowerStrategy",
+    "FoolsGold",
     "FoundationFL",
     "FreqFed",
     "GeometricMedian",
@@ -63,4 +64,4 @@ __all__ = [
     "TrimmedMean",
     "WeakDP",
     "refusals",
-]  # fmt: skip
+]

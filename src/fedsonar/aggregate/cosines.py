@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
-from fedsonar.aggregate.columns import column_slices
+from fedsonar.aggregate.columns import column_slices, upper_gram
 
 # Sums over millions of float64 products err by about this much, so that parallel rows miss a cosine of 1 by it.
 _ROUNDING = 1e-12
@@ -20,11 +19,11 @@ def gram_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor, "clie
     Args:
         updates_ND: Finite updates, one row a client.
     """
-    gram_NN = np.zeros((len(updates_ND), len(updates_ND)), order="F")
-    for columns in column_slices(updates_ND.shape[1]):
-        piece_NC = updates_ND[:, columns].detach().to("cpu", torch.float64).contiguous()
-        # The symmetric product (upper half only) takes half the work of a general one.
-        gram_NN = dsyrk(1.0, piece_NC.numpy().T, beta=1.0, c=gram_NN, trans=1, overwrite_c=1)
+    pieces = (
+        updates_ND[:, columns].detach().to("cpu", torch.float64).contiguous().numpy()
+        for columns in column_slices(updates_ND.shape[1])
+    )
+    gram_NN = upper_gram(pieces, len(updates_ND))
     return torch.from_numpy(np.triu(gram_NN) + np.triu(gram_NN, 1).T)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
-from fedsonar.aggregate.columns import column_slices
+from fedsonar.aggregate.columns import column_slices, upper_gram
 
 # A squared distance this small beside the squared norms it is the difference of has lost 6 of float64's 16 digits.
 _LOST = 1e-6
@@ -49,12 +48,12 @@ def _centred_distances(
 ) -> tuple[Float[np.ndarray, "rows rows"], Bool[np.ndarray, "rows rows"]]:
     """Squared distances among some rows, from their Gram matrix about the row `centre`, and which lost digits."""
     index = torch.from_numpy(rows).to(updates_ND.device)
-    gram_NN = np.zeros((len(rows), len(rows)), order="F")
-    for columns in column_slices(updates_ND.shape[1]):
-        piece_NC = updates_ND[:, columns].detach()
-        centred_NC = piece_NC[index].to("cpu", torch.float64) - piece_NC[centre].to("cpu", torch.float64)
-        # The symmetric product (upper half only) takes half the work of a general one.
-        gram_NN = dsyrk(1.0, centred_NC.numpy().T, beta=1.0, c=gram_NN, trans=1, overwrite_c=1)
+    pieces = (updates_ND[:, columns].detach() for columns in column_slices(updates_ND.shape[1]))
+    centred = (
+        (piece_NC[index].to("cpu", torch.float64) - piece_NC[centre].to("cpu", torch.float64)).numpy()
+        for piece_NC in pieces
+    )
+    gram_NN = upper_gram(centred, len(rows))
     norms_N = gram_NN.diagonal()
     sums_NN = norms_N[:, None] + norms_N[None, :]
     squared_NN = np.triu(sums_NN - 2 * gram_NN, 1).clip(min=0)

@@ -21,9 +21,6 @@ class Space(ABC):
         layout: How the flat adapter divides into factors.
     """
 
-    freezes_a = False
-    """Whether clients train B alone."""
-
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
@@ -87,8 +84,6 @@ class FreezeA(Space):
     References:
         Sun et al., 2024, arXiv:2403.12313 (FFA-LoRA), section 4.
     """
-
-    freezes_a = True
 
     @property
     def matrices(self) -> list[tuple[int, int, int]]:
