@@ -79,14 +79,15 @@ def robust_results(seeds: Sequence[int]) -> None:
         rate = TOTAL / affected if fixed == "total" else LOCAL
         assert base.attack is not None
         attack = replace(base.attack, placement=ConstantRate(affected=affected, rate=rate))
-        named = f"{rule}-{fixed}-{affected}-{seed}".replace(" ", "_").replace(",", "")
-        experiments[named] = replace(base, seed=seed, aggregator=made, attack=attack, name="")
+        experiments[_named(rule, fixed, affected, seed)] = replace(
+            base, seed=seed, aggregator=made, attack=attack, name=""
+        )
     found = measure(experiments, "robust")
     rows, figures, breaks = [], {}, []
     for fixed, rule in product(("total", "local"), RULES):
         broken: float | None = None
         for affected in AFFECTED:
-            names = [f"{rule}-{fixed}-{affected}-{seed}".replace(" ", "_").replace(",", "") for seed in seeds]
+            names = [_named(rule, fixed, affected, seed) for seed in seeds]
             records = [found[name] for name in names]
             row: dict[str, Any] = {"fixed": fixed, "rule": rule, "affected": affected}
             row |= {"local rate": TOTAL / affected if fixed == "total" else LOCAL}
@@ -121,6 +122,11 @@ The least share of affected clients at which a rule is broken (the interval of a
 """
     write_table("robust", rows, text)
     write_figures(figures, command)
+
+
+def _named(rule: str, fixed: str, affected: float, seed: int) -> str:
+    """The folder of a run."""
+    return f"{rule}-{fixed}-{affected}-{seed}".replace(" ", "_").replace(",", "")
 
 
 def _selected(names: Sequence[str]) -> dict[str, float | None]:

@@ -122,7 +122,18 @@ class FedAdagrad(_Adaptive):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedAdam(_Adaptive):
+class _Forgetting(_Adaptive):
+    """What the two have in common whose second moment forgets."""
+
+    beta2: float = 0.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_decay(self, "beta2", self.beta2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAdam(_Forgetting):
     """Adam at the server: as `FedAdagrad`, but ``v <- beta2 v + (1 - beta2) mean^2``.
 
     The paper's convention: the weighted mean is the pseudo-gradient with its sign turned, so the step is added; `m`
@@ -149,18 +160,12 @@ class FedAdam(_Adaptive):
         Reddi et al., 2021, arXiv:2003.00295, algorithm 2.
     """
 
-    beta2: float = 0.99
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_decay(self, "beta2", self.beta2)
-
     def _second_moment(self, second_D: Float[Tensor, "dim"], squared_D: Float[Tensor, "dim"]) -> Float[Tensor, "dim"]:
         return second_D.lerp(squared_D, 1 - self.beta2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedYogi(_Adaptive):
+class FedYogi(_Forgetting):
     """Yogi at the server: as `FedAdagrad`, but ``v <- v - (1 - beta2) mean^2 sign(v - mean^2)``.
 
     So `v` moves towards ``mean^2`` by a part of ``mean^2``, where Adam's moves by a part of their difference: it
@@ -187,12 +192,6 @@ class FedYogi(_Adaptive):
     References:
         Reddi et al., 2021, arXiv:2003.00295, algorithm 2.
     """
-
-    beta2: float = 0.99
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_decay(self, "beta2", self.beta2)
 
     def _second_moment(self, second_D: Float[Tensor, "dim"], squared_D: Float[Tensor, "dim"]) -> Float[Tensor, "dim"]:
         return second_D - (1 - self.beta2) * squared_D * (second_D - squared_D).sign()
