@@ -181,6 +181,20 @@ def test_duplicate_clients_are_no_trouble(aggregate, rule, rows, copies):
 
 
 @every(RULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("exponent", [0, 1, 14, 100])
+def test_updates_next_to_nothing_are_no_trouble(aggregate, rule, dtype, exponent):
+    """Norms so small that they, their squares or their reciprocals leave the range of the type."""
+    # The exponent counts up from the smallest number that the type can hold.
+    least = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps * 2.0**exponent
+    rows = torch.zeros(9, 3, dtype=dtype)
+    rows[::4] = least
+    assert aggregate(rule, rows).isfinite().all()
+    rows[1] = -3 * least
+    assert aggregate(rule, rows).isfinite().all()
+
+
+@every(RULES)
 @given(rows=rounds())
 @settings(max_examples=25, deadline=None)
 def test_inputs_are_left_alone(aggregate, rule, rows):

@@ -29,3 +29,9 @@ def test_factors_by_hand():
 
 def test_a_median_of_zero_leaves_nothing_of_the_others():
     assert clip_factors(torch.tensor([0.0, 0.0, 3.0], dtype=torch.float64), None).tolist() == [1.0, 1.0, 0.0]
+
+
+def test_factors_of_norms_whose_reciprocal_overflows():
+    norms = torch.tensor([0.0, 5e-324, 1e-310], dtype=torch.float64)
+    assert clip_factors(norms, 0.0).tolist() == [1.0, 0.0, 0.0]
+    assert clip_factors(norms, 5e-311).tolist() == [1.0, 1.0, pytest.approx(0.5)]

@@ -26,4 +26,5 @@ def clip_factors(norms_N: Float[Tensor, "clients"], limit: float | None) -> Floa
     """
     if limit is None:
         limit = float(np.median(norms_N.numpy()))
-    return torch.where(norms_N > limit, limit / norms_N, 1.0)
+    # A tensor divided: a number over a tensor is the number times the reciprocals, which overflow for tiny norms.
+    return torch.where(norms_N > limit, norms_N.new_tensor(limit) / norms_N, 1.0)
