@@ -24,7 +24,7 @@ class _Kernels(PathFinder):
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        return super().find_spec(name, path, target) if name.startswith("fedsonar.model.compiled.kernels") else None
+        return super().find_spec(name, path, target) if ".kernels" in name and name.startswith("fedsonar.") else None
 
 
 # Before the first import of the package: its functions and dataclasses check their arrays whenever they are called.

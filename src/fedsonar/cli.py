@@ -156,9 +156,10 @@ def _prepare(threads: int) -> None:
 
 def _announce_kernels() -> None:
     """Says why the first run on a machine starts later than all others."""
-    from fedsonar.model.compiled import compiled_before
+    from fedsonar.compiling import compiled_before
+    from fedsonar.model.compiled import kernels
 
-    if not compiled_before():
+    if not compiled_before(Path(kernels.__file__).parent):
         note = "compiling kernels for this processor, which takes up to half a minute and happens once"
         print(f"fedsonar: note: {note}", file=sys.stderr)
 

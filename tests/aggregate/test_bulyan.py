@@ -74,7 +74,8 @@ def test_the_order_of_the_clients_does_not_matter(aggregate, f):
     ],
 )
 def test_hand_cases_of_the_mean_near_the_median(values, num_near, expected):
-    assert _mean_near_median(np.array([values, values], dtype=np.float32), num_near).tolist() == [expected] * 2
+    columns = np.array([values, values], dtype=np.float32).T
+    assert _mean_near_median(columns, num_near).tolist() == [expected] * 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -70,8 +70,8 @@ class Bulyan(Aggregator):
         context.record(shares_N)
         mean_D = torch.empty_like(updates_ND[0])
         for columns in column_slices(updates_ND.shape[1]):
-            ((_, values_CT),) = sorted_columns(updates_ND[picks, columns])
-            mean_D[columns] = torch.from_numpy(_mean_near_median(values_CT, theta - 2 * f))
+            ((_, values_TC),) = sorted_columns(updates_ND[picks, columns])
+            mean_D[columns] = torch.from_numpy(_mean_near_median(values_TC, theta - 2 * f))
         return mean_D
 
 
@@ -99,13 +99,13 @@ def _krum_picks(squared_NN: Float[Tensor, "clients clients"], f: int, num_picks:
     return picks
 
 
-def _mean_near_median(values_CT: Float[np.ndarray, "cols picks"], num_near: int) -> Float[np.ndarray, "cols"]:
-    """Mean of the values nearest the median in each row; rows are sorted from low to high."""
-    theta = values_CT.shape[1]
-    median_C1 = np.add(values_CT[:, [(theta - 1) // 2]], values_CT[:, [theta // 2]], dtype=np.float64) / 2
+def _mean_near_median(values_TC: Float[np.ndarray, "picks cols"], num_near: int) -> Float[np.ndarray, "cols"]:
+    """Mean of the values nearest the median in each column; columns are sorted from low to high."""
+    theta = len(values_TC)
+    median_C = np.add(values_TC[(theta - 1) // 2], values_TC[theta // 2], dtype=np.float64) / 2
     # The nearest values lie side by side. The lowest of them gives way while the next above is nearer.
-    gives_way = median_C1 - values_CT[:, : theta - num_near] > values_CT[:, num_near:] - median_C1
-    near_CM = np.take_along_axis(values_CT, gives_way.sum(axis=1)[:, None] + np.arange(num_near), axis=1)
+    gives_way_C = (median_C - values_TC[: theta - num_near] > values_TC[num_near:] - median_C).sum(axis=0)
+    near_MC = np.take_along_axis(values_TC, gives_way_C + np.arange(num_near)[:, None], axis=0)
     # Rounding must not carry a mean past the values it is the mean of.
-    mean_C: Float[np.ndarray, "cols"] = near_CM.mean(axis=1, dtype=np.float64).clip(near_CM[:, 0], near_CM[:, -1])
+    mean_C: Float[np.ndarray, "cols"] = near_MC.mean(axis=0, dtype=np.float64).clip(near_MC[0], near_MC[-1])
     return mean_C

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.columns import column_slices
+from fedsonar.aggregate.columns import moved
 from fedsonar.aggregate.norms import clip_factors
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
@@ -68,30 +68,14 @@ class CenteredClipping(Aggregator):
                 f"CenteredClipping remembers a centre of {len(last_D)} coordinates, got updates of {dim}: "
                 "start with an empty state"
             )
-        centre_D = last_D.detach().to(updates_ND.device, torch.float64, copy=True)
+        centre_D = last_D.detach().to("cpu", torch.float64, copy=True).numpy()
         shares_N = torch.zeros(n, dtype=torch.float64)
-        distances_N = _move(centre_D, updates_ND, shares_N)
+        distances_N = moved(centre_D, updates_ND, shares_N)
         for _ in range(self.L):
             factors_N = clip_factors(distances_N, self.tau) / n
-            distances_N = _move(centre_D, updates_ND, factors_N)
+            distances_N = moved(centre_D, updates_ND, factors_N)
             shares_N = (1 - factors_N.sum()) * shares_N + factors_N
         context.record(shares_N.to(context.weights))
-        result_D = centre_D.to(updates_ND.dtype)
+        result_D = torch.from_numpy(centre_D).to(updates_ND)
         context.state[_CENTRE] = result_D.clone()
         return result_D
-
-
-def _move(
-    centre_D: Float[Tensor, "dim"], updates_ND: Float[Tensor, "clients dim"], factors_N: Float[Tensor, "clients"]
-) -> Float[Tensor, "clients"]:
-    """Distances of the updates to the centre, once it was moved (in place) by the factors times the differences."""
-    factors_N = factors_N.to(updates_ND.device)
-    squared_N = torch.zeros_like(factors_N)
-    for columns in column_slices(len(centre_D)):
-        # Moved and measured while the piece is in the cache, so a step reads the updates once.
-        differences_NC = updates_ND[:, columns].detach() - centre_D[columns]
-        step_C = factors_N @ differences_NC
-        centre_D[columns] += step_C
-        differences_NC -= step_C
-        squared_N += torch.linalg.vector_norm(differences_NC, dim=1).square()
-    return squared_N.sqrt().cpu()

@@ -37,6 +37,23 @@ def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
         ValueError: If the round is empty, a shape or dtype is wrong, or an update is not finite; the message names
             the client.
     """
+    check_round(updates_ND, context)
+    # Norms in the updates' own dtype are quick but can overflow on finite rows, so suspects get a second look.
+    norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double()
+    for row in (~(norms_N <= LARGEST_NORM)).nonzero().flatten().tolist():
+        norm = torch.linalg.vector_norm(updates_ND[row], dtype=torch.float64).item()
+        if not norm <= LARGEST_NORM:
+            raise ValueError(
+                f"the update of client {context.clients[row]} is not finite (norm {norm:g}): leave it out of the round"
+            )
+
+
+def check_round(updates_ND: Tensor, context: RoundContext) -> None:
+    """Returns when the updates are a floating-point matrix, one row for each client of the context, finite or not.
+
+    Raises:
+        ValueError: If the round is empty, or a shape or dtype is wrong.
+    """
     if updates_ND.ndim != 2:
         raise ValueError(f"updates must be a matrix of clients by coordinates, got shape {tuple(updates_ND.shape)}")
     if not updates_ND.is_floating_point():
@@ -48,11 +65,3 @@ def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
         raise ValueError(
             f"got {num_updates} updates, {num_clients} clients and {num_weights} weights: give one of each a client"
         )
-    # Norms in the updates' own dtype are quick but can overflow on finite rows, so suspects get a second look.
-    norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double()
-    for row in (~(norms_N <= LARGEST_NORM)).nonzero().flatten().tolist():
-        norm = torch.linalg.vector_norm(updates_ND[row], dtype=torch.float64).item()
-        if not norm <= LARGEST_NORM:
-            raise ValueError(
-                f"the update of client {context.clients[row]} is not finite (norm {norm:g}): leave it out of the round"
-            )

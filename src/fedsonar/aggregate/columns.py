@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +11,20 @@ from jaxtyping import Float
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
+from fedsonar.aggregate.kernels.order import comparators, middle_means, sort_columns
+from fedsonar.aggregate.kernels.sums import move_and_measure, weighted_sum
+from fedsonar.compiling import Lanes
+
+Done = TypeVar("Done")
+
 NUM_COLUMNS = 2048  # 8 MB for 1,000 clients in float32; wider pieces were no faster
+_STRIP = 2**14
+"""Columns that a thread works on before it takes others: the same however many threads there are, as are results."""
+
+_FEW = 2**21
+"""Values that are worked on sooner than a second thread wakes up."""
+
+_lanes = Lanes()
 
 
 def column_slices(dim: int) -> Iterator[slice]:
@@ -19,19 +33,46 @@ def column_slices(dim: int) -> Iterator[slice]:
         yield slice(start, min(start + NUM_COLUMNS, dim))
 
 
-def sorted_columns(
-    updates_ND: Float[Tensor, "clients dim"],
-) -> Iterator[tuple[slice, Float[np.ndarray, "cols clients"]]]:
-    """Each slice of columns with its values, one row a coordinate, sorted over the clients from low to high."""
+def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "clients dim"]:
+    """The updates as kernels read them, in float32 or float64 on the CPU: their own memory where that is possible."""
     # NumPy has no bfloat16; float32 holds every half-precision value exactly.
     dtype = torch.float64 if updates_ND.dtype == torch.float64 else torch.float32
-    for columns in column_slices(updates_ND.shape[1]):
-        # A copy even where the transpose is contiguous already (one column): the sort is in place. NumPy's sort of
-        # contiguous short rows is vectorised, about 10 times as fast as its partition or PyTorch's sort.
-        transposed = updates_ND[:, columns].detach().T
-        values_CN = transposed.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format).numpy()
-        values_CN.sort(axis=1)
-        yield columns, values_CN
+    matrix_ND: Float[np.ndarray, "clients dim"] = updates_ND.detach().to("cpu", dtype).contiguous().numpy()
+    return matrix_ND
+
+
+def on_strips(matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, int], Done]) -> list[Done]:
+    """What ``work(first, last)`` gives for strips of columns, in their order; done by PyTorch's number of threads."""
+    dim = matrix_ND.shape[1]
+    strips = [(start, min(start + _STRIP, dim)) for start in range(0, dim, _STRIP)]
+    if matrix_ND.size <= _FEW:
+        return [work(*strip) for strip in strips]
+    return _lanes.each(lambda strip: work(*strip), strips)
+
+
+def sorted_columns(
+    updates_ND: Float[Tensor, "clients dim"],
+) -> Iterator[tuple[slice, Float[np.ndarray, "clients cols"]]]:
+    """Each slice of columns with its values, each column sorted over the clients from low to high."""
+    matrix_ND = as_matrix(updates_ND)
+    pairs = comparators(len(matrix_ND))
+    for columns in column_slices(matrix_ND.shape[1]):
+        sorted_NC = np.empty((len(matrix_ND), columns.stop - columns.start), matrix_ND.dtype)
+        sort_columns(matrix_ND, pairs, columns.start, columns.stop, sorted_NC)
+        yield columns, sorted_NC
+
+
+def middle_mean(updates_ND: Float[Tensor, "clients dim"], dropped: int) -> Float[Tensor, "dim"]:
+    """Mean of each coordinate without its lowest and highest values, summed in float64.
+
+    Args:
+        updates_ND: Finite updates, one row a client.
+        dropped: How many values go at each end; less than half of the clients.
+    """
+    matrix_ND = as_matrix(updates_ND)
+    pairs, mean_D = comparators(len(matrix_ND)), np.empty_like(matrix_ND[0])
+    on_strips(matrix_ND, lambda first, last: middle_means(matrix_ND, pairs, dropped, first, last, mean_D))
+    return torch.from_numpy(mean_D).to(updates_ND)
 
 
 def upper_gram(pieces: Iterable[Float[np.ndarray, "rows cols"]], num_rows: int) -> Float[np.ndarray, "rows rows"]:
@@ -49,8 +90,19 @@ def weighted_mean(
     updates_ND: Float[Tensor, "clients dim"], weights_N: Float[Tensor, "clients"]
 ) -> Float[Tensor, "dim"]:
     """Sum of the rows times their weights, accumulated in float64 and given in the updates' dtype."""
-    weights_N = weights_N.to(updates_ND.device, torch.float64)
-    mean_D = torch.empty_like(updates_ND[0])
-    for columns in column_slices(updates_ND.shape[1]):
-        mean_D[columns] = weights_N @ updates_ND[:, columns].double()
-    return mean_D
+    matrix_ND, weights = as_matrix(updates_ND), weights_N.detach().to("cpu", torch.float64).numpy()
+    mean_D = np.empty_like(matrix_ND[0])
+    on_strips(matrix_ND, lambda first, last: weighted_sum(matrix_ND, weights, first, last, mean_D))
+    return torch.from_numpy(mean_D).to(updates_ND)
+
+
+def moved(
+    centre_D: Float[np.ndarray, "dim"], updates_ND: Float[Tensor, "clients dim"], factors_N: Float[Tensor, "clients"]
+) -> Float[Tensor, "clients"]:
+    """Distances of the updates to the centre, once it was moved (in place) by the factors times the differences.
+
+    Moved and measured while a piece is in the cache, so a step reads the updates once. Distances are in float64.
+    """
+    matrix_ND, factors = as_matrix(updates_ND), factors_N.detach().to("cpu", torch.float64).numpy()
+    squares = on_strips(matrix_ND, lambda first, last: move_and_measure(matrix_ND, factors, centre_D, first, last))
+    return torch.from_numpy(np.sqrt(np.sum(squares, axis=0)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates, unit_weights
+from fedsonar.aggregate.check import check_round, check_updates, unit_weights
 from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
@@ -31,7 +31,10 @@ class FedAvg(Aggregator):
         Raises:
             ValueError: If the updates are malformed, or the weights are negative or do not sum to 1.
         """
-        check_updates(updates_ND, context)
-        weights_N = unit_weights(self, context)
+        check_round(updates_ND, context)
+        mean_D = weighted_mean(updates_ND, unit_weights(self, context))
+        # What is not finite makes the mean so too: all updates are looked at only to say whose it is.
+        if not mean_D.isfinite().all():
+            check_updates(updates_ND, context)
         context.record(context.weights)
-        return weighted_mean(updates_ND, weights_N)
+        return mean_D

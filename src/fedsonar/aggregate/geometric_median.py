@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates, unit_weights
-from fedsonar.aggregate.columns import weighted_mean
+from fedsonar.aggregate.columns import moved, weighted_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
-
-_PIECE = 2**17  # values at a time: 1 MB in float64 stays in the cache, twice as fast for 1,000 clients as 16 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +61,11 @@ class GeometricMedian(Aggregator):
             ValueError: If the updates are malformed, or the weights are negative or do not sum to 1.
         """
         check_updates(updates_ND, context)
-        weights_N = unit_weights(self, context).to(updates_ND.device)
-        parts_N, objective = weights_N, math.inf
+        weights_N = unit_weights(self, context)
+        parts_N, objective, mean_D = weights_N, math.inf, np.zeros(updates_ND.shape[1])
         for _ in range(self.steps):
-            distances_N = _distances_to_mean(updates_ND, parts_N)
+            # From the mean of the parts before to that of these, which sum to 1: wherever it starts it ends there.
+            distances_N = moved(mean_D, updates_ND, parts_N)
             before, objective = objective, (weights_N @ distances_N).item()
             if before - objective <= self.ftol * objective:
                 break
@@ -74,16 +73,3 @@ class GeometricMedian(Aggregator):
             parts_N = parts_N / parts_N.sum()
         context.record(parts_N.to(context.weights))
         return weighted_mean(updates_ND, parts_N)
-
-
-def _distances_to_mean(
-    updates_ND: Float[Tensor, "clients dim"], parts_N: Float[Tensor, "clients"]
-) -> Float[Tensor, "clients"]:
-    """Distance of each update to the mean by these weights, in float64; the mean is never whole in memory."""
-    squared_N = torch.zeros_like(parts_N)
-    width = max(1, _PIECE // len(updates_ND))
-    for start in range(0, updates_ND.shape[1], width):
-        centred_NC = updates_ND[:, start : start + width].to(torch.float64, copy=True)
-        centred_NC -= parts_N @ centred_NC
-        squared_N += torch.linalg.vector_norm(centred_NC, dim=1).square()
-    return squared_N.sqrt()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.columns import sorted_columns
+from fedsonar.aggregate.columns import middle_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -36,10 +34,4 @@ class Median(Aggregator):
             ValueError: If the updates are malformed.
         """
         check_updates(updates_ND, context)
-        n = len(updates_ND)
-        median_D = torch.empty_like(updates_ND[0])
-        for columns, values_CN in sorted_columns(updates_ND):
-            # In float64, where the sum of two large float32 values cannot overflow.
-            middle_C = np.add(values_CN[:, (n - 1) // 2], values_CN[:, n // 2], dtype=np.float64) / 2
-            median_D[columns] = torch.from_numpy(middle_C)
-        return median_D
+        return middle_mean(updates_ND, (len(updates_ND) - 1) // 2)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.columns import sorted_columns
+from fedsonar.aggregate.columns import middle_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -56,10 +54,4 @@ class TrimmedMean(Aggregator):
                 f"TrimmedMean needs floor(beta n) >= 1, got beta={self.beta} and n={n} clients: "
                 f"bring at least {math.ceil(1 / self.beta - 1e-9)} or raise beta"
             )
-        mean_D = torch.empty_like(updates_ND[0])
-        for columns, values_CN in sorted_columns(updates_ND):
-            kept_CN = values_CN[:, dropped : n - dropped]
-            # Rounding must not carry a mean past the values it is the mean of.
-            mean_C = np.clip(kept_CN.mean(axis=1, dtype=np.float64), kept_CN[:, 0], kept_CN[:, -1])
-            mean_D[columns] = torch.from_numpy(mean_C)
-        return mean_D
+        return middle_mean(updates_ND, dropped)

@@ -1,6 +1,5 @@
 """The compiled path through models of Llama's layout on processors."""
 
-from fedsonar.model.compiled.kernels.cache import compiled_before
 from fedsonar.model.compiled.network import CompiledLlama
 
-__all__ = ["CompiledLlama", "compiled_before"]
+__all__ = ["CompiledLlama"]

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.compiling import Lanes, shared_out
 from fedsonar.data.template import TokenRow
 from fedsonar.model.block import looks_like_llama
 from fedsonar.model.compiled.answering import answer
@@ -19,7 +20,6 @@ from fedsonar.model.compiled.block import GATE, KEY, QUERY, Angles, CompiledBloc
 from fedsonar.model.compiled.kernels.loss import response_losses
 from fedsonar.model.compiled.kernels.norm import add_and_norm, norm_backward
 from fedsonar.model.compiled.kernels.numbers import array
-from fedsonar.model.compiled.lanes import Lanes, shared_out
 from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
 from fedsonar.model.compiled.room import BlockRoom, Room, Rows, Widths

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedsonar.model.compiled.kernels.numbers import exponential, kernel, load, put
+from fedsonar.compiling import kernel
+from fedsonar.model.compiled.kernels.numbers import exponential, load, put
 
 
 @kernel

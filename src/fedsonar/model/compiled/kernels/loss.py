@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from fedsonar.model.compiled.kernels.numbers import exponential, kernel, load, put
+from fedsonar.compiling import kernel
+from fedsonar.model.compiled.kernels.numbers import exponential, load, put
 
 
 @kernel

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.model.compiled.kernels.numbers import keep_rows, kernel, wide_rows
+from fedsonar.compiling import kernel
+from fedsonar.model.compiled.kernels.numbers import keep_rows, wide_rows
 from fedsonar.model.compiled.kernels.products import add_product, add_transposed_product, clear
 
 _TILE = 32

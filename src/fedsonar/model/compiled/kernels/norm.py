@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fedsonar.model.compiled.kernels.numbers import kernel, load, put
+from fedsonar.compiling import kernel
+from fedsonar.model.compiled.kernels.numbers import load, put
 
 
 @kernel

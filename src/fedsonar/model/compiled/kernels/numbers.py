@@ -1,42 +1,15 @@
-"""What kernels are made of: how they are compiled, bfloat16 as it lies in memory, and a fast exponential."""
+"""What kernels are made of: bfloat16 as it lies in memory, and a fast exponential."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 from torch import Tensor
-
-from fedsonar.model.compiled.kernels.cache import FOLDER, SharedCache
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function when it is first called, for this processor, and keeps the result on disk.
-
-    It holds no lock while it runs, so that threads can run kernels side by side. Sums may be taken in any order, but
-    always in the same one.
-
-    Raises:
-        ValueError: If a function makes this one: Numba would name it after the order of compilation, and kept code of
-            one process would call what another process gave that name.
-    """
-    if "<locals>" in function.__qualname__:
-        raise ValueError(f"{function.__qualname__} is made by a function; write it out, as its name must stand for it")
-    settings: Any = numba.config
-    elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, FOLDER
-    try:
-        compiled: Any = numba.njit(function, fastmath=True, nogil=True, error_model="numpy")
-        compiled._cache = SharedCache(function)  # as cache=True does, with a lock
-    finally:
-        settings.CACHE_DIR = elsewhere
-    return cast(Callable[..., Any], compiled)
 
 
 def array(tensor: Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fedsonar.model.compiled.kernels.numbers import kernel
+from fedsonar.compiling import kernel
 
 LANES = 16
 """Numbers in a vector."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.model.compiled.kernels.numbers import exponential, kernel, load, put
+from fedsonar.compiling import kernel
+from fedsonar.model.compiled.kernels.numbers import exponential, load, put
 from fedsonar.model.compiled.kernels.products import LANES, add_product
 
 

@@ -13,28 +13,24 @@ from filelock import FileLock
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
-def _folder() -> str:
-    """A folder for this state of the kernels' sources, since they are built from each other.
+def folder(package: Path) -> str:
+    """The folder for a package's kernels in this state of its sources, since they are built from each other.
 
     Numba itself would look at the one file that a kernel stands in. Its ``NUMBA_CACHE_DIR`` says where the folder lies;
     else it lies beside the sources, or in the user's own cache where nobody may write there.
     """
-    here = Path(__file__).parent
     state = hashlib.sha256()
-    for source in sorted(here.glob("*.py")):
+    for source in [*sorted(package.glob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]:
         state.update(source.read_bytes())
-    beside = here / "__pycache__"
-    ours = beside if os.access(beside if beside.exists() else here, os.W_OK) else Path.home() / ".cache" / "fedsonar"
+    beside = package / "__pycache__"
+    ours = beside if os.access(beside if beside.exists() else package, os.W_OK) else Path.home() / ".cache" / "fedsonar"
     settings: Any = numba.config
     return str(Path(settings.CACHE_DIR or ours) / f"kernels-{state.hexdigest()[:16]}")
 
 
-FOLDER = _folder()
-
-
-def compiled_before() -> bool:
-    """Whether kernels of this state of the sources were compiled on this machine, and kept."""
-    return Path(FOLDER).is_dir()
+def compiled_before(package: Path) -> bool:
+    """Whether kernels of a package, in this state of its sources, were compiled on this machine, and kept."""
+    return Path(folder(package)).is_dir()
 
 
 class _OneAtATime(IndexDataCacheFile):

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from fedsonar.compiling import Lanes, shared_out
 from fedsonar.data.template import TokenRow
 from fedsonar.model import AdapterStack, Lora, random_adapter
 from fedsonar.model.compiled import CompiledLlama
-from fedsonar.model.compiled.lanes import Lanes, shared_out
 
 
 @pytest.fixture

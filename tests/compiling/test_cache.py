@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from fedsonar.model.compiled.kernels.numbers import kernel
+from fedsonar.compiling import kernel
 from fedsonar.model.compiled.kernels.products import add_product, clear
 
 COMPILE = """
@@ -62,7 +62,7 @@ def test_a_kernel_that_a_function_makes_is_refused():
 
 
 KERNELS = """
-from fedsonar.model.compiled.kernels.numbers import kernel
+from fedsonar.compiling import kernel
 from fedsonar.model.compiled.kernels.products import add_product
 
 

@@ -1,0 +1,1 @@
+"""Loops over updates as they lie in memory: sums of rows, and columns in order."""

@@ -1,0 +1,93 @@
+"""Sums over the rows of a matrix, in float64 and a piece of columns at a time, so that what is added up stays near."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedsonar.compiling import kernel
+
+_WIDE = np.uint64(2048)
+"""Columns of a piece: 16 KB of sums, half of a first-level cache."""
+
+_NARROW = np.uint64(256)
+"""Columns of a piece that is read twice: with 1,000 rows, a second-level cache of 1 MB."""
+
+
+@kernel(finite=False)
+def weighted_sum(rows, weights, first, last, out):
+    """Writes ``sum_i weights[i] rows[i]`` into `out`, in the columns from `first` to before `last`.
+
+    A value that is not finite makes its column's sum not finite, whatever its weight.
+
+    Args:
+        rows: Matrix, rows one after the other.
+        weights: One a row, in float64.
+        first: The first column.
+        last: The column to stop before.
+        out: As long as a row.
+    """
+    n, end, one = np.uint64(rows.shape[0]), np.uint64(last), np.uint64(1)
+    sums = np.empty(_WIDE)
+    start = np.uint64(first)
+    while start < end:
+        count = min(_WIDE, end - start)
+        for j in range(count):
+            sums[j] = 0.0
+        i = np.uint64(0)
+        # Four rows at a time read and write the sums a fourth as often.
+        while i + np.uint64(4) <= n:
+            w0, w1, w2, w3 = weights[i], weights[i + one], weights[i + np.uint64(2)], weights[i + np.uint64(3)]
+            for j in range(count):
+                k = start + j
+                sums[j] += (
+                    w0 * np.float64(rows[i, k])
+                    + w1 * np.float64(rows[i + one, k])
+                    + w2 * np.float64(rows[i + np.uint64(2), k])
+                    + w3 * np.float64(rows[i + np.uint64(3), k])
+                )
+            i += np.uint64(4)
+        while i < n:
+            w0 = weights[i]
+            for j in range(count):
+                sums[j] += w0 * np.float64(rows[i, start + j])
+            i += one
+        for j in range(count):
+            out[start + j] = sums[j]
+        start += count
+
+
+@kernel
+def move_and_measure(rows, factors, centre, first, last):
+    """Adds ``sum_i factors[i] (rows[i] - centre)`` to `centre` in some columns, and measures from where it is then.
+
+    Args:
+        rows: Matrix, rows one after the other.
+        factors: One a row, in float64.
+        centre: As long as a row, in float64; changed.
+        first: The first column.
+        last: The column to stop before.
+
+    Returns:
+        The squared distance of each row to the new centre, in these columns.
+    """
+    n, end = np.uint64(rows.shape[0]), np.uint64(last)
+    squares, step = np.zeros(rows.shape[0]), np.empty(_NARROW)
+    start = np.uint64(first)
+    while start < end:
+        count = min(_NARROW, end - start)
+        for j in range(count):
+            step[j] = 0.0
+        for i in range(n):
+            factor = factors[i]
+            for j in range(count):
+                step[j] += factor * (np.float64(rows[i, start + j]) - centre[start + j])
+        for j in range(count):
+            centre[start + j] += step[j]
+        for i in range(n):
+            square = 0.0
+            for j in range(count):
+                difference = np.float64(rows[i, start + j]) - centre[start + j]
+                square += difference * difference
+            squares[i] += square
+        start += count
+    return squares

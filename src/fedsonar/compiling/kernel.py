@@ -1,0 +1,53 @@
+"""How a function becomes a kernel: compiled when it is first called, and kept."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast, overload
+
+import numba
+
+from fedsonar.compiling.cache import SharedCache, folder
+
+_ANY_ORDER = {"reassoc", "contract", "arcp", "nsz", "afn"}
+"""What LLVM may do to sums and products while NaN and infinity stay what they are."""
+
+
+@overload
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]: ...
+
+
+@overload
+def kernel(*, finite: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+
+
+def kernel(function: Callable[..., Any] | None = None, *, finite: bool = True) -> Callable[..., Any]:
+    """Compiles a function when it is first called, for this processor, and keeps the result on disk.
+
+    It holds no lock while it runs, so that threads can run kernels side by side. Sums may be taken in any order, but
+    always in the same one.
+
+    Args:
+        function: What to compile.
+        finite: Whether the kernel may take all numbers it meets to be finite.
+
+    Raises:
+        ValueError: If a function makes this one: Numba would name it after the order of compilation, and kept code of
+            one process would call what another process gave that name.
+    """
+    if function is None:
+        return partial(kernel, finite=finite)
+    if "<locals>" in function.__qualname__:
+        raise ValueError(f"{function.__qualname__} is made by a function; write it out, as its name must stand for it")
+    settings: Any = numba.config
+    elsewhere, kept = settings.CACHE_DIR, folder(Path(inspect.getfile(function)).parent)
+    settings.CACHE_DIR = kept
+    try:
+        compiled: Any = numba.njit(function, fastmath=True if finite else _ANY_ORDER, nogil=True, error_model="numpy")
+        compiled._cache = SharedCache(function)  # as cache=True does, with a lock
+    finally:
+        settings.CACHE_DIR = elsewhere
+    return cast(Callable[..., Any], compiled)
