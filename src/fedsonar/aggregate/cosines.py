@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -13,15 +15,23 @@ from fedsonar.aggregate.columns import column_slices, upper_gram
 _ROUNDING = 1e-12
 
 
-def gram_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor, "clients clients"]:
+def gram_matrix(
+    updates_ND: Float[Tensor, "clients dim"] | Sequence[Float[Tensor, "dim"]],
+) -> Float[Tensor, "clients clients"]:
     """The inner product of every pair of updates, in float64 on the CPU; squared norms are on its diagonal.
 
     Args:
-        updates_ND: Finite updates, one row a client.
+        updates_ND: Finite updates, one row a client; or rows that lie apart, which are never put together.
     """
+
+    def piece(columns: slice) -> Float[Tensor, "clients cols"]:
+        if isinstance(updates_ND, Tensor):
+            return updates_ND[:, columns]
+        return torch.stack([row_D[columns] for row_D in updates_ND])
+
     pieces = (
-        updates_ND[:, columns].detach().to("cpu", torch.float64).contiguous().numpy()
-        for columns in column_slices(updates_ND.shape[1])
+        piece(columns).detach().to("cpu", torch.float64).contiguous().numpy()
+        for columns in column_slices(len(updates_ND[0]))
     )
     gram_NN = upper_gram(pieces, len(updates_ND))
     return torch.from_numpy(np.triu(gram_NN) + np.triu(gram_NN, 1).T)

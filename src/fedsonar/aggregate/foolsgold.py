@@ -71,7 +71,7 @@ def foolsgold_weights(cosines_NN: Float[Tensor, "clients clients"]) -> Float[Ten
     return (torch.logit((unlike_N / unlike_N.max()).clamp(max=_CAP)) + 0.5).clamp(0, 1)
 
 
-def _histories(updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "clients dim"]:
+def _histories(updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> list[Float[Tensor, "dim"]]:
     """Each client's summed updates with the new one, which the state keeps."""
     keys = [f"foolsgold.history.{client}" for client in context.clients]
     for key in keys:
@@ -88,5 +88,4 @@ def _histories(updates_ND: Float[Tensor, "clients dim"], context: RoundContext) 
             # A new tensor, as a checkpoint may hold the old; limited, as huge updates must not sum to infinity.
             history_D = history_D.add_(context.state[key].to(history_D.device)).clamp_(-largest, largest)
         context.state[key] = history_D
-    # A copy: the state's tensors stay apart, as the next rounds may have other clients.
-    return torch.stack([context.state[key] for key in keys])
+    return [context.state[key] for key in keys]

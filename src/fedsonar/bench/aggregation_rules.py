@@ -18,7 +18,7 @@ from fedsonar.aggregate.geometric_median import GeometricMedian
 from fedsonar.aggregate.pre_aggregator import Chain, PreAggregator
 
 _COPIES = {
-    "Bucketing + FedAvg": 1, "Clipping + FedAvg": 1, "FLDetector": 2, "FoolsGold": 2, "FreqFed": 2, "MultiMetrics": 2,
+    "Bucketing + FedAvg": 1, "Clipping + FedAvg": 1, "FLDetector": 2, "FoolsGold": 1, "FreqFed": 2, "MultiMetrics": 2,
     "NNM + FedAvg": 1,
 }  # fmt: skip
 """How many times the input a rule holds beside it, where that grows with the input."""
