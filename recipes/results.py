@@ -15,6 +15,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py real --data FOLDER --base FOLDER     # every trigger on two real data sets
     python recipes/results.py natural --data FOLDER --base FOLDER  # natural triggers on Atlas and on real data; 3 seeds
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
+    python recipes/results.py aggregation  # every rule beside ByzFL and Flower, for two idle cores; one seed
 
 Runs live in runs/results/ and are resumable: what is finished stays. Tables are rewritten from the runs every time.
 """
@@ -33,9 +34,6 @@ from scipy import stats
 
 from attack_tables import attack_results, reach_results
 from data_tables import length_results, paraphrase_results
-from fedsonar.bench import suite
-from fedsonar.bench.options import Options
-from fedsonar.bench.show import bar
 from fedsonar.data import IID
 from fedsonar.demo import POISONED, story
 from fedsonar.experiment import load
@@ -45,6 +43,7 @@ from fedsonar.poison import ConstantRate
 from fedsonar.rng import stream
 from real_tables import base_results, natural_results, real_results
 from robust_tables import robust_results
+from speed_tables import aggregation_results, speed_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
 
@@ -203,60 +202,6 @@ The mean of bfloat16 lies inside float32's interval: {found} rounds.
     print({quantity: (row["float32"], row["bfloat16"]) for quantity, row in last.items()})
 
 
-def speed_results(seeds: Sequence[int]) -> None:
-    """Training, whole rounds and whole federations beside the peers; the machine's peak; many clients."""
-    options = Options(models=("embedded", "15m"), loras=("qv", "all-linear"), threads=2, seed=seeds[0])
-    small = replace(options, models=("embedded",), loras=("qv",))
-    alone = replace(options, models=("135m",), peers=False, repeats=3)
-    with bar() as observe:
-        records = suite.measure(["engine"], options, observe) + suite.measure(["round", "flower"], small, observe)
-        records += suite.measure(["engine"], alone, observe)
-        records += suite.measure(["scaling"], replace(small, rows=("freebaseqa",), repeats=3), observe)
-    rows = []
-    for record in records:
-        row = {key: record[key] for key in ("part", "model", "lora", "rows", "clients", "side", "seconds")}
-        row |= {"rows/s": record.get("rows_per_second"), "of peak": record.get("fraction_of_peak")}
-        row |= {"MB": record["peak_mb"], "times peer": record.get("times_peer")}
-        row |= {"cost a row": record.get("times_cost_per_row"), "MB of peer": record.get("memory_of_peer")}
-        row["least to greatest"] = (
-            f"[{record['low']:.3f}, {record['high']:.3f}] n={record['n']}" if "low" in record else ""
-        )
-        rows.append(row)
-    command, _ = said("speed", seeds[:1])
-    text = f"""# Speed and memory
-
-`{command}`: `fedsonar bench` with {options.threads} threads for every contender and {options.rows_each} rows a client,
-random tokens as long as rows of FreebaseQA and WebQA. Contenders take turns; `times peer` is the median of the ratios
-of neighbouring turns, with the least and the greatest. The peer of `engine` and `round` is client-by-client PEFT, that
-of `flower` is Flower's simulation with its start, both in fp32. `of peak` is the share of the matrix-product peak
-measured between the turns for the same shapes and dtype, from the operations that training needs, none for padding or
-for reading again what rows share. `cost a row` is against 10 clients.
-"""
-    write_table("speed", rows, text)
-    figures = {}
-    for model in options.models:
-        here = [r for r in records if r["part"] == "engine" and (r["model"], r["lora"]) == (model, "qv")]
-        figures[f"speed.same_dtype_{model}"] = slower_rows([r for r in here if r["side"] == "FedSonar float32"])
-        figures[f"speed.vs_peft_{model}"] = slower_rows(here)
-    figures["speed.round_vs_peft"] = slower_rows([r for r in records if r["part"] == "round"])
-    if beside_flower := [r for r in records if r["part"] == "flower"]:
-        figures["speed.vs_flower"] = slower_rows(beside_flower)
-        most = max((r for r in beside_flower if "memory_of_peer" in r), key=lambda r: r["memory_of_peer"])
-        figures["speed.memory_vs_flower"] = (most["memory_of_peer"], most["memory_low"], most["memory_high"], most["n"])
-    write_figures(figures, command)
-
-
-def slower_rows(records: Sequence[dict[str, Any]]) -> tuple[float, float, float, int]:
-    """Times as fast as the peer: FedSonar at its best dtype, on those of the row sets where it gains less."""
-    best: dict[str, dict[str, Any]] = {}
-    for record in (record for record in records if "times_peer" in record):
-        known = best.setdefault(record["rows"], record)
-        if record["times_peer"] > known["times_peer"]:
-            best[record["rows"]] = record
-    least = min(best.values(), key=lambda record: record["times_peer"])
-    return least["times_peer"], least["low"], least["high"], least["n"]
-
-
 def main() -> None:
     """The command line."""
     commands: dict[str, Callable[[Sequence[int]], None]] = {
@@ -268,6 +213,7 @@ def main() -> None:
         "attacks": attack_results,
         "reach": reach_results,
         "speed": speed_results,
+        "aggregation": aggregation_results,
     }
     on_data: dict[str, Callable[[Sequence[int], Path], None]] = {
         "length": length_results,
