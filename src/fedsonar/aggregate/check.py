@@ -28,10 +28,11 @@ def unit_weights(rule: Aggregator, context: RoundContext) -> Float[Tensor, "clie
     return weights_N / total
 
 
-def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
-    """Returns when the updates are a finite floating-point matrix, one row for each client of the context.
+def check_updates(updates_ND: Tensor, context: RoundContext) -> Float[Tensor, "clients"]:
+    """The updates' norms, when these are a finite floating-point matrix, one row for each client of the context.
 
-    Every rule calls it first, so that a rule never returns NaN.
+    Every rule calls it first, so that a rule never returns NaN. Norms come quickly: with the precision of the updates'
+    type, and infinite where that overflows.
 
     Raises:
         ValueError: If the round is empty, a shape or dtype is wrong, or an update is not finite; the message names
@@ -39,13 +40,14 @@ def check_updates(updates_ND: Tensor, context: RoundContext) -> None:
     """
     check_round(updates_ND, context)
     # Norms in the updates' own dtype are quick but can overflow on finite rows, so suspects get a second look.
-    norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double()
+    norms_N: Tensor = torch.linalg.vector_norm(updates_ND, dim=1).double()
     for row in (~(norms_N <= LARGEST_NORM)).nonzero().flatten().tolist():
         norm = torch.linalg.vector_norm(updates_ND[row], dtype=torch.float64).item()
         if not norm <= LARGEST_NORM:
             raise ValueError(
                 f"the update of client {context.clients[row]} is not finite (norm {norm:g}): leave it out of the round"
             )
+    return norms_N
 
 
 def check_round(updates_ND: Tensor, context: RoundContext) -> None:

@@ -24,7 +24,8 @@ _STRIP = 2**14
 _FEW = 2**21
 """Values that are worked on sooner than a second thread wakes up."""
 
-_lanes = Lanes()
+LANES = Lanes()
+"""The threads of all rules."""
 
 
 def column_slices(dim: int) -> Iterator[slice]:
@@ -47,7 +48,7 @@ def on_strips(matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, 
     strips = [(start, min(start + _STRIP, dim)) for start in range(0, dim, _STRIP)]
     if matrix_ND.size <= _FEW:
         return [work(*strip) for strip in strips]
-    return _lanes.each(lambda strip: work(*strip), strips)
+    return LANES.each(lambda strip: work(*strip), strips)
 
 
 def sorted_columns(

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
 from fedsonar.aggregate.columns import weighted_mean
-from fedsonar.aggregate.distances import squared_distances
-from fedsonar.aggregate.krum import krum_scores, suspected_clients
+from fedsonar.aggregate.krum import lowest_scores, suspected_clients
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -51,14 +50,13 @@ class MultiKrum(Aggregator):
         Raises:
             ValueError: If the updates are malformed or too few.
         """
-        check_updates(updates_ND, context)
+        norms_N = check_updates(updates_ND, context)
         n = len(updates_ND)
         f = suspected_clients(self.f, n)
         m = n - f if self.m is None else self.m
         if m > n:
             raise ValueError(f"MultiKrum needs m <= n, got m={m} and n={n} clients: lower m")
-        scores_N = krum_scores(squared_distances(updates_ND), f)
         shares_N = torch.zeros_like(context.weights, dtype=torch.float64)
-        shares_N[scores_N.sort(stable=True).indices[:m]] = 1 / m
+        shares_N[lowest_scores(updates_ND, norms_N, f, m)] = 1 / m
         context.record(shares_N.to(context.weights.dtype))
         return weighted_mean(updates_ND, shares_N)
