@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -35,7 +36,9 @@ def run_all(
     """
     workers = min(len(experiments), workers or cores())
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(_end_with_caller)
+    with manager, ProcessPoolExecutor(workers, context, _end_with_caller) as pool:
         messages: Queue[tuple[str, Progress] | None] = manager.Queue()
 
         def relay() -> None:
@@ -57,6 +60,18 @@ def run_all(
             messages.put(None)
             listener.join(timeout=5)
     return [out / name for name in experiments]
+
+
+def _end_with_caller() -> None:
+    """Ends this process with the one that started it, should that be killed without a word to say so."""
+
+    def wait() -> None:
+        caller = multiprocessing.parent_process()
+        assert caller is not None
+        caller.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _run_one(name: str, experiment: Experiment, folder: Path, messages: Queue[tuple[str, Progress] | None]) -> None:
