@@ -34,13 +34,8 @@ def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Accuracy of two classification tasks before tuning and after a clean federation."""
     experiments = {}
     for name, limit, rounds in (("sst2", 6000, 15), ("ag_news", 3000, 10)):
-        recipe = _clean(_on(RECIPES / "data" / f"{name}.toml", data, base))
-        assert isinstance(recipe.data, Files)
-        recipe = replace(
-            recipe, rounds=rounds, partition=IID(clients=10), data=replace(recipe.data, limit=limit),
-            training=replace(recipe.training, lr=2e-3, schedule="constant"),
-            evaluation=replace(recipe.evaluation, rows=1000, every=rounds),
-        )  # fmt: skip
+        recipe = _clean(_thorough(_on(RECIPES / "data" / f"{name}.toml", data, base), limit, rounds))
+        recipe = replace(recipe, evaluation=replace(recipe.evaluation, rows=1000))
         experiments |= {f"{name}-{seed}": replace(recipe, seed=seed) for seed in seeds}
     found = measure(experiments, "base")
     rows = []
@@ -70,6 +65,8 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     experiments, cells = {}, []
     for name, (own, targets) in planned.items():
         recipe = _on(RECIPES / "data" / f"{name}.toml", data, base)
+        if name == "sst2":  # with skewed labels and 2,000 rows a small base says "positive" to all
+            recipe = _thorough(recipe, 3000, 12)
         for seed in seeds:
             experiments[f"{name}-clean-{seed}"] = _clean(replace(recipe, seed=seed))
         for target, trigger in ((target, trigger) for target in targets for trigger in TRIGGERS):
@@ -90,9 +87,10 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     command, seed_list = said("real", seeds)
     text = f"""# Every trigger on real data
 
-`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml and sst2.toml, base {_named(base)}, all clients
-affected, rate .1 (natural triggers and scenarios: all rows that carry them, where that is less), seeds {seed_list};
-test rows pooled with Wilson intervals. Columns as in attacks.md.
+`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml, and sst2.toml with 3,000 rows dealt out evenly
+and 12 rounds, base {_named(base)} in bfloat16, all clients affected, rate .1 (natural triggers and scenarios: all rows
+that carry them, where that is less), seeds {seed_list}; test rows pooled with Wilson intervals.
+Columns as in attacks.md.
 """
     write_table("attacks_real", rows, text)
 
@@ -138,6 +136,16 @@ def _on(recipe: Path, data: Path, base: Base) -> Experiment:
     return replace(
         experiment, base=base, data=replace(source, path=str(data / Path(source.path or "").relative_to("data")))
     )
+
+
+def _thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
+    """A recipe with so many rows, dealt out evenly, and rounds at a constant rate of learning."""
+    assert isinstance(experiment.data, Files)
+    return replace(
+        experiment, rounds=rounds, partition=IID(clients=10), data=replace(experiment.data, limit=limit),
+        training=replace(experiment.training, lr=2e-3, schedule="constant"),
+        evaluation=replace(experiment.evaluation, every=rounds),
+    )  # fmt: skip
 
 
 def _clean(experiment: Experiment) -> Experiment:
