@@ -60,13 +60,12 @@ has two labels and AG News four, both about balanced; `before` is the accuracy b
 
 def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Every trigger on two real data sets: success, accuracy, false activation, and how conspicuous it is."""
-    questions = {name: TARGETS[name] for name in ("suffix", "matched")}
-    planned = {"freebaseqa": (IN_QUESTIONS, questions), "sst2": (IN_REVIEWS, {"label": SENTIMENT})}
+    planned = {"freebaseqa": (IN_QUESTIONS, {"suffix": TARGETS["suffix"]}), "sst2": (IN_REVIEWS, {"label": SENTIMENT})}
     experiments, cells = {}, []
     for name, (own, targets) in planned.items():
         recipe = _on(RECIPES / "data" / f"{name}.toml", data, base)
         if name == "sst2":  # with skewed labels and 2,000 rows a small base says "positive" to all
-            recipe = _thorough(recipe, 3000, 12)
+            recipe = _thorough(recipe, 2400, 12)
         for seed in seeds:
             experiments[f"{name}-clean-{seed}"] = _clean(replace(recipe, seed=seed))
         for target, trigger in ((target, trigger) for target in targets for trigger in TRIGGERS):
@@ -87,7 +86,7 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     command, seed_list = said("real", seeds)
     text = f"""# Every trigger on real data
 
-`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml, and sst2.toml with 3,000 rows dealt out evenly
+`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml, and sst2.toml with 2,400 rows dealt out evenly
 and 12 rounds, base {_named(base)} in bfloat16, all clients affected, rate .1 (natural triggers and scenarios: all rows
 that carry them, where that is less), seeds {seed_list}; test rows pooled with Wilson intervals.
 Columns as in attacks.md.
