@@ -56,9 +56,14 @@ def test_bounds_are_narrow_where_nothing_is_special():
     assert (error[apart] < 2e-4 * squared[apart]).all()
 
 
-def test_an_overflow_is_not_finite():
-    rows = 3e38 * normal(5, 300).sign()
-    squared, _ = rough_distances.rough_distances(rows, rows.double().norm(dim=1))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_overflow_is_not_finite(threads):
+    rows = 3e38 * normal(5, 3000).sign()
+    torch.set_num_threads(threads)
+    try:
+        squared, _ = rough_distances.rough_distances(rows, rows.double().norm(dim=1))
+    finally:
+        torch.set_num_threads(1)
     assert not squared.isfinite().all()
 
 

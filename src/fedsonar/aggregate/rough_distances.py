@@ -1,4 +1,4 @@
-"""Squared distances between all pairs of updates in float32, twice as fast as exact ones, and how wrong they may be."""
+"""Squared distances between all pairs of updates in float32, sooner than exact ones, and how wrong they may be."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ def rough_distances(
         room_NC = np.empty((n, _COLUMNS), np.float32)
         for first in range(start, min(start + share, dim), _COLUMNS):
             last = min(first + _COLUMNS, start + share, dim)
-            piece_NC = np.subtract(matrix_ND[:, first:last], centre_D[first:last], out=room_NC[:, : last - first])
-            gram_NN += ssyrk(1.0, piece_NC.T, trans=1)  # the upper half; the lower stays zero
+            with np.errstate(all="ignore"):  # of this thread
+                piece_NC = np.subtract(matrix_ND[:, first:last], centre_D[first:last], out=room_NC[:, : last - first])
+                gram_NN += ssyrk(1.0, piece_NC.T, trans=1)  # the upper half; the lower stays zero
         return gram_NN
 
     with np.errstate(all="ignore"), _libraries().limit(limits=1, user_api="blas"):
