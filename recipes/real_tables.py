@@ -70,7 +70,9 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
             experiments[f"{name}-clean-{seed}"] = _clean(replace(recipe, seed=seed))
         for target, trigger in ((target, trigger) for target in targets for trigger in TRIGGERS):
             cells.append((name, trigger, target))
-            attack = Attack(own.get(trigger, TRIGGERS[trigger]), targets[target], ConstantRate(rate=0.1))
+            attack = Attack(
+                trigger=own.get(trigger, TRIGGERS[trigger]), target=targets[target], placement=ConstantRate(rate=0.1)
+            )
             for seed in seeds:
                 experiments[f"{name}-{trigger}-{target}-{seed}"] = replace(recipe, seed=seed, attack=attack, name="")
     found = measure(experiments, "real")
