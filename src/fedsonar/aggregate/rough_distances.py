@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.linalg.blas import ssyrk
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
@@ -54,25 +53,24 @@ def rough_distances(
     share = _COLUMNS * -(-dim // (_COLUMNS * LANES.count))
 
     def gram(start: int) -> Float[np.ndarray, "clients clients"]:
-        gram_NN = np.zeros((n, n), order="F")
+        gram_NN = np.zeros((n, n))
         room_NC = np.empty((n, _COLUMNS), np.float32)
         for first in range(start, min(start + share, dim), _COLUMNS):
             last = min(first + _COLUMNS, start + share, dim)
             with np.errstate(all="ignore"):  # of this thread
                 piece_NC = np.subtract(matrix_ND[:, first:last], centre_D[first:last], out=room_NC[:, : last - first])
-                gram_NN += ssyrk(1.0, piece_NC.T, trans=1)  # the upper half; the lower stays zero
+                gram_NN += piece_NC @ piece_NC.T  # SciPy's symmetric product would hold Python's lock
         return gram_NN
 
     with np.errstate(all="ignore"), _libraries().limit(limits=1, user_api="blas"):
         gram_NN = np.sum(LANES.each(gram, range(0, dim, share)), axis=0)
         norms = gram_NN.diagonal()
         sums_NN = norms[:, None] + norms[None, :]
-        squared_NN = np.triu(sums_NN - 2 * gram_NN, 1)
-        squared_NN += squared_NN.T
+        squared_NN = sums_NN - (gram_NN + gram_NN.T)  # as symmetric as the sums
     return torch.from_numpy(squared_NN), torch.from_numpy(_ERROR * sums_NN + dim * _UNDERFLOW)
 
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """The libraries whose threads can be counted, SciPy's among them since it is loaded by now."""
+    """The libraries whose threads can be counted, NumPy's among them."""
     return ThreadpoolController()
