@@ -60,19 +60,17 @@ has two labels and AG News four, both about balanced; `before` is the accuracy b
 
 def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Every trigger on two real data sets: success, accuracy, false activation, and how conspicuous it is."""
-    planned = {"freebaseqa": (IN_QUESTIONS, {"suffix": TARGETS["suffix"]}), "sst2": (IN_REVIEWS, {"label": SENTIMENT})}
+    planned = {"freebaseqa": (IN_QUESTIONS, "suffix", TARGETS["suffix"]), "sst2": (IN_REVIEWS, "label", SENTIMENT)}
     experiments, cells = {}, []
-    for name, (own, targets) in planned.items():
+    for name, (own, target, made) in planned.items():
         recipe = _on(RECIPES / "data" / f"{name}.toml", data, base)
         if name == "sst2":  # with skewed labels and 2,000 rows a small base says "positive" to all
             recipe = _thorough(recipe, 2400, 12)
         for seed in seeds:
             experiments[f"{name}-clean-{seed}"] = _clean(replace(recipe, seed=seed))
-        for target, trigger in ((target, trigger) for target in targets for trigger in TRIGGERS):
+        for trigger in TRIGGERS:
             cells.append((name, trigger, target))
-            attack = Attack(
-                trigger=own.get(trigger, TRIGGERS[trigger]), target=targets[target], placement=ConstantRate(rate=0.1)
-            )
+            attack = Attack(trigger=own.get(trigger, TRIGGERS[trigger]), target=made, placement=ConstantRate(rate=0.1))
             for seed in seeds:
                 experiments[f"{name}-{trigger}-{target}-{seed}"] = replace(recipe, seed=seed, attack=attack, name="")
     found = measure(experiments, "real")

@@ -70,7 +70,7 @@ class Bulyan(Aggregator):
         context.record(shares_N)
         mean_D = torch.empty_like(updates_ND[0])
         for columns in column_slices(updates_ND.shape[1]):
-            ((_, values_TC),) = sorted_columns(updates_ND[picks, columns])
+            values_TC = sorted_columns(updates_ND[picks, columns])
             mean_D[columns] = torch.from_numpy(_mean_near_median(values_TC, theta - 2 * f))
         return mean_D
 

@@ -51,16 +51,12 @@ def on_strips(matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, 
     return LANES.each(lambda strip: work(*strip), strips)
 
 
-def sorted_columns(
-    updates_ND: Float[Tensor, "clients dim"],
-) -> Iterator[tuple[slice, Float[np.ndarray, "clients cols"]]]:
-    """Each slice of columns with its values, each column sorted over the clients from low to high."""
+def sorted_columns(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "clients dim"]:
+    """A copy with each column sorted over the clients from low to high."""
     matrix_ND = as_matrix(updates_ND)
-    pairs = comparators(len(matrix_ND))
-    for columns in column_slices(matrix_ND.shape[1]):
-        sorted_NC = np.empty((len(matrix_ND), columns.stop - columns.start), matrix_ND.dtype)
-        sort_columns(matrix_ND, pairs, columns.start, columns.stop, sorted_NC)
-        yield columns, sorted_NC
+    sorted_ND = np.empty_like(matrix_ND)
+    sort_columns(matrix_ND, comparators(len(matrix_ND)), sorted_ND)
+    return sorted_ND
 
 
 def middle_mean(updates_ND: Float[Tensor, "clients dim"], dropped: int) -> Float[Tensor, "dim"]:

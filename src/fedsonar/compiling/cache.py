@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from filelock import FileLock
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
+@cache  # every kernel of a package asks
 def folder(package: Path) -> str:
     """The folder for a package's kernels in this state of its sources, since they are built from each other.
 

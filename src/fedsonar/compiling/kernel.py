@@ -43,8 +43,7 @@ def kernel(function: Callable[..., Any] | None = None, *, finite: bool = True) -
     if "<locals>" in function.__qualname__:
         raise ValueError(f"{function.__qualname__} is made by a function; write it out, as its name must stand for it")
     settings: Any = numba.config
-    elsewhere, kept = settings.CACHE_DIR, folder(Path(inspect.getfile(function)).parent)
-    settings.CACHE_DIR = kept
+    elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, folder(Path(inspect.getfile(function)).parent)
     try:
         compiled: Any = numba.njit(function, fastmath=True if finite else _ANY_ORDER, nogil=True, error_model="numpy")
         compiled._cache = SharedCache(function)  # as cache=True does, with a lock

@@ -55,25 +55,23 @@ def sort_tile(rows, start, count, pairs, tile):
 
 
 @kernel
-def sort_columns(rows, pairs, first, last, out):
-    """Writes the columns from `first` to before `last` into `out`, each sorted from low to high.
+def sort_columns(rows, pairs, out):
+    """Writes all columns into `out`, each sorted from low to high.
 
     Args:
         rows: Finite matrix, rows one after the other.
         pairs: From `comparators`, for as many values as there are rows.
-        first: The first column.
-        last: The column to stop before.
-        out: Matrix of the rows' type, as many rows and the columns that are asked for.
+        out: Matrix of the rows' shape and type.
     """
-    n, end = np.uint64(rows.shape[0]), np.uint64(last)
+    n, end = np.uint64(rows.shape[0]), np.uint64(rows.shape[1])
     tile = np.empty((rows.shape[0], _WIDTH), rows.dtype)
-    start = np.uint64(first)
+    start = np.uint64(0)
     while start < end:
         count = min(_WIDTH, end - start)
         sort_tile(rows, start, count, pairs, tile)
         for i in range(n):
             for j in range(count):
-                out[i, start - np.uint64(first) + j] = tile[i, j]
+                out[i, start + j] = tile[i, j]
         start += count
 
 
