@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from fedsonar.aggregate.kernels.order import comparators, middle_means, sort_columns
@@ -18,7 +17,7 @@ from fedsonar.compiling import Lanes
 Done = TypeVar("Done")
 
 NUM_COLUMNS = 2048  # 8 MB for 1,000 clients in float32; wider pieces were no faster
-_STRIP = 2**14
+STRIP = 2**14
 """Columns that a thread works on before it takes others: the same however many threads there are, as are results."""
 
 _FEW = 2**21
@@ -45,7 +44,7 @@ def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "cl
 def on_strips(matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, int], Done]) -> list[Done]:
     """What ``work(first, last)`` gives for strips of columns, in their order; done by PyTorch's number of threads."""
     dim = matrix_ND.shape[1]
-    strips = [(start, min(start + _STRIP, dim)) for start in range(0, dim, _STRIP)]
+    strips = [(start, min(start + STRIP, dim)) for start in range(0, dim, STRIP)]
     if matrix_ND.size <= _FEW:
         return [work(*strip) for strip in strips]
     return LANES.each(lambda strip: work(*strip), strips)
@@ -70,17 +69,6 @@ def middle_mean(updates_ND: Float[Tensor, "clients dim"], dropped: int) -> Float
     pairs, mean_D = comparators(len(matrix_ND)), np.empty_like(matrix_ND[0])
     on_strips(matrix_ND, lambda first, last: middle_means(matrix_ND, pairs, dropped, first, last, mean_D))
     return torch.from_numpy(mean_D).to(updates_ND)
-
-
-def upper_gram(pieces: Iterable[Float[np.ndarray, "rows cols"]], num_rows: int) -> Float[np.ndarray, "rows rows"]:
-    """Inner products of all pairs of rows whose columns come in float64 pieces; the lower half stays zero.
-
-    The symmetric product (upper half only) takes half the work of a general one.
-    """
-    gram_NN = np.zeros((num_rows, num_rows), order="F")
-    for piece_NC in pieces:
-        gram_NN = dsyrk(1.0, piece_NC.T, beta=1.0, c=gram_NN, trans=1, overwrite_c=1)
-    return gram_NN
 
 
 def weighted_mean(

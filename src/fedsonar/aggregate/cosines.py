@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedsonar.aggregate.columns import column_slices, upper_gram
+from fedsonar.aggregate.columns import STRIP, as_matrix
+from fedsonar.aggregate.inner_products import inner_products
 
 # Sums over millions of float64 products err by about this much, so that parallel rows miss a cosine of 1 by it.
 _ROUNDING = 1e-12
@@ -23,18 +24,15 @@ def gram_matrix(
     Args:
         updates_ND: Finite updates, one row a client; or rows that lie apart, which are never put together.
     """
-
-    def piece(columns: slice) -> Float[Tensor, "clients cols"]:
-        if isinstance(updates_ND, Tensor):
-            return updates_ND[:, columns]
-        return torch.stack([row_D[columns] for row_D in updates_ND])
-
-    pieces = (
-        piece(columns).detach().to("cpu", torch.float64).contiguous().numpy()
-        for columns in column_slices(len(updates_ND[0]))
-    )
-    gram_NN = upper_gram(pieces, len(updates_ND))
-    return torch.from_numpy(np.triu(gram_NN) + np.triu(gram_NN, 1).T)
+    dim, rows_N = len(updates_ND[0]), np.arange(len(updates_ND))
+    if isinstance(updates_ND, Tensor):
+        gram_NN = inner_products(as_matrix(updates_ND), rows_N, np.zeros(dim))
+    else:
+        gram_NN = np.zeros((len(rows_N), len(rows_N)))
+        for first in range(0, dim, STRIP):
+            piece_NC = as_matrix(torch.stack([row_D[first : first + STRIP] for row_D in updates_ND]))
+            gram_NN += inner_products(piece_NC, rows_N, np.zeros(piece_NC.shape[1]))
+    return torch.from_numpy(gram_NN)
 
 
 def cosine_similarities(gram_NN: Float[Tensor, "clients clients"]) -> Float[Tensor, "clients clients"]:

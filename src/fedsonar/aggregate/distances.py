@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedsonar.aggregate.columns import column_slices, upper_gram
+from fedsonar.aggregate.columns import as_matrix
+from fedsonar.aggregate.inner_products import inner_products
 
 # A squared distance this small beside the squared norms it is the difference of has lost 6 of float64's 16 digits.
 _LOST = 1e-6
@@ -19,20 +20,20 @@ def squared_distances(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor,
     ``|x - y|^2 = |x|^2 + |y|^2 - 2 x.y`` costs one matrix product, but loses digits when x and y are close together
     and far from the origin. So the rows are centred on one of them first, and rows that are still much closer to each
     other than to that centre are centred again, among themselves. Identical rows get distance 0 and the same
-    distances to all others, to the last bit. Memory: a few clients-by-clients matrices and one piece of columns.
+    distances to all others, to the last bit. Memory: some clients-by-clients matrices.
 
     Args:
         updates_ND: Finite updates, one row a client.
     """
     norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double().numpy(force=True)
-    squared_NN = np.zeros((len(updates_ND), len(updates_ND)))
+    matrix_ND, squared_NN = as_matrix(updates_ND), np.zeros((len(updates_ND), len(updates_ND)))
     groups = [np.arange(len(updates_ND))]
     while groups:
         rows = groups.pop()
         # The row of median norm: while most clients are honest, no attacker can push the centre far from them.
         # A row, not the mean, keeps whole numbers whole, so ties stay ties.
         centre = int(rows[np.argsort(norms_N[rows], kind="stable")[len(rows) // 2]])
-        squared_NN[np.ix_(rows, rows)], lost_NN = _centred_distances(updates_ND, rows, centre)
+        squared_NN[np.ix_(rows, rows)], lost_NN = _centred_distances(matrix_ND, rows, centre)
         # The centre itself never loses digits, so every new group is smaller than the one it came from.
         while lost_NN.any():
             first = lost_NN.any(axis=1).argmax()
@@ -44,20 +45,14 @@ def squared_distances(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor,
 
 
 def _centred_distances(
-    updates_ND: Float[Tensor, "clients dim"], rows: Int[np.ndarray, "rows"], centre: int
+    matrix_ND: Float[np.ndarray, "clients dim"], rows: Int[np.ndarray, "rows"], centre: int
 ) -> tuple[Float[np.ndarray, "rows rows"], Bool[np.ndarray, "rows rows"]]:
     """Squared distances among some rows, from their Gram matrix about the row `centre`, and which lost digits."""
-    index = torch.from_numpy(rows).to(updates_ND.device)
-    pieces = (updates_ND[:, columns].detach() for columns in column_slices(updates_ND.shape[1]))
-    centred = (
-        (piece_NC[index].to("cpu", torch.float64) - piece_NC[centre].to("cpu", torch.float64)).numpy()
-        for piece_NC in pieces
-    )
-    gram_NN = upper_gram(centred, len(rows))
+    gram_NN = inner_products(matrix_ND, rows, matrix_ND[centre].astype(np.float64))
     norms_N = gram_NN.diagonal()
     sums_NN = norms_N[:, None] + norms_N[None, :]
-    squared_NN = np.triu(sums_NN - 2 * gram_NN, 1).clip(min=0)
-    squared_NN += squared_NN.T
+    squared_NN = (sums_NN - 2 * gram_NN).clip(min=0)
+    np.fill_diagonal(squared_NN, 0)
     lost_NN = squared_NN < _LOST * sums_NN
     np.fill_diagonal(lost_NN, False)
     return squared_NN, lost_NN

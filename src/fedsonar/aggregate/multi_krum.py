@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
 from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.krum import lowest_scores, suspected_clients
 from fedsonar.aggregate.rule import Aggregator, RoundContext
@@ -50,13 +49,12 @@ class MultiKrum(Aggregator):
         Raises:
             ValueError: If the updates are malformed or too few.
         """
-        norms_N = check_updates(updates_ND, context)
         n = len(updates_ND)
         f = suspected_clients(self.f, n)
         m = n - f if self.m is None else self.m
         if m > n:
             raise ValueError(f"MultiKrum needs m <= n, got m={m} and n={n} clients: lower m")
         shares_N = torch.zeros_like(context.weights, dtype=torch.float64)
-        shares_N[lowest_scores(updates_ND, norms_N, f, m)] = 1 / m
+        shares_N[lowest_scores(updates_ND, context, f, m)] = 1 / m
         context.record(shares_N.to(context.weights.dtype))
         return weighted_mean(updates_ND, shares_N)
