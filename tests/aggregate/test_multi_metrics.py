@@ -6,6 +6,7 @@ import torch
 from scipy.spatial.distance import cdist, mahalanobis
 
 from fedsonar.aggregate.multi_metrics import MultiMetrics, _features, mahalanobis_scores, manhattan_sums
+from fedsonar.aggregate.norms import row_norms
 from fedsonar.testing import check_aggregator
 
 HAND = [[0.0], [1.0], [2.0], [9.0]]
@@ -26,7 +27,12 @@ def test_contract():
 def test_hand_case_of_features():
     # One coordinate: L1 and L2 are both |x - y|. From 0: 1+2+9. From 1: 1+1+8. From 2: 2+1+7. From 9: 9+8+7.
     # Cosines: 0 has none, so it is 1 from each of three; the positive ones are 1 from 0 alone.
-    assert _features(torch.tensor(HAND)).tolist() == [[3, 12, 12], [1, 10, 10], [1, 10, 10], [1, 24, 24]]
+    assert _features(torch.tensor(HAND), np.array([0.0, 1, 2, 9])).tolist() == [
+        [3, 12, 12],
+        [1, 10, 10],
+        [1, 10, 10],
+        [1, 24, 24],
+    ]
 
 
 def test_hand_case(aggregate):
@@ -40,7 +46,9 @@ def test_hand_case_of_three_by_three():
     # cosines 8/(3 8^.5) = c, -1 and -c, so cosine distances 1-c, 2 and 1+c.
     rows = torch.tensor([[2.0, 2.0, 0.0], [2.0, 2.0, 1.0], [-2.0, -2.0, 0.0]])
     c, a, b = 8 / (3 * 8**0.5), 32**0.5, 33**0.5
-    np.testing.assert_allclose(_features(rows), [[3 - c, 9, 1 + a], [2, 10, 1 + b], [3 + c, 17, a + b]], rtol=1e-12)
+    np.testing.assert_allclose(
+        _features(rows, row_norms(rows).numpy()), [[3 - c, 9, 1 + a], [2, 10, 1 + b], [3 + c, 17, a + b]], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
 from fedsonar.aggregate.columns import column_slices, weighted_mean
-from fedsonar.aggregate.norms import clip_factors, row_norms
+from fedsonar.aggregate.norms import clip_factors
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 _TRAVELLED = "alignins.travelled"  # the global adapter's way so far: the sum of this rule's steps, in float64
@@ -73,7 +73,7 @@ class AlignIns(Aggregator):
         Raises:
             ValueError: If the updates are malformed, or two, which always lie as far from their median.
         """
-        check_updates(updates_ND, context)
+        norms_N = check_updates(updates_ND, context)
         n = len(updates_ND)
         if n == 2:
             raise ValueError("AlignIns needs n >= 3 clients to tell which is unlike the others, got n=2: bring another")
@@ -83,7 +83,6 @@ class AlignIns(Aggregator):
                 f"AlignIns remembers a direction of {len(travelled_D)} coordinates, got updates of "
                 f"{updates_ND.shape[1]}: start with an empty state"
             )
-        norms_N = row_norms(updates_ND)
         kept_N = torch.from_numpy(
             (_deviations(_sign_shares(updates_ND, self.sparsity)) < self.sign_threshold)
             & (_deviations(_cosines(updates_ND, norms_N, travelled_D)) < self.direction_threshold)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -68,7 +69,7 @@ class CenteredClipping(Aggregator):
                 f"CenteredClipping remembers a centre of {len(last_D)} coordinates, got updates of {dim}: "
                 "start with an empty state"
             )
-        centre_D = last_D.detach().to("cpu", torch.float64, copy=True).numpy()
+        centre_D = last_D.numpy(force=True).astype(np.float64)
         shares_N = torch.zeros(n, dtype=torch.float64)
         distances_N = moved(centre_D, updates_ND, shares_N)
         for _ in range(self.L):
@@ -76,6 +77,5 @@ class CenteredClipping(Aggregator):
             distances_N = moved(centre_D, updates_ND, factors_N)
             shares_N = (1 - factors_N.sum()) * shares_N + factors_N
         context.record(shares_N.to(context.weights))
-        result_D = torch.from_numpy(centre_D).to(updates_ND)
-        context.state[_CENTRE] = result_D.clone()
-        return result_D
+        context.state[_CENTRE] = torch.from_numpy(centre_D)
+        return context.state[_CENTRE].to(updates_ND, copy=True)

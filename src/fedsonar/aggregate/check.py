@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.aggregate.norms import row_norms
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 LARGEST_NORM = 1e150
@@ -18,35 +20,30 @@ def unit_weights(rule: Aggregator, context: RoundContext) -> Float[Tensor, "clie
     Raises:
         ValueError: If a weight is negative, or the sum is another; names the rule.
     """
-    weights_N = context.weights.double().cpu()
-    total = weights_N.sum().item()
+    weights_N: Float[np.ndarray, "clients"] = context.weights.numpy(force=True).astype(np.float64)
+    total = weights_N.sum()
     if not (abs(total - 1) < 1e-4 and (weights_N >= 0).all()):
         raise ValueError(
             f"{type(rule).__name__} needs weights of at least 0 that sum to 1, got a sum of {total:g} and a least "
-            f"weight of {weights_N.min().item():g}: divide the clients' row counts by their total"
+            f"weight of {weights_N.min():g}: divide the clients' row counts by their total"
         )
-    return weights_N / total
+    return torch.from_numpy(weights_N / total)
 
 
 def check_updates(updates_ND: Tensor, context: RoundContext) -> Float[Tensor, "clients"]:
     """The updates' norms, when these are a finite floating-point matrix, one row for each client of the context.
 
-    Every rule calls it first, so that a rule never returns NaN. Norms come quickly: with the precision of the updates'
-    type, and infinite where that overflows.
+    Every rule calls it first, so that a rule never returns NaN.
 
     Raises:
         ValueError: If the round is empty, a shape or dtype is wrong, or an update is not finite; the message names
             the client.
     """
     check_round(updates_ND, context)
-    # Norms in the updates' own dtype are quick but can overflow on finite rows, so suspects get a second look.
-    norms_N: Tensor = torch.linalg.vector_norm(updates_ND, dim=1).double()
-    for row in (~(norms_N <= LARGEST_NORM)).nonzero().flatten().tolist():
-        norm = torch.linalg.vector_norm(updates_ND[row], dtype=torch.float64).item()
+    norms_N = row_norms(updates_ND)
+    for client, norm in zip(context.clients, norms_N.tolist(), strict=True):
         if not norm <= LARGEST_NORM:
-            raise ValueError(
-                f"the update of client {context.clients[row]} is not finite (norm {norm:g}): leave it out of the round"
-            )
+            raise ValueError(f"the update of client {client} is not finite (norm {norm:g}): leave it out of the round")
     return norms_N
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.norms import clip_factors, row_norms
+from fedsonar.aggregate.norms import clip_factors
 from fedsonar.aggregate.pre_aggregator import PreAggregator
 from fedsonar.aggregate.rule import RoundContext
 
@@ -52,9 +52,9 @@ class Clipping(PreAggregator):
         Raises:
             ValueError: If the updates are malformed.
         """
-        check_updates(updates_ND, context)
+        norms_N = check_updates(updates_ND, context)
         clipped_ND = updates_ND.clone()
-        for row, factor in enumerate(clip_factors(row_norms(updates_ND), self.c).tolist()):
+        for row, factor in enumerate(clip_factors(norms_N, self.c).tolist()):
             if factor < 1:
                 clipped_ND[row] = updates_ND[row].double() * factor
         return clipped_ND, torch.eye(len(updates_ND), dtype=torch.float64)

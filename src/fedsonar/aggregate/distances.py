@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fedsonar.aggregate.columns import as_matrix
 from fedsonar.aggregate.inner_products import inner_products
+from fedsonar.aggregate.norms import row_norms
 
 # A squared distance this small beside the squared norms it is the difference of has lost 6 of float64's 16 digits.
 _LOST = 1e-6
@@ -25,8 +26,8 @@ def squared_distances(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor,
     Args:
         updates_ND: Finite updates, one row a client.
     """
-    norms_N = torch.linalg.vector_norm(updates_ND, dim=1).double().numpy(force=True)
-    matrix_ND, squared_NN = as_matrix(updates_ND), np.zeros((len(updates_ND), len(updates_ND)))
+    matrix_ND, norms_N = as_matrix(updates_ND), row_norms(updates_ND).numpy()
+    squared_NN = np.zeros((len(updates_ND), len(updates_ND)))
     groups = [np.arange(len(updates_ND))]
     while groups:
         rows = groups.pop()

@@ -51,9 +51,9 @@ class FLTrust(Aggregator):
         Raises:
             ValueError: If the updates are malformed, or the context's root is missing or malformed.
         """
-        check_updates(updates_ND, context)
+        norms_N = check_updates(updates_ND, context)
         root_D = self._root(updates_ND.shape[1], context).to(updates_ND.device)
-        norms_N, root_norm = row_norms(updates_ND), row_norms(root_D[None])
+        root_norm = row_norms(root_D[None])
         dots_N = torch.stack([torch.dot(row_D.double(), root_D) for row_D in updates_ND.detach()]).cpu()
         directed_N = (norms_N > _ZERO_NORM) & (root_norm > _ZERO_NORM)
         trusts_N = torch.where(directed_N, dots_N / norms_N / root_norm, 0.0).clamp(0, 1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from fedsonar.aggregate.columns import LANES
+from fedsonar.aggregate.columns import LANES, STRIP
 from fedsonar.aggregate.kernels.products import HELD, add_products
 
 PIECE = 512
 """Columns whose products are summed in the precision of the centre; from there on sums are in float64."""
 
 _SHARES = 16
-"""Shares of the columns, as many however many threads there are, so that sums are the same."""
+"""Shares of the columns, of one strip at least, as many however many threads there are, so that sums are the same."""
 
 
 def inner_products(
@@ -28,7 +28,7 @@ def inner_products(
         centre_D: In float32, for differences and products that are as precise, or in float64.
     """
     padded, dim = -(-len(rows_R) // HELD) * HELD, len(centre_D)
-    share = PIECE * -(-dim // (PIECE * _SHARES))
+    share = max(STRIP, PIECE * -(-dim // (PIECE * _SHARES)))
 
     def lower(start: int) -> Float[np.ndarray, "padded padded"]:
         room_PC, gram_PP = np.zeros((padded, PIECE), centre_D.dtype), np.zeros((padded, padded))

@@ -48,15 +48,14 @@ def lowest_scores(
     within its bounds of error, exact distances decide, so the answer is always theirs.
 
     Args:
-        updates_ND: One row a client.
+        updates_ND: One row a client, as many as clients of the context.
         context: Says whose row is which.
         f: Suspected clients.
         count: From 1 to the number of updates.
 
     Raises:
-        ValueError: If the updates are malformed.
+        ValueError: If an update is not finite.
     """
-    check_round(updates_ND, context)
     if worth_a_rough_look(updates_ND) and count < len(updates_ND):
         squared_NN, error_NN = rough_distances(updates_ND)
         least_N, most_N = krum_scores(squared_NN - error_NN, f), krum_scores(squared_NN + error_NN, f)
@@ -115,6 +114,7 @@ class Krum(Aggregator):
         Raises:
             ValueError: If the updates are malformed or too few.
         """
+        check_round(updates_ND, context)
         f = suspected_clients(self.f, len(updates_ND))
         chosen = int(lowest_scores(updates_ND, context, f, 1))
         shares_N = torch.zeros_like(context.weights)

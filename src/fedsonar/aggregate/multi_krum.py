@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.aggregate.check import check_round
 from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.krum import lowest_scores, suspected_clients
 from fedsonar.aggregate.rule import Aggregator, RoundContext
@@ -49,6 +50,7 @@ class MultiKrum(Aggregator):
         Raises:
             ValueError: If the updates are malformed or too few.
         """
+        check_round(updates_ND, context)
         n = len(updates_ND)
         f = suspected_clients(self.f, n)
         m = n - f if self.m is None else self.m

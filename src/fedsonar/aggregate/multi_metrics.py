@@ -14,7 +14,6 @@ from fedsonar.aggregate.check import check_updates
 from fedsonar.aggregate.columns import column_slices, weighted_mean
 from fedsonar.aggregate.distances import squared_distances
 from fedsonar.aggregate.kept import kept_weights
-from fedsonar.aggregate.norms import row_norms
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 # A feature that spreads less than this part of its size, or a direction less than this part of the widest, is rounding.
@@ -107,11 +106,11 @@ class MultiMetrics(Aggregator):
         Raises:
             ValueError: If the updates are malformed, or the kept clients weigh nothing.
         """
-        check_updates(updates_ND, context)
+        norms_N = check_updates(updates_ND, context)
         n = len(updates_ND)
         # The margin makes .3 of 10 clients 3, though .29 * 100 is 28.999999999999996.
         num_kept = max(1, math.floor(self.keep * n + 1e-9))
-        scores_N = mahalanobis_scores(_features(updates_ND))
+        scores_N = mahalanobis_scores(_features(updates_ND, norms_N.numpy()))
         kept_N = torch.zeros(n, dtype=torch.bool)
         kept_N[torch.from_numpy(scores_N.argsort(kind="stable")[:num_kept])] = True
         weights_N = kept_weights(context, kept_N)
@@ -119,11 +118,12 @@ class MultiMetrics(Aggregator):
         return weighted_mean(updates_ND, weights_N)
 
 
-def _features(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "clients 3"]:
+def _features(
+    updates_ND: Float[Tensor, "clients dim"], norms_N: Float[np.ndarray, "clients"]
+) -> Float[np.ndarray, "clients 3"]:
     """Sums of each client's cosine, L1 and L2 distances to all others."""
     n = len(updates_ND)
     squared_NN = squared_distances(updates_ND).numpy()
-    norms_N = row_norms(updates_ND).numpy()
     # 1 - cos = (|x - y|^2 - (|x| - |y|)^2) / (2 |x| |y|) keeps its digits where x and y nearly agree.
     products_NN = 2 * np.outer(norms_N, norms_N)
     cosine_NN = np.ones((n, n))

@@ -12,7 +12,7 @@ from torch import Tensor
 from fedsonar.aggregate.check import check_updates
 from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.kept import kept_weights
-from fedsonar.aggregate.norms import clip_factors, row_norms
+from fedsonar.aggregate.norms import clip_factors
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -51,8 +51,8 @@ class NormClip(Aggregator):
         Raises:
             ValueError: If the updates are malformed, or the weights are negative or all zero.
         """
-        check_updates(updates_ND, context)
+        norms_N = check_updates(updates_ND, context)
         everyone_N = torch.ones(len(updates_ND), dtype=torch.bool)
-        shares_N = kept_weights(context, everyone_N) * clip_factors(row_norms(updates_ND), self.c)
+        shares_N = kept_weights(context, everyone_N) * clip_factors(norms_N, self.c)
         context.record(shares_N.to(context.weights))
         return weighted_mean(updates_ND, shares_N)

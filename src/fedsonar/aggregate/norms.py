@@ -7,11 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.aggregate.columns import as_matrix, on_strips
+from fedsonar.aggregate.kernels.sums import squared_norms
+
 
 def row_norms(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor, "clients"]:
-    """Euclidean norm of each update, in float64 on the CPU."""
-    # Row by row: in float64, the norms of a whole matrix begin with a copy of it.
-    return torch.stack([torch.linalg.vector_norm(row_D.detach(), dtype=torch.float64) for row_D in updates_ND]).cpu()
+    """Euclidean norm of each update, in float64 on the CPU; not finite where the update, or its square, is not."""
+    matrix_ND = as_matrix(updates_ND)
+    squares = on_strips(matrix_ND, lambda first, last: squared_norms(matrix_ND, first, last))
+    return torch.from_numpy(np.sqrt(np.sum(squares, axis=0)))
 
 
 def clip_factors(norms_N: Float[Tensor, "clients"], limit: float | None) -> Float[Tensor, "clients"]:

@@ -56,6 +56,25 @@ def weighted_sum(rows, weights, first, last, out):
         start += count
 
 
+@kernel(finite=False)
+def squared_norms(rows, first, last):
+    """The sum of squares of each row, in some columns.
+
+    Args:
+        rows: Matrix, rows one after the other.
+        first: The first column.
+        last: The column to stop before.
+    """
+    end, squares = np.uint64(last), np.empty(rows.shape[0])
+    for i in range(np.uint64(rows.shape[0])):
+        square = 0.0
+        for j in range(np.uint64(first), end):
+            value = np.float64(rows[i, j])
+            square += value * value
+        squares[i] = square
+    return squares
+
+
 @kernel
 def move_and_measure(rows, factors, centre, first, last):
     """Adds ``sum_i factors[i] (rows[i] - centre)`` to `centre` in some columns, and measures from where it is then.
