@@ -23,7 +23,7 @@ from fedsonar.aggregate import (
 )
 from fedsonar.data import IID, Atlas, LengthBand, QuestionWord
 from fedsonar.engine import Training
-from fedsonar.experiment import load
+from fedsonar.experiment import Bsnr, load
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, load_adapter
 from fedsonar.poison import Attack, Composite, ConstantRate, Label, Natural, Semantic, Short
@@ -207,6 +207,51 @@ def test_with_every_client_affected_the_signal_cannot_be_read_and_says_why():
     assert result.rounds[-1].bsnr_crossfit_db is None
     assert result.rounds[-1].bsnr_note
     assert result.summary["bsnr"] == {"final_db": None, "cumulative_db": None}
+
+
+def test_twins_are_the_affected_clients_without_their_poison():
+    federation = Federation(replace(SMALL, bsnr=Bsnr(twins=True)))
+    assert set(federation.twins) == federation.ledger.clients()
+    clean = Federation(replace(SMALL, attack=None))
+    unpoisoned = {row.id: row for rows in clean.rows for row in rows}
+    for client, twin in federation.twins.items():
+        assert [row.id for row in twin] == [row.id for row in federation.rows[client]]
+        assert all(row == unpoisoned[row.id] for row in twin)
+    assert Federation(SMALL).twins == {}
+
+
+def test_twins_change_no_result_and_are_read_at_any_share_of_affected_clients(tmp_path):
+    everyone = replace(SMALL, attack=Attack(placement=ConstantRate(rate=0.25)), rounds=2)
+    without = run(everyone)
+    measured = replace(everyone, bsnr=Bsnr(twins=True, parts=True))
+    result = run(measured, out=tmp_path / "run")
+    torch.testing.assert_close(result.adapter, without.adapter, rtol=1e-4, atol=1e-5)
+    last = result.rounds[-1]
+    assert last.bsnr_twin_low < last.bsnr_twin_ratio < last.bsnr_twin_high
+    assert last.bsnr_twin_cumulative_ratio > 0
+    assert last.bsnr_blind_ratio > 0
+    rows = pq.read_table(tmp_path / "run" / "bsnr.parquet").to_pylist()
+    layout = Federation(measured).layout
+    parts = {"all"} | {f"layer {site.layer}" for site in layout.sites} | {site.kind for site in layout.sites}
+    assert len(rows) == 2 * (3 * 2 * len(parts) + 1)
+    assert {row["part"] for row in rows} == parts
+    twin = [row for row in rows if (row["estimator"], row["space"], row["part"]) == ("twin", "product", "all")]
+    assert [row["ratio"] for row in twin] == [record.bsnr_twin_ratio for record in result.rounds[1:]]
+    summed = [row for row in rows if row["estimator"] == "summed"]
+    assert [row["ratio"] for row in summed] == [record.bsnr_summed_ratio for record in result.rounds[1:]]
+    factors = [row for row in rows if (row["estimator"], row["space"], row["part"]) == ("twin", "factors", "all")]
+    assert summed[0]["signal"] == pytest.approx(factors[0]["signal"], rel=1e-3)
+    assert summed[0]["noise"] == pytest.approx(factors[0]["noise"], rel=1e-3)
+    assert factors[0]["signal"] < summed[1]["signal"] < factors[1]["cumulative_signal"]
+    assert twin[-1]["cumulative_signal"] == pytest.approx(sum(row["signal"] for row in twin))
+
+
+def test_a_resumed_run_sums_its_readings_over_all_rounds(tmp_path):
+    measured = replace(SMALL, bsnr=Bsnr(twins=True))
+    with pytest.raises(StopError):
+        run(measured, out=tmp_path / "run", observe=stop_after(2))
+    resumed = run(measured, out=tmp_path / "run", resume=True)
+    assert resumed.signals == run(measured).signals
 
 
 def test_clients_per_round_draws_that_many_anew_each_round():

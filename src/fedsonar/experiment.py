@@ -26,13 +26,16 @@ class Bsnr:
 
     Args:
         space: What an update is: the effective change of the weights (``product``) or the factors A and B themselves.
-        splits: Random halvings that cross-fitting averages over.
-        resamples: Bootstrap resamples of the interval.
+        resamples: Draws of the intervals.
+        twins: Train each affected client once more without its poisoned rows, which shows what they change at any
+            share of affected clients; costs as much again for each of them.
+        parts: Read every layer and every kind of module too, in both spaces, into ``bsnr.parquet``.
     """
 
     space: Literal["product", "factors"] = "product"
-    splits: int = 64
     resamples: int = 400
+    twins: bool = False
+    parts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

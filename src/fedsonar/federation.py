@@ -76,17 +76,21 @@ def run(
         with clock("train"):
             clients = federation.participants(round)
             jobs = [ClientJob(client, round, federation.rows[client], start) for client in clients]
+            twins = [client for client in clients if client in federation.twins]
+            jobs += [ClientJob(client, round, federation.twins[client], start) for client in twins]
             if federation.root:
                 jobs.append(ClientJob(ROOT, round, federation.root, start))
-            updates = engine.train_round(jobs)
-            root = updates.pop() if federation.root else None
+            trained = engine.train_round(jobs)
+            root = trained.pop() if federation.root else None
+            updates, without_poison = trained[: len(clients)], dict(zip(twins, trained[len(clients) :], strict=True))
         observe(Progress("train", round))
         with clock("aggregate"):
             done = server.aggregate(round, start, updates, root)
             state.adapter = start + done.step
         affected = np.array([federation.poisoned[update.client] > 0 for update in done.kept])
         with clock("measure"):
-            bsnr = gauge.read(start, done.kept, done.weights.numpy(), affected)
+            counterfactual = [without_poison[u.client] for u in done.kept if u.client in without_poison]
+            bsnr = gauge.read(round, start, done.kept, done.weights.numpy(), affected, counterfactual)
         with clock("examine"):
             due = round % experiment.evaluation.every == 0 or round == experiment.rounds
             examination = federation.examiner.examine(state.adapter, hits_before(state)) if due else None
@@ -98,7 +102,7 @@ def run(
             )
         )
         state.clients += _client_records(round, done, federation)
-        clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in updates))
+        clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in trained))
         state.summary = run_folder.summarize(federation, state)
         if out is not None:
             run_folder.keep(out, state)

@@ -74,6 +74,33 @@ class Federation:
             freeze_a=self.experiment.space == "freeze-a",
         )  # fmt: skip
 
+    @cached_property
+    def twins(self) -> dict[int, list[TokenRow]]:
+        """The affected clients' rows with the clean originals of poisoned ones in their places; empty without twins.
+
+        Rows that the attack added beside poisoned ones stay: they are clean.
+
+        Raises:
+            ValueError: If an original is longer than the poisoned row that fitted, and fits no more.
+        """
+        if not self.experiment.bsnr.twins:
+            return {}
+        originals = tokenize(
+            [planted.original for planted in self.ledger.values()], self.template, self.tokenizer, self.max_length
+        )
+        by_id = {row.id: row for row in originals}
+        for client, rows in enumerate(self.rows):
+            for row in rows:
+                if row.id in self.ledger and row.id not in by_id:
+                    raise ValueError(
+                        f"client {client} has no twin: without the attack, its row {row.id} is longer than "
+                        f"{self.max_length} tokens; raise max_length or set bsnr.twins to false"
+                    )
+        return {
+            client: [by_id[row.id] if row.id in self.ledger else row for row in rows]
+            for client, rows in enumerate(self.rows) if self.poisoned[client]
+        }  # fmt: skip
+
     def participants(self, round: int) -> list[int]:
         """The clients of a round, in order of their numbers."""
         count = self.experiment.clients_per_round or len(self.shards)

@@ -73,8 +73,9 @@ class RoundRecord:
     Rates come with the ends of their 95 % interval and the number of rows; None means not measured in this round.
     `near_miss` is the target's rate on parts of the trigger, `asr_judged` the success rate by a judge of meaning.
     `update_norm` is that of the rule's result in the experiment's space, `rank_loss` the share of it that rank r could
-    not hold. `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes; `bsnr_note`
-    says why one is missing, or that its group is a placebo.
+    not hold. `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes. The blind
+    one is the largest eigenvalue over the edge of noise, which noise alone exceeds `bsnr_blind_limit` times in 1 round
+    of 20. `bsnr_note` says why the cross-fitted one is missing, or that its group is a placebo.
     """
 
     round: int
@@ -118,7 +119,55 @@ class RoundRecord:
     bsnr_crossfit_cumulative_ratio: float | None = None
     bsnr_crossfit_cumulative_low: float | None = None
     bsnr_crossfit_cumulative_high: float | None = None
+    bsnr_twin_db: float | None = None
+    bsnr_twin_ratio: float | None = None
+    bsnr_twin_low: float | None = None
+    bsnr_twin_high: float | None = None
+    bsnr_twin_cumulative_db: float | None = None
+    bsnr_twin_cumulative_ratio: float | None = None
+    bsnr_twin_cumulative_low: float | None = None
+    bsnr_twin_cumulative_high: float | None = None
+    bsnr_summed_db: float | None = None
+    bsnr_summed_ratio: float | None = None
+    bsnr_summed_low: float | None = None
+    bsnr_summed_high: float | None = None
+    bsnr_blind_ratio: float | None = None
+    bsnr_blind_limit: float | None = None
     bsnr_note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalRecord:
+    """One reading of the backdoor's signal: a row of ``bsnr.parquet``.
+
+    Args:
+        round: The round's number.
+        estimator: ``plain``, ``crossfit``, ``twin``, or ``summed``: ``twin`` of what clients sent in all rounds so far,
+            added up before it is read.
+        space: What an update was taken for: its effective change of the weights (``product``), or its ``factors``.
+        part: ``all`` of the adapter, a ``layer`` with its number, or a kind of module.
+        signal: Signed signal S of the round; None where it could not be read.
+        noise: Noise N of the round.
+        ratio: S / N, a signed amplitude; `low` and `high` are the ends of its 95 % interval.
+        cumulative_signal: Sum of S over the rounds so far; the other `cumulative_*` are to it as above.
+        reason: Why something is None; empty when nothing is.
+    """
+
+    round: int
+    estimator: str
+    space: str
+    part: str
+    signal: float | None
+    noise: float | None
+    ratio: float | None
+    low: float | None
+    high: float | None
+    cumulative_signal: float | None
+    cumulative_noise: float | None
+    cumulative_ratio: float | None
+    cumulative_low: float | None
+    cumulative_high: float | None
+    reason: str = ""
 
 
 @dataclass
@@ -129,6 +178,7 @@ class Run:
         adapter: The global adapter, flat.
         rounds: Records of rounds so far, round 0 first.
         clients: Records of clients in all rounds so far.
+        signals: Readings of the backdoor's signal in all rounds so far.
         rule_state: What the aggregation rule carries between rounds.
         tensors: Other tensors that later rounds need, by name.
         folder: Where the run lives on disk; None when it is kept in memory.
@@ -137,6 +187,7 @@ class Run:
     adapter: Float[Tensor, "dim"]
     rounds: list[RoundRecord] = field(default_factory=list)
     clients: list[ClientRecord] = field(default_factory=list)
+    signals: list[SignalRecord] = field(default_factory=list)
     rule_state: dict[str, Tensor] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
@@ -189,7 +240,8 @@ def write_checkpoint(folder: Path, run: Run) -> None:
     tensors = {"adapter": run.adapter}
     tensors |= {f"rule.{name}": tensor.contiguous() for name, tensor in run.rule_state.items()}
     tensors |= {f"run.{name}": tensor.contiguous() for name, tensor in run.tensors.items()}
-    history = {"rounds": [asdict(r) for r in run.rounds], "clients": [asdict(c) for c in run.clients]}
+    kept = (("rounds", run.rounds), ("clients", run.clients), ("signals", run.signals))
+    history = {name: [plain(asdict(record)) for record in records] for name, records in kept}
     write_whole(folder / "checkpoint" / "state.safetensors", save(tensors, {"history": json.dumps(history)}))
 
 
@@ -210,6 +262,7 @@ def read_checkpoint(folder: Path) -> Run | None:
             adapter=tensors.pop("adapter"),
             rounds=[RoundRecord(**row) for row in history["rounds"]],
             clients=[ClientRecord(**row) for row in history["clients"]],
+            signals=[SignalRecord(**row) for row in history["signals"]],
             rule_state={n.removeprefix("rule."): t for n, t in tensors.items() if n.startswith("rule.")},
             tensors={n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")},
             folder=folder,

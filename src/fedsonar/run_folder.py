@@ -22,7 +22,7 @@ from fedsonar.gauge import PLACEBO
 from fedsonar.measure import Examination, stealth
 from fedsonar.model import save_adapter
 from fedsonar.preparation import Federation
-from fedsonar.records import ClientRecord, RoundRecord, Run
+from fedsonar.records import ClientRecord, RoundRecord, Run, SignalRecord
 
 NUM_EXAMPLES = 6
 
@@ -60,6 +60,7 @@ def keep(out: Path, state: Run) -> None:
     records.write_checkpoint(out, state)
     records.write_table(out / "rounds.parquet", RoundRecord, state.rounds)
     records.write_table(out / "clients.parquet", ClientRecord, state.clients)
+    records.write_table(out / "bsnr.parquet", SignalRecord, state.signals)
 
 
 @dataclass(frozen=True, kw_only=True)

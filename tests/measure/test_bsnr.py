@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsonar.measure.bsnr import crossfit, placebo, plain
+from fedsonar.measure.bsnr import crossfit, placebo, plain, twin
 
 
 def equal(clients):
@@ -49,40 +49,82 @@ def test_plain_weighs_the_group_means():
 
 
 def test_crossfit_in_one_dimension_by_hand():
-    # u is +1 whatever the split and the halves' gaps average 3; halves of the clean have variance 0 or 2, on average
-    # that of all four, 4/3.
-    updates = np.array([3.0, 3, 3, 3, 1, 1, -1, -1])[:, None]
-    reading = crossfit(updates @ updates.T, equal(8), first(4, 8), rng(), splits=4000, resamples=200)
-    assert reading.signal == pytest.approx(0.5 * 3)
-    assert reading.noise**2 == pytest.approx(4 / 3 / 8, rel=0.05)
-    assert 0 < reading.low < reading.ratio < reading.high
+    # Products of different clients: 15 among the affected, -4/12 among the clean, 0 between them. Along the one
+    # direction there is, the clean ones spread as they are: 1, 1, -1 and -1 have a variance of 4/3.
+    updates = np.array([3.0, 5, 1, 1, -1, -1])[:, None]
+    reading = crossfit(updates @ updates.T, equal(6), first(2, 6), rng())
+    assert reading.signal == pytest.approx(2 / 6 * math.sqrt(15 - 4 / 12))
+    assert reading.noise**2 == pytest.approx(4 / 3 / 6)
+    assert reading.low < reading.ratio < reading.high
 
 
-def test_crossfit_approaches_the_average_over_all_splits():
-    """Against the definition in coordinates, over every way to halve."""
-    updates = rng(5).normal(size=(9, 2)) + np.outer(first(4, 9), [1.0, 0.5])
+def test_crossfit_equals_its_definition_in_coordinates():
+    updates = rng(5).normal(size=(9, 3)) + np.outer(first(4, 9), [1.0, 0.5, 0])
     weights = rng(6).uniform(0.5, 1.5, size=9)
     weights /= weights.sum()
 
-    def measure(a1, c1, a2, c2):
-        mean = lambda group: np.average(updates[list(group)], axis=0, weights=weights[list(group)])  # noqa: E731
-        u = (mean(a1) - mean(c1)) / np.linalg.norm(mean(a1) - mean(c1))
-        signal = weights[:4].sum() * (mean(a2) - mean(c2)) @ u
-        return signal, (updates[list(c2)] @ u).var(ddof=1) * (weights**2).sum()
+    def mean(group):
+        return np.average(updates[list(group)], axis=0, weights=weights[list(group)])
 
-    poisoned, clean = range(4), range(4, 9)
-    every = []
-    for a1 in combinations(poisoned, 2):
-        for c1 in combinations(clean, 2):
-            halves = a1, c1, set(poisoned) - set(a1), set(clean) - set(c1)
-            every += [measure(*halves), measure(*halves[2:], *halves[:2])]
-    signal, squared_noise = np.mean(every, axis=0)
-    reading = crossfit(updates @ updates.T, weights, first(4, 9), rng(), splits=20_000, resamples=10)
-    assert reading.signal == pytest.approx(signal, rel=0.02)
-    assert reading.noise**2 == pytest.approx(squared_noise, rel=0.02)
+    def noise(group):
+        own = weights[list(group)] / weights[list(group)].sum()
+        return (own**2).sum() * updates[list(group)].var(axis=0, ddof=1).sum()
+
+    poisoned, clean = set(range(4)), set(range(4, 9))
+    squared = ((mean(poisoned) - mean(clean)) ** 2).sum() - noise(poisoned) - noise(clean)
+    spreads = []
+    for i, j in combinations(clean, 2):
+        gap = mean(poisoned) - mean(clean - {i, j})
+        spreads.append(((updates[i] - updates[j]) @ gap / np.linalg.norm(gap)) ** 2 / 2)
+    reading = crossfit(updates @ updates.T, weights, first(4, 9), rng())
+    assert reading.signal == pytest.approx(weights[:4].sum() * np.sign(squared) * math.sqrt(abs(squared)))
+    assert reading.noise**2 == pytest.approx(np.mean(spreads) * (weights**2).sum())
 
 
-def test_crossfit_is_fixed_by_its_generator():
+def test_twin_equals_its_definition_in_coordinates():
+    generator, weights = rng(2), rng(6).dirichlet(np.full(7, 9.0))
+    clean = generator.normal(size=(7, 4))
+    changes = generator.normal(loc=[2, 0, 0, 1], size=(3, 4))
+    updates = clean.copy()
+    updates[[1, 4, 5]] += changes
+    vectors = np.concatenate([updates, clean[[1, 4, 5]]])
+    shares = weights[[1, 4, 5]]
+
+    def mean(without):
+        kept = [k for k in range(3) if k not in without]
+        return np.average(changes[kept], axis=0, weights=shares[kept])
+
+    squared = (mean(()) ** 2).sum() - ((shares / shares.sum()) ** 2).sum() * changes.var(axis=0, ddof=1).sum()
+    place = {1: 0, 4: 1, 5: 2}
+    spreads = []
+    for i, j in combinations(range(7), 2):
+        gap = mean({place.get(i), place.get(j)})
+        spreads.append(((clean[i] - clean[j]) @ gap / np.linalg.norm(gap)) ** 2 / 2)
+    affected = np.isin(np.arange(7), [1, 4, 5])
+    reading = twin(vectors @ vectors.T, weights, affected, rng())
+    assert reading.signal == pytest.approx(shares.sum() * np.sign(squared) * math.sqrt(abs(squared)))
+    assert reading.noise**2 == pytest.approx(np.mean(spreads) * (weights**2).sum())
+    assert math.isnan(reading.low)
+    assert reading.reason == "an interval needs 4 affected clients"
+
+
+def test_twins_read_a_federation_without_clean_clients():
+    clean = rng(3).normal(size=(12, 500))
+    updates = clean + 4 * np.eye(500)[0] + 0.1 * rng(4).normal(size=(12, 500))
+    vectors = np.concatenate([updates, clean])
+    reading = twin(vectors @ vectors.T, equal(12), np.ones(12, dtype=bool), rng())
+    assert reading.signal == pytest.approx(4, rel=0.02)
+    assert reading.noise == pytest.approx(math.sqrt(1 / 12), rel=0.4)
+    assert reading.low < 4 * math.sqrt(12) < reading.high
+
+
+def test_twins_that_equal_their_clients_have_no_direction():
+    updates = rng().normal(size=(6, 20))
+    vectors = np.concatenate([updates, updates[:3]])
+    assert "same mean" in twin(vectors @ vectors.T, equal(6), first(3, 6), rng()).reason
+
+
+def test_readings_are_fixed_by_their_generator():
     updates = rng().normal(size=(8, 5))
     same = [crossfit(updates @ updates.T, equal(8), first(4, 8), rng(3)) for _ in range(2)]
     assert same[0] == same[1]
@@ -90,50 +132,39 @@ def test_crossfit_is_fixed_by_its_generator():
 
 
 @pytest.mark.usefixtures("shapes_unchecked")  # hundreds of readings
-@pytest.mark.parametrize(("affected", "clients"), [(2, 10), (5, 10), (10, 20)])
-def test_crossfit_approaches_the_planted_signal_as_dimensions_shrink(affected, clients):
-    share, gap = affected / clients, 6.0
-    signals = []
-    for dim in (2, 4000):
-        readings = []
-        for trial in range(30):
-            updates = rng((trial, dim)).normal(size=(clients, dim))
-            updates[:affected, 0] += gap
-            gram, weights = updates @ updates.T, equal(clients)
-            readings.append(crossfit(gram, weights, first(affected, clients), rng(trial), splits=16, resamples=2))
-        signals.append(np.mean([reading.signal for reading in readings]))
-    assert signals[0] == pytest.approx(share * gap, rel=0.1)
-    assert 0 < signals[1] < 0.6 * share * gap
+@pytest.mark.parametrize("gap", [0, 4, 30])
+@pytest.mark.parametrize(("affected", "clients", "dim"), [(2, 10, 100), (5, 10, 4000), (10, 20, 200), (16, 20, 1000)])
+def test_signals_are_right_on_average_and_intervals_as_often_as_they_say(affected, clients, dim, gap):
+    readings = {"crossfit": [], "twin": []}
+    group, weights = first(affected, clients), equal(clients)
+    for trial in range(200):
+        generator = rng((trial, affected, clients, gap))
+        clean = generator.normal(size=(clients, dim)) + 0.7  # what all clients have in common counts for nothing
+        updates = clean.copy()
+        updates[:affected] += 0.3 * generator.normal(size=(affected, dim))
+        updates[:affected, 0] += gap
+        vectors = np.concatenate([updates, clean[:affected]])
+        gram = vectors @ vectors.T
+        readings["crossfit"].append(crossfit(gram[:clients, :clients], weights, group, rng(trial)))
+        readings["twin"].append(twin(gram, weights, group, rng(trial)))
+    truth = affected / clients * gap / math.sqrt(1 / clients)
+    for name, read in readings.items():
+        squares = np.array([reading.signal * abs(reading.signal) for reading in read])
+        assert abs(squares.mean() - (affected / clients * gap) ** 2) < 4 * squares.std() / math.sqrt(len(read)) + 1e-9
+        if name == "crossfit" or affected >= 4:
+            assert 0.9 <= np.mean([reading.low <= truth <= reading.high for reading in read]) <= 0.995
+        assert np.mean([reading.noise**2 for reading in read]) == pytest.approx(1 / clients, rel=0.15)
 
 
 @pytest.mark.usefixtures("shapes_unchecked")  # hundreds of readings
 @pytest.mark.parametrize(("clients", "dim"), [(10, 50), (10, 2000), (20, 50), (20, 2000)])
-def test_null_is_covered_by_crossfit_and_overshot_by_plain(clients, dim):
-    crossed, optimistic = [], []
-    for trial in range(200):
+def test_plain_reads_a_signal_where_there_is_none(clients, dim):
+    optimistic = []
+    for trial in range(50):
         generator = rng((trial, clients, dim))
         updates = generator.normal(size=(clients, dim))
-        gram, weights, group = updates @ updates.T, equal(clients), placebo(clients, generator)
-        crossed.append(crossfit(gram, weights, group, generator, splits=16, resamples=100))
-        optimistic.append(plain(gram, weights, group))
-    signals = np.array([reading.signal for reading in crossed])
-    standard_error = signals.std() / math.sqrt(len(signals))
-    assert np.mean([reading.low <= 0 <= reading.high for reading in crossed]) >= 0.9
-    assert abs(signals.mean()) < 3.5 * standard_error
+        optimistic.append(plain(updates @ updates.T, equal(clients), placebo(clients, generator)))
     assert min(reading.ratio for reading in optimistic) > 2
-    assert np.mean([reading.signal for reading in optimistic]) > 30 * standard_error
-
-
-@pytest.mark.usefixtures("shapes_unchecked")  # hundreds of readings
-@pytest.mark.parametrize(("affected", "clients"), [(2, 6), (2, 25), (3, 10), (16, 20)])
-def test_null_is_covered_for_small_groups(affected, clients):
-    covered = []
-    for trial in range(200):
-        updates = rng((trial, affected, clients)).normal(size=(clients, 200))
-        gram, weights = updates @ updates.T, equal(clients)
-        reading = crossfit(gram, weights, first(affected, clients), rng(trial), splits=16, resamples=100)
-        covered.append(reading.low <= 0 <= reading.high)
-    assert np.mean(covered) >= 0.9
 
 
 def test_a_strong_signal_is_told_from_none():
@@ -157,7 +188,7 @@ def test_common_shift_rotation_and_scale_change_nothing(seed, affected, clean, s
     weights = generator.dirichlet(np.full(clients, 5.0))
     rotation = np.linalg.qr(generator.normal(size=(6, 6))).Q
     moved = scale * (updates + shift * generator.normal(size=6)) @ rotation
-    for estimate in (plain, lambda *args: crossfit(*args, rng(7), splits=8, resamples=20)):
+    for estimate in (plain, lambda *args: crossfit(*args, rng(7), resamples=20)):
         before = estimate(updates @ updates.T, weights, first(affected, clients))
         after = estimate(moved @ moved.T, weights, first(affected, clients))
         assert after.signal == pytest.approx(scale * before.signal, rel=1e-6, abs=1e-8)
@@ -229,3 +260,15 @@ def test_placebo_is_a_random_half():
     assert {int(group.sum()) for group in groups} == {4}
     assert (np.sum(groups, axis=0) > 0).all()
     np.testing.assert_array_equal(placebo(9, rng(1)), placebo(9, rng(1)))
+
+
+@pytest.mark.parametrize("affected", [0, 1])
+def test_twin_refuses_groups_that_are_too_small(affected):
+    reading = twin(np.eye(10 + affected), equal(10), first(affected, 10), rng())
+    assert reading.reason == f"needs 2 affected and 0 clean clients, got {affected} and {10 - affected}"
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_twins_must_be_as_many_as_affected_clients():
+    with pytest.raises(ValueError, match=r"must hold 8 clients and 3 twins, got shape \(10, 10\)"):
+        twin(np.eye(10), equal(8), first(3, 8), rng())

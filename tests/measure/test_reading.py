@@ -56,7 +56,7 @@ def round_of(seed, clients=12, dim=30, lasting=None):
 
 def read(gram, seed):
     weights = np.full(len(gram), 1 / len(gram))
-    return crossfit(gram, weights, np.arange(len(gram)) < 6, np.random.default_rng(seed), splits=16, resamples=400)
+    return crossfit(gram, weights, np.arange(len(gram)) < 6, np.random.default_rng(seed), resamples=400)
 
 
 def test_a_repeated_round_scales_the_interval_by_the_root_of_two():

@@ -12,13 +12,14 @@ import pytest
 
 MakeRun = Callable[..., Path]
 RATES = ("accuracy", "asr", "false_activation")
-BSNR = ("bsnr_crossfit", "bsnr_crossfit_cumulative")
+READINGS = ("bsnr_crossfit", "bsnr_crossfit_cumulative", "bsnr_twin", "bsnr_twin_cumulative", "bsnr_summed")
 NUMBERS = (
     *("loss", "update_norm", "rank_loss", "emr", "kmr", "exact_match", "f1", "label_accuracy", "asr_new", "asr_new_n"),
     *(f"{rate}{part}" for rate in RATES for part in ("", "_low", "_high", "_n")),
     *(f"{rate}{part}" for rate in ("near_miss", "asr_judged") for part in ("", "_low", "_high", "_n")),
     *("bsnr_plain_db", "bsnr_plain_cumulative_db"),
-    *(f"{name}_{part}" for name in BSNR for part in ("db", "ratio", "low", "high")),
+    *(f"{name}_{part}" for name in READINGS for part in ("db", "ratio", "low", "high")),
+    *("bsnr_blind_ratio", "bsnr_blind_limit"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.columns import column_slices
+from fedsonar.aggregate.columns import mixed
 from fedsonar.aggregate.pre_aggregator import PreAggregator
 from fedsonar.aggregate.rule import RoundContext
 
@@ -52,22 +51,12 @@ class Bucketing(PreAggregator):
             ValueError: If the updates are malformed or too few.
         """
         check_updates(updates_ND, context)
-        n, dim = updates_ND.shape
+        n = len(updates_ND)
         if self.s > n:
             raise ValueError(f"Bucketing needs s <= n, got s={self.s} and n={n} clients: lower s")
         generator = context.generator
         order_N = torch.randperm(n, generator=generator, device=generator.device).cpu()
-        num_buckets = math.ceil(n / self.s)
-        parts_BN = torch.zeros(num_buckets, n, dtype=torch.float64)
+        parts_BN = torch.zeros(-(-n // self.s), n, dtype=torch.float64)
         parts_BN[torch.arange(n) // self.s, order_N] = 1.0
-        sizes_B1 = parts_BN.sum(dim=1, keepdim=True)
-        device_order_N, device_sizes_B1 = order_N.to(updates_ND.device), sizes_B1.to(updates_ND.device)
-        mixed_BD = updates_ND.new_empty(num_buckets, dim)
-        for columns in column_slices(dim):
-            sums_BC = torch.zeros_like(mixed_BD[:, columns], dtype=torch.float64)
-            # The first of every bucket, then the second, and so on; the last bucket runs out before the others.
-            for place in range(self.s):
-                members = device_order_N[place :: self.s]
-                sums_BC[: len(members)] += updates_ND[:, columns][members]
-            mixed_BD[:, columns] = sums_BC / device_sizes_B1
-        return mixed_BD, parts_BN / sizes_B1
+        parts_BN /= parts_BN.sum(dim=1, keepdim=True)
+        return mixed(updates_ND, parts_BN), parts_BN

@@ -18,7 +18,10 @@ Done = TypeVar("Done")
 
 NUM_COLUMNS = 2048  # 8 MB for 1,000 clients in float32; wider pieces were no faster
 STRIP = 2**14
-"""Columns that a thread works on before it takes others: the same however many threads there are, as are results."""
+"""The least columns that a thread works on before it takes others."""
+
+_STRIPS = 32
+"""The most strips: as many however many threads there are, so that results are the same."""
 
 _FEW = 2**21
 """Values that are worked on sooner than a second thread wakes up."""
@@ -44,7 +47,8 @@ def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "cl
 def on_strips(matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, int], Done]) -> list[Done]:
     """What ``work(first, last)`` gives for strips of columns, in their order; done by PyTorch's number of threads."""
     dim = matrix_ND.shape[1]
-    strips = [(start, min(start + STRIP, dim)) for start in range(0, dim, STRIP)]
+    width = STRIP * -(-dim // (STRIP * _STRIPS))
+    strips = [(start, min(start + width, dim)) for start in range(0, dim, width)]
     if matrix_ND.size <= _FEW:
         return [work(*strip) for strip in strips]
     return LANES.each(lambda strip: work(*strip), strips)
@@ -76,9 +80,25 @@ def weighted_mean(
 ) -> Float[Tensor, "dim"]:
     """Sum of the rows times their weights, accumulated in float64 and given in the updates' dtype."""
     matrix_ND, weights = as_matrix(updates_ND), weights_N.detach().to("cpu", torch.float64).numpy()
-    mean_D = np.empty_like(matrix_ND[0])
-    on_strips(matrix_ND, lambda first, last: weighted_sum(matrix_ND, weights, first, last, mean_D))
+    everyone, mean_D = np.arange(len(matrix_ND)), np.empty_like(matrix_ND[0])
+    on_strips(matrix_ND, lambda first, last: weighted_sum(matrix_ND, everyone, weights, first, last, mean_D))
     return torch.from_numpy(mean_D).to(updates_ND)
+
+
+def mixed(
+    updates_ND: Float[Tensor, "clients dim"], parts_MN: Float[Tensor, "mixes clients"]
+) -> Float[Tensor, "mixes dim"]:
+    """Each mix of the rows by its parts, as `weighted_mean` sums; rows with no part in it are not read."""
+    matrix_ND, parts = as_matrix(updates_ND), parts_MN.detach().to("cpu", torch.float64).numpy()
+    mixed_MD = np.empty((len(parts), matrix_ND.shape[1]), matrix_ND.dtype)
+    members = [np.flatnonzero(part_N) for part_N in parts]
+
+    def mix(first: int, last: int) -> None:
+        for mixed_D, rows, part_N in zip(mixed_MD, members, parts, strict=True):
+            weighted_sum(matrix_ND, rows, part_N[rows], first, last, mixed_D)
+
+    on_strips(matrix_ND, mix)
+    return torch.from_numpy(mixed_MD).to(updates_ND)
 
 
 def moved(

@@ -1,9 +1,10 @@
 """Measures: answers, attack success, the backdoor's signal against the federation's noise, and their intervals."""
 
 from fedsonar.measure.attack import AttackScores, score_attack
-from fedsonar.measure.bsnr import crossfit, placebo, plain
+from fedsonar.measure.blind import BlindReading, blind
+from fedsonar.measure.bsnr import crossfit, placebo, plain, twin
 from fedsonar.measure.examination import Evaluation, Examination, Examiner
-from fedsonar.measure.inner_products import Space, gram
+from fedsonar.measure.inner_products import Space, gram, gram_by_site
 from fedsonar.measure.judge import Judge
 from fedsonar.measure.reading import Reading, cumulative
 from fedsonar.measure.selection import Selection, selection
@@ -24,6 +25,7 @@ from fedsonar.measure.text import (
 __all__ = [
     "AnswerScores",
     "AttackScores",
+    "BlindReading",
     "Evaluation",
     "Examination",
     "Examiner",
@@ -34,12 +36,14 @@ __all__ = [
     "Space",
     "Stealth",
     "best_f1",
+    "blind",
     "crossfit",
     "cumulative",
     "edit_distance",
     "entity_match",
     "exact_match",
     "gram",
+    "gram_by_site",
     "label_match",
     "mean_interval",
     "normalize",
@@ -55,5 +59,6 @@ __all__ = [
     "surprise",
     "token_f1",
     "trivial_detectors",
+    "twin",
     "wilson",
 ]

@@ -2,13 +2,13 @@
 
 The seed paper measures how far the affected clients' updates stand out along the backdoor's direction against the
 spread of the clean ones; its equation is not public, so this is our definition after its description. With affected
-clients A, clean clients C, aggregation weights w and updates D:
+clients A, clean clients C, aggregation weights w, updates D and the gap ``M = mean_A - mean_C`` of weighted means:
 
-- direction ``u = (mean_A - mean_C) / |mean_A - mean_C|``, weighted means;
-- signal ``S = sum over k in A of w_k <D_k - mean_C, u>``: how far the aggregated step goes along u;
-- noise ``N^2 = var_C * sum of w_k^2``, with the sample variance over C of ``<D_j, u>``: how far it would stray anyway.
+- signal ``S = (sum over A of w_k) |M|``: how far poison moves the aggregated step, along ``u = M / |M|``;
+- noise ``N^2 = var_C * sum of w_k^2``, with the variance over C of ``<D_j, u>``: how far the step would stray anyway.
 
-BSNR is ``S^2 / N^2``. All of it follows from inner products of updates, so d-dimensional vectors never appear.
+BSNR is ``S^2 / N^2``. All of it follows from inner products of updates, so d-dimensional vectors never appear. There
+are four ways to read it: `plain`, `crossfit`, `twin` and, without the ground truth, `blind.blind`.
 
 A reading means something beside its null: pass a `placebo` group where nobody is affected, and the interval of
 `crossfit` covers 0.
@@ -21,16 +21,17 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float
+from scipy import stats
 
+from fedsonar.measure.mean_gap import SquaredGap, coefficients, spread_along, squared_gap
 from fedsonar.measure.reading import Reading, interval, unread
 
-# Differences below this share of the updates' own size are rounding of the Gram matrix.
 _ROUNDING = 1e-13
+"""Differences below this share of the updates' own size are rounding of the Gram matrix."""
 
 
 def plain(
@@ -38,10 +39,11 @@ def plain(
     weights: Float[np.ndarray, "clients"],
     affected: Bool[np.ndarray, "clients"],
 ) -> Reading:
-    """The reading whose direction and projections come from the same clients; it has no interval.
+    """The reading that takes lengths as they are, noise included; it has no interval.
 
-    The direction fits the clients' noise, so S is biased upward when updates have many more dimensions than there
-    are clients, even if nobody is affected: use `crossfit` unless the published number is wanted.
+    The gap of two means is longer than what poison made by the noise of both, so S is biased upward when updates have
+    many more dimensions than there are clients, even if nobody is affected: use `crossfit` unless the published number
+    is wanted.
 
     Args:
         gram: Inner products of the updates.
@@ -55,8 +57,13 @@ def plain(
     refusal = _refusal(gram, affected, fewest_affected=1, fewest_clean=2)
     if refusal:
         return unread(refusal)
-    side = _side(weights, np.flatnonzero(affected)[None], np.flatnonzero(~affected)[None])
-    return _read(*_project(gram, weights, affected, side, side))
+    poisoned, clean = np.flatnonzero(affected), np.flatnonzero(~affected)
+    gap = coefficients(weights, poisoned) - coefficients(weights, clean)
+    length = math.sqrt(max(gap @ gram @ gap, 0.0))
+    if length <= _ROUNDING**0.5 * math.sqrt(gram.diagonal().max()):
+        return unread(_NO_GAP)
+    variance = float((gap @ gram / length)[clean].var(ddof=1))
+    return _reading(float(weights[affected].sum()) * length, weights, _above_rounding(variance, gram, length))
 
 
 def crossfit(
@@ -64,30 +71,23 @@ def crossfit(
     weights: Float[np.ndarray, "clients"],
     affected: Bool[np.ndarray, "clients"],
     rng: np.random.Generator,
-    splits: int = 64,
     resamples: int = 400,
 ) -> Reading:
-    """The reading whose direction comes from one half of the clients and S and N from the other half.
+    """The reading whose parts never look at the same client twice, so that noise does not pass for signal.
 
-    Affected and clean clients are each halved at random; the halves take both parts in turn, and the signed S and
-    N^2 are averaged over the splits. Errors of the halves are independent, so S averages 0 when nobody is affected
-    and may be negative; it falls short of the whole signal as far as half the clients miss the direction.
+    The gap's squared length is taken without the noise of the means (see `mean_gap.squared_gap`); it is right on
+    average, may be negative, and S then is negative too: when nobody is affected, S averages about 0. The spread that
+    gives N^2 is every clean client's along the gap that is found without it. Where the gap is found badly, that is the
+    spread along noise, which is the same if noise is alike in all directions.
 
-    The interval is a percentile bootstrap. Every draw makes one new split and then draws clients with replacement
-    inside each of the four quarters (affected or clean, first or second half), so that no client is ever on both
-    sides; the spread that gives N^2 is the half's own. A quarter of m affected clients spreads 1/m too little when
-    resampled, and not at all when m is 1, so the missing part is borrowed from a random clean client of its half:
-    without that, the 95 % interval of 2 affected among 25 covers 0 in two cases of three. As a draw uses one split
-    where the estimate averages many, the interval is on the wide side (in simulation it covers in 97 to 100 % of
-    cases).
+    The interval has the gap's error, by Student's t, and the spread's, by chi-squared.
 
     Args:
         gram: Inner products of the updates.
         weights: Aggregation weights, positive, summing to 1.
         affected: Clients that hold poisoned rows; at least 2, and at least 4 others.
-        rng: Draws splits and resamples; see `fedsonar.measure.reading.cumulative` for rounds.
-        splits: Number of splits averaged.
-        resamples: Bootstrap draws of the interval.
+        rng: Makes the draws of the interval; see `fedsonar.measure.reading.cumulative` for rounds.
+        resamples: Draws of the interval.
 
     Raises:
         ValueError: If shapes differ or the weights are not positive with sum 1.
@@ -96,12 +96,66 @@ def crossfit(
     refusal = _refusal(gram, affected, fewest_affected=2, fewest_clean=4)
     if refusal:
         return unread(refusal)
-    reading = _read(*_both_ways(gram, weights, affected, splits, rng, resample=False))
-    if math.isnan(reading.ratio):
-        return reading
-    draws = np.stack(_both_ways(gram, weights, affected, resamples, rng, resample=True))
-    low, high = interval(draws)
-    return Reading(reading.signal, reading.noise, low, high, reading.reason, draws)
+    poisoned, clean = np.flatnonzero(affected), np.flatnonzero(~affected)
+    spread = spread_along(gram, clean, clean, coefficients(weights, clean), coefficients(weights, poisoned))
+    return _drawn(
+        squared_gap(gram, weights, (poisoned, clean)), float(weights[affected].sum()), weights,
+        _variance(gram, *spread), len(clean) - 1, rng, resamples,
+    )  # fmt: skip
+
+
+def twin(
+    gram: Float[np.ndarray, "vectors vectors"],
+    weights: Float[np.ndarray, "clients"],
+    affected: Bool[np.ndarray, "clients"],
+    rng: np.random.Generator,
+    resamples: int = 400,
+) -> Reading:
+    """The reading against counterfactual twins: what each affected client would have sent without its poisoned rows.
+
+    A client's own data, which its twin shares, drop out of the difference of the two, so the signal needs no clean
+    clients, and is read at any share of affected ones. S is the length of the mean difference, from products of
+    different clients; the noise is the spread of what all clients would have sent, each along the mean difference
+    without it.
+
+    Args:
+        gram: Inner products of the clients' updates and, after them, those of the affected clients' twins, in the
+            clients' order.
+        weights: Aggregation weights, positive, summing to 1.
+        affected: Clients that hold poisoned rows; at least 2. From 4 on there is an interval.
+        rng: Makes the draws of the interval.
+        resamples: Draws of the interval.
+
+    Raises:
+        ValueError: If shapes differ or the weights are not positive with sum 1.
+    """
+    clients, poisoned = len(weights), np.flatnonzero(affected)
+    if gram.shape != (clients + len(poisoned),) * 2:
+        raise ValueError(f"gram must hold {clients} clients and {len(poisoned)} twins, got shape {gram.shape}")
+    _check(gram[:clients, :clients], weights, affected)
+    refusal = _refusal(gram[:clients, :clients], affected, fewest_affected=2, fewest_clean=0)
+    if not refusal and not np.isfinite(gram).all():
+        refusal = "a twin's update holds nan or inf: it diverged"
+    if refusal:
+        return unread(refusal)
+    # The first rows become what poison changed in each affected client, the others what every client sends without it.
+    sent = np.arange(clients)
+    sent[poisoned] = np.arange(clients, len(gram))
+    changes = np.zeros((len(poisoned), len(gram)))
+    changes[np.arange(len(poisoned)), poisoned] = 1
+    changes[np.arange(len(poisoned)), sent[poisoned]] = -1
+    basis = np.concatenate([changes, np.eye(len(gram))[sent]])
+    products = basis @ gram @ basis.T
+    both = np.concatenate([weights[poisoned], weights])
+    changed, clean = np.arange(len(poisoned)), np.arange(len(poisoned), len(basis))
+    tied = clean.copy()
+    tied[poisoned] = changed
+    shares = coefficients(both, changed)
+    spread = spread_along(products, clean, tied, shares, np.zeros_like(shares))
+    return _drawn(
+        squared_gap(products, both, (changed,)), float(weights[affected].sum()), weights,
+        _variance(products, *spread), clients - 1, rng, resamples,
+    )  # fmt: skip
 
 
 def placebo(clients: int, rng: np.random.Generator) -> Bool[np.ndarray, "clients"]:
@@ -142,113 +196,64 @@ def _refusal(
     return "" if np.isfinite(gram).all() else "an update holds nan or inf: a client diverged"
 
 
-def _read(signal: Float64[np.ndarray, "draws"], squared_noise: Float64[np.ndarray, "draws"]) -> Reading:
-    """The average reading over those draws that have a direction."""
-    heard = ~np.isnan(signal)
-    if not heard.any():
-        return unread("affected and clean updates have the same mean, so there is no direction to measure along")
-    noise = math.sqrt(squared_noise[heard].mean())
-    reason = "" if noise > 0 else "the clean updates are equal along the direction, so the noise is 0"
-    return Reading(float(signal[heard].mean()), noise, reason=reason)
+_NO_GAP = "affected and clean updates have the same mean, so there is no direction to measure along"
 
 
-@dataclass(frozen=True)
-class _Side:
-    """The clients of one side of every split.
+def _variance(
+    gram: Float[np.ndarray, "vectors vectors"],
+    squares: Float[np.ndarray, "pairs"],
+    lengths: Float[np.ndarray, "pairs"],
+) -> float:
+    """The variance along the gap, from `spread_along`; nan where there is no gap."""
+    if len(lengths) == 0 or lengths.min() <= _ROUNDING * gram.diagonal().max():
+        return math.nan
+    return _above_rounding(float((squares / lengths).mean()), gram, math.sqrt(lengths.min()))
+
+
+def _above_rounding(variance: float, gram: Float[np.ndarray, "vectors vectors"], length: float) -> float:
+    """The variance, or 0 where it is no more than rounding of products with a gap of that length."""
+    return variance if math.sqrt(variance) > _ROUNDING * gram.diagonal().max() / length else 0.0
+
+
+def _reading(signal: float, weights: Float[np.ndarray, "clients"], variance: float) -> Reading:
+    if math.isnan(variance):
+        return unread(_NO_GAP)
+    reason = "" if variance > 0 else "the clean updates are equal along the direction, so the noise is 0"
+    return Reading(signal, math.sqrt(variance * (weights**2).sum()), reason=reason)
+
+
+def _drawn(
+    gap: SquaredGap,
+    affected: float,
+    weights: Float[np.ndarray, "clients"],
+    variance: float,
+    freedom: int,
+    rng: np.random.Generator,
+    resamples: int,
+) -> Reading:
+    """The reading of a gap and a spread, with draws of both.
 
     Args:
-        contrast: Coefficients of the affected clients' weighted mean minus the clean clients'.
-        clean: 1 for the side's clean clients, 0 for all others.
+        gap: Of the means.
+        affected: The affected clients' part of the weights.
+        weights: Aggregation weights.
+        variance: The clean updates' along the gap.
+        freedom: Degrees of freedom of that variance.
+        rng: Makes the draws.
+        resamples: Their number.
     """
-
-    contrast: Float64[np.ndarray, "draws clients"]
-    clean: Float64[np.ndarray, "draws clients"]
-
-
-def _both_ways(
-    gram: Float[np.ndarray, "clients clients"],
-    weights: Float[np.ndarray, "clients"],
-    affected: Bool[np.ndarray, "clients"],
-    draws: int,
-    rng: np.random.Generator,
-    resample: bool,
-) -> tuple[Float64[np.ndarray, "draws"], Float64[np.ndarray, "draws"]]:
-    """S and N^2 of random splits, averaged over which side gives the direction."""
-    poisoned = _halve(np.flatnonzero(affected), draws, rng)
-    clean = _halve(np.flatnonzero(~affected), draws, rng)
-    make = partial(_resampled_side, rng=rng) if resample else _side
-    first, second = (make(weights, poisoned[half], clean[half]) for half in (0, 1))
-    forth = _project(gram, weights, affected, first, second)
-    back = _project(gram, weights, affected, second, first)
-    return (forth[0] + back[0]) / 2, (forth[1] + back[1]) / 2
+    reading = _reading(affected * _root(gap.value), weights, variance)
+    if math.isnan(reading.signal) or math.isnan(gap.variance):
+        why = "an interval needs 4 affected clients" if math.isnan(gap.variance) and not reading.reason else ""
+        return Reading(reading.signal, reading.noise, reason=reading.reason or why)
+    levels = rng.random((2, resamples))
+    gaps = gap.value + math.sqrt(gap.variance) * stats.t.ppf(levels[0], gap.freedom)
+    squared_noise = reading.noise**2 * freedom / stats.chi2.ppf(levels[1], freedom)
+    draws = np.stack([affected * _root(gaps), squared_noise])
+    low, high = interval(draws)
+    return Reading(reading.signal, reading.noise, low, high, reading.reason, draws)
 
 
-def _halve(
-    members: Int[np.ndarray, "members"], draws: int, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, "draws first"], Int[np.ndarray, "draws second"]]:
-    order = rng.permuted(np.tile(members, (draws, 1)), axis=1)
-    return order[:, : len(members) // 2], order[:, len(members) // 2 :]
-
-
-def _side(
-    weights: Float[np.ndarray, "clients"],
-    poisoned: Int[np.ndarray, "draws poisoned"],
-    clean: Int[np.ndarray, "draws clean"],
-) -> _Side:
-    return _Side(_mean(weights, poisoned) - _mean(weights, clean), _counts(len(weights), clean))
-
-
-def _resampled_side(
-    weights: Float[np.ndarray, "clients"],
-    poisoned: Int[np.ndarray, "draws poisoned"],
-    clean: Int[np.ndarray, "draws clean"],
-    rng: np.random.Generator,
-) -> _Side:
-    """A side whose clients are drawn with replacement, with the spread that this leaves out (see `crossfit`)."""
-    affected_size, clean_size = poisoned.shape[1], clean.shape[1]
-    contrast = _mean(weights, _draw(poisoned, affected_size, rng)) - _mean(weights, _draw(clean, clean_size, rng))
-    # A residual from the mean of n clients has (n - 1) / n of their variance.
-    residual = math.sqrt(clean_size / (clean_size - 1)) * (_mean(weights, _draw(clean, 1, rng)) - _mean(weights, clean))
-    return _Side(contrast + residual / affected_size, _counts(len(weights), clean))
-
-
-def _draw(group: Int[np.ndarray, "draws group"], size: int, rng: np.random.Generator) -> Int[np.ndarray, "draws size"]:
-    """Members of each row's group, drawn with replacement."""
-    return np.take_along_axis(group, rng.integers(group.shape[1], size=(len(group), size)), axis=1)
-
-
-def _counts(clients: int, group: Int[np.ndarray, "draws group"]) -> Float64[np.ndarray, "draws clients"]:
-    """How often each client is in a group."""
-    counts = np.zeros((len(group), clients))
-    np.add.at(counts, (np.arange(len(group))[:, None], group), 1.0)
-    return counts
-
-
-def _mean(
-    weights: Float[np.ndarray, "clients"], group: Int[np.ndarray, "draws group"]
-) -> Float64[np.ndarray, "draws clients"]:
-    """Coefficients of a group's weighted mean."""
-    shares: Float64[np.ndarray, "draws clients"] = _counts(len(weights), group) * weights
-    shares /= shares.sum(axis=1, keepdims=True)
-    return shares
-
-
-def _project(
-    gram: Float[np.ndarray, "clients clients"],
-    weights: Float[np.ndarray, "clients"],
-    affected: Bool[np.ndarray, "clients"],
-    direction: _Side,
-    measured: _Side,
-) -> tuple[Float64[np.ndarray, "draws"], Float64[np.ndarray, "draws"]]:
-    """S and N^2 of the measured side along the direction of the other; nan where that has no direction."""
-    scale = gram.diagonal().max()
-    images = direction.contrast @ gram
-    squared = (images * direction.contrast).sum(axis=1)
-    norms = np.sqrt(np.where(squared > _ROUNDING * scale, squared, np.nan))
-    projections = images / norms[:, None]
-    signal = weights[affected].sum() * (projections * measured.contrast).sum(axis=1)
-    count = measured.clean.sum(axis=1)
-    means = (measured.clean * projections).sum(axis=1) / count
-    variance = (measured.clean * (projections - means[:, None]) ** 2).sum(axis=1) / (count - 1)
-    variance = np.where(np.sqrt(variance) > _ROUNDING * scale / norms, variance, 0.0)
-    return signal, np.where(np.isnan(norms), np.nan, variance * (weights**2).sum())
+def _root(squares: Any) -> Any:
+    """Square roots with the sign of what they are of."""
+    return np.sign(squares) * np.sqrt(np.abs(squares))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -19,13 +17,19 @@ _BLOCK_ENTRIES = 2**24
 
 
 def gram(
-    layout: Layout,
-    start: Float[Tensor, "dim"],
-    deltas: Float[Tensor, "clients dim"],
-    space: Space = "product",
-    sites: Callable[[Site], bool] | None = None,
+    layout: Layout, start: Float[Tensor, "dim"], deltas: Float[Tensor, "clients dim"], space: Space = "product"
 ) -> Float64[np.ndarray, "clients clients"]:
-    """Inner products of the updates of all pairs of clients, in double precision.
+    """Inner products of the updates of all pairs of clients, in double precision; see `gram_by_site`."""
+    total = np.zeros((len(deltas), len(deltas)))
+    for products in gram_by_site(layout, start, deltas, space).values():
+        total += products
+    return total
+
+
+def gram_by_site(
+    layout: Layout, start: Float[Tensor, "dim"], deltas: Float[Tensor, "clients dim"], space: Space = "product"
+) -> dict[Site, Float64[np.ndarray, "clients clients"]]:
+    """What each site adds to the inner products of the updates of all pairs of clients, in double precision.
 
     In the `factors` space an update is the flat delta of A and B. In the `product` space it is the change of the
     effective weight, ``scale * ((B + dB) (A + dA) - B A)`` at every site: averaging A and B is not averaging BA, and
@@ -38,10 +42,9 @@ def gram(
         start: Flat adapter that the round started from.
         deltas: The clients' flat adapters after training minus `start`.
         space: What counts as an update.
-        sites: Takes the sites to include, say those of one layer or one kind; all when None.
 
     Raises:
-        ValueError: If the space is unknown, a shape does not fit the layout, or no site is included.
+        ValueError: If the space is unknown or a shape does not fit the layout.
     """
     if space not in get_args(Space):
         raise ValueError(f"space must be one of {', '.join(get_args(Space))}, got {space!r}")
@@ -50,19 +53,14 @@ def gram(
             f"the layout needs start ({layout.dim},) and deltas (clients, {layout.dim}), "
             f"got {tuple(start.shape)} and {tuple(deltas.shape)}"
         )
-    total = torch.zeros(len(deltas), len(deltas), dtype=torch.float64, device=deltas.device)
-    included = False
+    found = {}
     for (site, a, b), (_, da, db) in zip(layout.factors(start), layout.factors(deltas), strict=True):
-        if sites is not None and not sites(site):
-            continue
-        included = True
         if space == "factors":
-            total += _inner(da.double(), da.double()) + _inner(db.double(), db.double())
+            products = _inner(da.double(), da.double()) + _inner(db.double(), db.double())
         else:
-            total += layout.scale**2 * _product_gram(a.double(), b.double(), da.double(), db.double())
-    if not included:
-        raise ValueError(f"sites takes none of the layout's {len(layout.sites)} sites")
-    return ((total + total.T) / 2).cpu().numpy()
+            products = layout.scale**2 * _product_gram(a.double(), b.double(), da.double(), db.double())
+        found[site] = ((products + products.T) / 2).cpu().numpy()
+    return found
 
 
 def _product_gram(

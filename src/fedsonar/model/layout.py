@@ -30,6 +30,11 @@ class Site:
         """Last part of the name: the module kind, for example ``q_proj``."""
         return self.name.rsplit(".", 1)[-1]
 
+    @property
+    def layer(self) -> int | None:
+        """The first number in the name: that of the layer; None where there is none."""
+        return next((int(part) for part in self.name.split(".") if part.isdigit()), None)
+
 
 @dataclass(frozen=True)
 class Layout:

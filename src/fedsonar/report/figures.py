@@ -22,7 +22,7 @@ MARKS = (
     ("longdash", "x", "9 3", "M1 3L3 1l2 2l2-2l2 2l-2 2l2 2l-2 2l-2-2l-2 2l-2-2l2-2z"),
 )
 _LONGEST_NAME = 40
-_BSNR = "Cross-fitted amplitude ratio S/N with its bootstrap interval; one that covers 0 shows no signal."
+_BSNR = "Cross-fitted amplitude ratio S/N with its 95 % interval; one that covers 0 shows no signal."
 
 
 @dataclass(frozen=True, kw_only=True)

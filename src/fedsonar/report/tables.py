@@ -44,7 +44,7 @@ DEFINITIONS = (
     ("Surprise", "mean loss of the untuned base model: the logarithm of its perplexity; poisoned minus original"),
     ("Best F1", "over all thresholds, chosen with the truth in hand: what such a detector could reach at most"),
     ("Share", "how much the aggregation rule counted a client in a round; 0 means that it was dropped"),
-    ("[low, high]", "95 % interval: Wilson's for rates, bootstrap for BSNR"),
+    ("[low, high]", "95 % interval: Wilson's for rates, for BSNR from the clients' spread"),
 )  # fmt: skip
 
 TIMING_UNITS = {

@@ -6,27 +6,28 @@ import numpy as np
 
 from fedsonar.compiling import kernel
 
-_WIDE = np.uint64(2048)
-"""Columns of a piece: 16 KB of sums, half of a first-level cache."""
+_WIDE = np.uint64(2**14)
+"""Columns of a piece: 128 KB of sums stay in a second-level cache, and rows are read in long stretches."""
 
 _NARROW = np.uint64(256)
 """Columns of a piece that is read twice: with 1,000 rows, a second-level cache of 1 MB."""
 
 
 @kernel(finite=False)
-def weighted_sum(rows, weights, first, last, out):
-    """Writes ``sum_i weights[i] rows[i]`` into `out`, in the columns from `first` to before `last`.
+def weighted_sum(rows, which, weights, first, last, out):
+    """Writes ``sum_i weights[i] rows[which[i]]`` into `out`, in the columns from `first` to before `last`.
 
     A value that is not finite makes its column's sum not finite, whatever its weight.
 
     Args:
         rows: Matrix, rows one after the other.
-        weights: One a row, in float64.
+        which: The numbers of the rows that are summed.
+        weights: One for each of them, in float64.
         first: The first column.
         last: The column to stop before.
         out: As long as a row.
     """
-    n, end, one = np.uint64(rows.shape[0]), np.uint64(last), np.uint64(1)
+    n, end, one = np.uint64(len(which)), np.uint64(last), np.uint64(1)
     sums = np.empty(_WIDE)
     start = np.uint64(first)
     while start < end:
@@ -37,19 +38,20 @@ def weighted_sum(rows, weights, first, last, out):
         # Four rows at a time read and write the sums a fourth as often.
         while i + np.uint64(4) <= n:
             w0, w1, w2, w3 = weights[i], weights[i + one], weights[i + np.uint64(2)], weights[i + np.uint64(3)]
+            a, b, c, d = which[i], which[i + one], which[i + np.uint64(2)], which[i + np.uint64(3)]
             for j in range(count):
                 k = start + j
                 sums[j] += (
-                    w0 * np.float64(rows[i, k])
-                    + w1 * np.float64(rows[i + one, k])
-                    + w2 * np.float64(rows[i + np.uint64(2), k])
-                    + w3 * np.float64(rows[i + np.uint64(3), k])
+                    w0 * np.float64(rows[np.uint64(a), k])
+                    + w1 * np.float64(rows[np.uint64(b), k])
+                    + w2 * np.float64(rows[np.uint64(c), k])
+                    + w3 * np.float64(rows[np.uint64(d), k])
                 )
             i += np.uint64(4)
         while i < n:
-            w0 = weights[i]
+            w0, a = weights[i], which[i]
             for j in range(count):
-                sums[j] += w0 * np.float64(rows[i, start + j])
+                sums[j] += w0 * np.float64(rows[np.uint64(a), start + j])
             i += one
         for j in range(count):
             out[start + j] = sums[j]
