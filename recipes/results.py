@@ -5,7 +5,8 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py main    # the demo's four runs, 3 seeds
     python recipes/results.py krum    # few affected clients against all of them, FedAvg beside Krum, 3 seeds
     python recipes/results.py robust  # every rule over the share of affected clients: where it breaks; 3 seeds
-    python recipes/results.py bsnr    # cross-fitted BSNR and attack success over a grid of (rho, rate)
+    python recipes/results.py estimators  # the readings of BSNR on made-up updates whose signal is known
+    python recipes/results.py bsnr    # the readings of BSNR and attack success over a grid of (rho, rate)
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
     python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
     python recipes/results.py reach   # when the weaker triggers reach a success of .85: by rate and rounds; 3 seeds
@@ -33,13 +34,12 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from attack_tables import attack_results, reach_results
+from bsnr_tables import bsnr_results, estimator_results
 from data_tables import length_results, paraphrase_results
-from fedsonar.data import IID
 from fedsonar.demo import POISONED, story
 from fedsonar.experiment import load
-from fedsonar.measure import paired_bootstrap, spearman
+from fedsonar.measure import paired_bootstrap
 from fedsonar.model import Base
-from fedsonar.poison import ConstantRate
 from fedsonar.rng import stream
 from real_tables import base_results, natural_results, real_results
 from robust_tables import robust_results
@@ -114,81 +114,6 @@ client it picks carries the backdoor.
     write_figures(figures, command)
 
 
-READINGS = {
-    "plain S/N": ("plain", "cumulative_ratio"),
-    "crossfit S/N": ("crossfit", "cumulative_ratio"),
-    "twin S/N": ("twin", "cumulative_ratio"),
-    "summed S/N": ("summed", "ratio"),
-    "crossfit S": ("crossfit", "cumulative_signal"),
-    "twin S": ("twin", "cumulative_signal"),
-    "summed S": ("summed", "signal"),
-}
-"""What might order attack success: column -> estimator and column of bsnr.parquet."""
-
-
-def bsnr_results(seeds: Sequence[int]) -> None:
-    """Every reading of the signal against attack success over a grid."""
-    last_only = replace(POISONED.evaluation, every=12, rows=200)
-    base = replace(
-        POISONED, partition=IID(clients=20), rounds=12, evaluation=last_only, bsnr=replace(POISONED.bsnr, twins=True)
-    )
-    experiments = {}
-    for seed in seeds:
-        for affected in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-            for rate in (0.04, 0.08, 0.16, 0.32) if affected else (0.0,):
-                assert base.attack is not None
-                attack = replace(base.attack, placement=ConstantRate(affected=affected, rate=rate))
-                experiments[f"rho{affected}-rate{rate}-{seed}"] = replace(base, seed=seed, attack=attack, name="")
-    found = measure(experiments, "bsnr")
-    rows = []
-    for name, record in found.items():
-        affected, rate = dials(experiments[name])
-        row: dict[str, Any] = {"seed": experiments[name].seed, "affected": affected, "rate": rate}
-        row |= {"total rate": record["total_rate"], "asr": record["asr"]}
-        row["asr 95 %"] = f"[{record['asr_low']:.3f}, {record['asr_high']:.3f}] n={record['asr_n']}"
-        row |= {"accuracy": record["accuracy"]}
-        signals = pq.read_table(RUNS / "bsnr" / name / "bsnr.parquet").to_pylist()
-        last = {signal["estimator"]: signal for signal in signals if signal["round"] == base.rounds}
-        for column, (estimator, key) in READINGS.items():
-            row[column] = last[estimator][key] if estimator in last else None
-        row |= {"crossfit low": record["bsnr_crossfit_cumulative_low"]}
-        row |= {"crossfit high": record["bsnr_crossfit_cumulative_high"]}
-        rows.append(row)
-    planted = [row for row in rows if row["affected"]]
-    orders, figures = [], {}
-    for column in READINGS:
-        pairs = [(row[column], row["asr"]) for row in planted if row[column] is not None]
-        rho = spearman(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs]), stream(0, "results"))
-        orders.append(f"- {column}: {rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}], n = {len(pairs)}")
-        figures[f"bsnr.spearman_{column.replace(' ', '_').replace('/', '')}"] = (
-            rho.value,
-            rho.low,
-            rho.high,
-            len(pairs),
-        )
-    nothing = [row for row in rows if not row["affected"]]
-    covered = sum(row["crossfit low"] <= 0 <= row["crossfit high"] for row in nothing)
-    command, seed_list = said("bsnr", seeds)
-    listed = "\n".join(orders)
-    text = f"""# Does the signal-to-noise ratio order the attack's success?
-
-`{command}`: 20 clients of 30 rows, FedAvg, 12 rounds, BadNets tokens and the suffix target, seeds {seed_list}; 200
-triggered rows a run. Readings after the last round: `plain`, `crossfit` and `twin` are signals added over the rounds,
-in product space; `summed` is the twins' reading of what clients sent in all rounds, added up first, in the factors'
-space. S/N is an amplitude, S a signal without its noise. Our operational definitions, after the description in
-arXiv:2602.15671.
-
-Spearman correlation with the final attack success rate, over the runs with poison:
-
-{listed}
-
-At rho = 0 (nobody affected, a placebo half of the clients) the cross-fitted interval covers no signal in {covered} of
-{len(nothing)} runs. Where all clients are affected only twins can be read.
-"""
-    write_table("bsnr_grid", rows, text)
-    write_figures(figures, command)
-
-
 def dtype_results(seeds: Sequence[int]) -> None:
     """The same federations with the frozen base in bfloat16 and in float32: loss curves, accuracy, attack success."""
     often = replace(POISONED, evaluation=replace(POISONED.evaluation, rows=200, every=2))
@@ -241,6 +166,7 @@ def main() -> None:
         "main": main_results,
         "krum": krum_results,
         "robust": robust_results,
+        "estimators": estimator_results,
         "bsnr": bsnr_results,
         "dtype": dtype_results,
         "attacks": attack_results,

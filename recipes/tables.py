@@ -16,7 +16,7 @@ from fedsonar.experiment import Experiment
 from fedsonar.measure import wilson
 from fedsonar.poison import ConstantRate
 from fedsonar.progress import Bars
-from fedsonar.side_by_side import run_all
+from fedsonar.side_by_side import folders, run_all
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RUNS = ROOT / "docs" / "results", ROOT / "runs" / "results"
@@ -25,9 +25,9 @@ RESULTS, RUNS = ROOT / "docs" / "results", ROOT / "runs" / "results"
 def measure(experiments: dict[str, Experiment], folder: str) -> dict[str, dict[str, Any]]:
     """Runs what is missing and returns name -> the last round's record, with the rows poisoned and their share."""
     with Bars({name: e.rounds for name, e in experiments.items()}) as bars:
-        folders = run_all(experiments, RUNS / folder, bars.update)
+        outcomes = run_all(experiments, RUNS / folder, bars.update)
     found = {}
-    for name, path in zip(experiments, folders, strict=True):
+    for name, path in zip(experiments, folders(outcomes), strict=True):
         record = pq.read_table(path / "rounds.parquet").to_pylist()[-1]
         poisoned = np.array(pq.read_table(path / "samples.parquet")["poisoned"].to_pylist())
         found[name] = record | {"rows": len(poisoned), "poisoned_rows": int(poisoned.sum())}

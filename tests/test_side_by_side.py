@@ -1,5 +1,6 @@
 """Runs in processes of their own."""
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -8,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from fedsonar import Experiment
+from fedsonar import Experiment, run
 from fedsonar.data import IID, Atlas
 from fedsonar.measure import Evaluation
-from fedsonar.side_by_side import run_all
+from fedsonar.model import Lora
+from fedsonar.preparation import Loaded
+from fedsonar.side_by_side import folders, run_all
 
 SMALL = Experiment(rounds=2, data=Atlas(train=24, test=20), partition=IID(clients=4), evaluation=Evaluation(rows=4))
 
@@ -20,20 +24,67 @@ SMALL = Experiment(rounds=2, data=Atlas(train=24, test=20), partition=IID(client
 def test_finished_runs_stay_and_stopped_ones_go_on(tmp_path):
     experiments = {"a": SMALL, "b": replace(SMALL, seed=1, rounds=1)}
     seen = []
-    folders = run_all(experiments, tmp_path / "demo", lambda name, p: seen.append((name, p.stage, p.round)), workers=2)
-    assert folders == [tmp_path / "demo" / "a", tmp_path / "demo" / "b"]
+    outcomes = run_all(experiments, tmp_path / "demo", lambda name, p: seen.append((name, p.stage, p.round)), workers=2)
+    one, other = folders(outcomes)
+    assert (one, other) == (tmp_path / "demo" / "a", tmp_path / "demo" / "b")
     assert ("a", "round", 2) in seen
     assert ("b", "round", 1) in seen
-    written = (folders[0] / "summary.json").stat().st_mtime_ns
-    (folders[1] / "summary.json").unlink()
+    written = (one / "summary.json").stat().st_mtime_ns
+    (other / "summary.json").unlink()
     run_all(experiments, tmp_path / "demo", lambda *_: None, workers=1)
-    assert (folders[0] / "summary.json").stat().st_mtime_ns == written
-    assert (folders[1] / "summary.json").is_file()
+    assert (one / "summary.json").stat().st_mtime_ns == written
+    assert (other / "summary.json").is_file()
 
 
-def test_an_error_in_one_run_reaches_the_caller(tmp_path):
-    with pytest.raises(ValueError, match="clients_per_round 9 is more than the 4 clients"):
-        run_all({"bad": replace(SMALL, clients_per_round=9)}, tmp_path, lambda *_: None, workers=1)
+def test_a_run_that_fails_stops_no_other_and_is_tried_again_when_asked(tmp_path):
+    experiments = {"bad": replace(SMALL, clients_per_round=9), "good": replace(SMALL, rounds=1)}
+    for retry in (True, False):
+        outcomes = run_all(experiments, tmp_path, lambda *_: None, workers=1, retry=retry)
+        assert outcomes["good"].error == ""
+        assert outcomes["bad"].error == "clients_per_round 9 is more than the 4 clients"
+    with pytest.raises(ValueError, match=r"bad: clients_per_round 9 is more than the 4 clients$"):
+        folders(outcomes)
+    mended = run_all({"bad": replace(SMALL, rounds=1)}, tmp_path, lambda *_: None, workers=1, retry=False)
+    assert mended["bad"].error  # it keeps its error until it is tried again
+
+
+def test_a_process_that_is_killed_fails_its_own_run_alone(tmp_path, monkeypatch):
+    # Workers are new processes: they find the plugin that kills them where this one does.
+    (tmp_path / "killing.py").write_text(KILLING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    killing = importlib.import_module("killing")
+    experiments = {name: replace(SMALL, rounds=1, seed=seed) for seed, name in enumerate(("a", "c", "d"))}
+    experiments["b"] = replace(SMALL, data=killing.Killing())
+    outcomes = run_all(experiments, tmp_path / "runs", lambda *_: None, workers=2)
+    assert {name for name, outcome in outcomes.items() if outcome.error} == {"b"}
+    assert outcomes["b"].error == "its process was killed, most likely for lack of memory"
+    assert all((tmp_path / "runs" / name / "summary.json").is_file() for name in "acd")
+
+
+def test_runs_of_one_process_share_data_and_model_and_give_what_they_give_alone():
+    loaded = Loaded()
+    other = replace(SMALL, seed=5, rounds=1)
+    for experiment in (SMALL, other, replace(other, lora=Lora(r=2))):
+        together, alone = run(experiment, loaded=loaded), run(experiment)
+        assert together.rounds == alone.rounds
+        assert torch.equal(together.adapter, alone.adapter)
+    network = loaded.network(other.base, other.lora, checkpointing=False)
+    assert loaded.network(other.base, other.lora, checkpointing=False) is network
+    assert loaded.splits(SMALL.data) is loaded.splits(replace(SMALL).data)
+
+
+KILLING = """
+import os
+import signal
+from dataclasses import dataclass
+from fedsonar.data import Source
+
+@dataclass(frozen=True, kw_only=True)
+class Killing(Source):
+    def load(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 LONG = """

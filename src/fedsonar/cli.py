@@ -10,16 +10,18 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import fedsonar
+from fedsonar.sweep import command as sweep
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _KEPT = {
     "run": "; complete rounds are kept, go on with --resume DIR",
     "demo": "; complete rounds are kept, the same command goes on",
+    "sweep": "; complete rounds are kept, the same command goes on",
 }
 """What a command that is stopped leaves, by command."""
 
@@ -61,6 +63,9 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with the run in DIR after its newest complete round"
     )
+
+    summary = "a grid of runs, and one table of all"
+    sweep.add_arguments(_command(commands, "sweep", sweep.run, summary, sweep.DESCRIPTION, sweep.EXAMPLES))
 
     report = _command(
         commands, "report", _report, "one HTML page on one or many runs",
@@ -172,13 +177,13 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar import demo
     from fedsonar.progress import Bars
-    from fedsonar.side_by_side import run_all
+    from fedsonar.side_by_side import folders, run_all
 
     runs = demo.story()
     _announce_kernels()
     with Bars({name: e.rounds for name, e in runs.items()}) as bars:
-        folders = run_all(runs, options.out, bars.update, options.workers)
-    return _present(folders, options.out / "report.html", "FedSonar demo", options.json)
+        outcomes = run_all(runs, options.out, bars.update, options.workers)
+    return _present(folders(outcomes), options.out / "report.html", "FedSonar demo", options.json)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -271,22 +276,11 @@ def _features(options: argparse.Namespace) -> list[dict[str, Any]]:
     if not options.json:
         from rich.console import Console
         from rich.markup import escape
-        from rich.table import Table
 
-        table = Table(box=None, title=f"{rows.name}: {len(rows):,} rows, {len(found):,} features", title_justify="left")
-        for column in ("kind", "the row", "rows", "share", "same answer", "feature"):
-            number = column in ("rows", "share", "same answer")
-            table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "kind")
-        for c in shown:
-            listed = ", ".join(
-                f"{f.name}={getattr(c.feature, f.name)!r}"
-                for f in fields(c.feature)  # type: ignore[arg-type]
-                if getattr(c.feature, f.name) != f.default
-            )
-            counts = f"{c.count:,}", f"{c.share:.1%}", f"{c.commonest:.0%}"
-            table.add_row(c.kind, escape(c.words), *counts, escape(f"{type(c.feature).__name__}({listed})"))
+        from fedsonar.report import feature_table
+
         console = Console(highlight=False)
-        console.print(table)
+        console.print(feature_table(shown, f"{rows.name}: {len(rows):,} rows, {len(found):,} features"))
         if shown:
             trigger = {"attack": {"trigger": to_config(Natural(feature=shown[0].feature))}}
             console.print(f"\nThe first one as a trigger:\n\n{escape(tomli_w.dumps(trigger))}")

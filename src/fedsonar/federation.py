@@ -17,7 +17,7 @@ from fedsonar.experiment import Experiment
 from fedsonar.gauge import Gauge
 from fedsonar.measure import Examination, Rate
 from fedsonar.model import initial_adapter
-from fedsonar.preparation import ROOT, Federation
+from fedsonar.preparation import ROOT, Federation, Loaded
 from fedsonar.records import ClientRecord, RoundRecord, Run, Update
 from fedsonar.rng import torch_stream
 from fedsonar.server import Aggregated, Server
@@ -28,7 +28,7 @@ class Progress:
     """What an observer of a run is told.
 
     Args:
-        stage: What was just done: ``load``, ``train``, ``examine``, ``round``.
+        stage: What was just done: ``begin``, ``load``, ``train``, ``examine``, ``round``.
         round: The round it belongs to.
         record: The round's record, with stage ``round``.
     """
@@ -45,6 +45,7 @@ def run(
     out: Path | None = None,
     resume: bool = False,
     observe: Callable[[Progress], object] = lambda _: None,
+    loaded: Loaded | None = None,
 ) -> Run:
     """Runs a federation and returns its history; with `out`, everything is kept on disk after every round.
 
@@ -54,6 +55,7 @@ def run(
         out: Folder of the run; must not hold another one.
         resume: Go on from the newest complete round in `out`.
         observe: Told after every stage.
+        loaded: Data and base model, for several runs of one process that share them.
 
     Raises:
         ValueError: If the experiment's parts do not fit together, or `out` holds another run.
@@ -62,7 +64,7 @@ def run(
     started = time.perf_counter()
     if out is not None:
         run_folder.claim(out, experiment, resume=resume)
-    federation = Federation(experiment)
+    federation = Federation(experiment, loaded)
     observe(Progress("load"))
     state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
     state.folder = out

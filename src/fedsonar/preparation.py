@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from fedsonar.data import InstructionDataset, Ledger, TokenRow, template_for, tokenize
+from fedsonar.data import InstructionDataset, Ledger, Source, Splits, TokenRow, template_for, tokenize
 from fedsonar.engine import Engine, FusedEngine
 from fedsonar.experiment import Experiment
 from fedsonar.measure import Examiner
-from fedsonar.model import open_network
+from fedsonar.model import Base, Lora, Network, open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 
@@ -16,20 +16,43 @@ ROOT = -1
 """Stands for the server where it trains on clean rows of its own."""
 
 
+class Loaded:
+    """What runs of one process can share: the data and the base model that were loaded last."""
+
+    def __init__(self) -> None:
+        self._splits: tuple[Source, Splits] | None = None
+        self._network: tuple[tuple[Base, Lora, bool], Network] | None = None
+
+    def splits(self, source: Source) -> Splits:
+        """The source's rows, loaded anew when it is another source than last time."""
+        if self._splits is None or self._splits[0] != source:
+            self._splits = source, source.load()
+        return self._splits[1]
+
+    def network(self, base: Base, lora: Lora, *, checkpointing: bool) -> Network:
+        """The network of a base model and an adapter; see `open_network`."""
+        wanted = base, lora, checkpointing
+        if self._network is None or self._network[0] != wanted:
+            self._network = None  # before the next one takes its memory
+            self._network = wanted, open_network(base, lora, checkpointing=checkpointing)
+        return self._network[1]
+
+
 class Federation:
     """Everything an experiment needs before its first round, prepared once.
 
     Args:
         experiment: What to prepare.
+        loaded: What the federation shares with others before and after it.
 
     Raises:
         ValueError: If data, model and attack do not fit together; says what to change.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, loaded: Loaded | None = None) -> None:
+        self.experiment, loaded = experiment, loaded or Loaded()
         seed = experiment.seed
-        splits = experiment.data.load()
+        splits = loaded.splits(experiment.data)
         shards = experiment.partition.split(splits.train, stream(seed, "partition"))
         if experiment.clients_per_round > len(shards):
             raise ValueError(f"clients_per_round {experiment.clients_per_round} is more than the {len(shards)} clients")
@@ -46,7 +69,7 @@ class Federation:
             )
         chosen = set(map(int, stream(seed, "root").permutation(len(test))[:root_rows]))
         self.tokenizer = experiment.base.tokenizer()
-        self.network = open_network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
+        self.network = loaded.network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
         self.layout = self.network.layout
         self.template = template = experiment.template or template_for(self.tokenizer)
         limit = getattr(self.network.model.config, "max_position_embeddings", None) or experiment.max_length

@@ -48,3 +48,41 @@ class Bars:
             if record is not None and record.asr is not None:
                 scores.append(f"ASR {record.asr:.2f}")
             self._bars.update(task, completed=progress.round, scores=", ".join(scores))
+
+
+class Total:
+    """One bar for many runs, with the newest scores and how many runs are done; a context manager.
+
+    Args:
+        rounds: Run -> its number of rounds.
+    """
+
+    def __init__(self, rounds: Mapping[str, int]) -> None:
+        columns = (
+            TextColumn("{task.fields[done]}/{task.fields[runs]} runs"), BarColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}"),
+        )  # fmt: skip
+        self._rounds = rounds
+        self._reached = dict.fromkeys(rounds, 0)
+        self._bars = RichProgress(*columns, console=Console(stderr=True))
+        self._task = self._bars.add_task("", total=sum(rounds.values()), done=0, runs=len(rounds))
+
+    def __enter__(self) -> Total:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def update(self, name: str, progress: Progress) -> None:
+        """Moves the bar."""
+        if progress.stage != "round":
+            return
+        self._reached[name] = progress.round
+        done = sum(reached == self._rounds[run] for run, reached in self._reached.items())
+        record, said = progress.record, name
+        if record is not None and record.asr is not None:
+            said = f"{name}: ASR {record.asr:.2f}"
+        self._bars.update(self._task, completed=sum(self._reached.values()), done=done, description=said)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Queue
@@ -13,6 +17,26 @@ from threading import Thread
 
 from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress, run
+from fedsonar.preparation import Loaded
+from fedsonar.records import write_whole
+
+Messages = Queue[tuple[str, Progress] | None]
+
+_ERROR = "error.txt"
+"""File in a run's folder that says why it failed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Args:
+        folder: Where it lies.
+        error: Why it failed; empty when it did not.
+    """
+
+    folder: Path
+    error: str = ""
 
 
 def cores() -> int:
@@ -25,41 +49,97 @@ def run_all(
     out: Path,
     observe: Callable[[str, Progress], None],
     workers: int | None = None,
-) -> list[Path]:
-    """Runs experiments side by side and returns their folders; finished ones stay, stopped ones go on.
+    *,
+    retry: bool = True,
+) -> dict[str, Outcome]:
+    """Runs experiments side by side; finished ones stay, stopped ones go on, and one that fails stops no other.
 
     Args:
         experiments: Folder name -> experiment.
         out: Folder that holds the folders.
-        observe: Told after every stage of every run, by folder name.
+        observe: Told after every stage of every run, by folder name; from another thread.
         workers: Processes; by default one a core.
+        retry: Try again what failed before; otherwise it keeps its error.
     """
-    workers = min(len(experiments), workers or cores())
+    outcomes: dict[str, Outcome] = {}
+    waiting = []
+    for name in experiments:
+        error = out / name / _ERROR
+        if not retry and error.is_file():
+            outcomes[name] = Outcome(out / name, error.read_text(encoding="utf-8"))
+        else:
+            waiting.append(name)
+    workers = max(1, min(len(waiting), workers or cores()))
+    with _relay(observe) as (messages, begun):
+
+        def attempt(names: Iterable[str], workers: int) -> bool:
+            """Whether all of them came to an end: not so when a process was killed."""
+            return _attempt({name: experiments[name] for name in names}, out, messages, workers, outcomes)
+
+        while left := [name for name in waiting if name not in outcomes]:
+            if not attempt(left, workers):
+                # One at a time tells whose process it is that is killed.
+                for name in [name for name in left if name in begun and name not in outcomes]:
+                    if not attempt([name], 1):
+                        outcomes[name] = _failed(out / name, "its process was killed, most likely for lack of memory")
+    return {name: outcomes[name] for name in experiments}
+
+
+def folders(outcomes: Mapping[str, Outcome]) -> list[Path]:
+    """The folders of runs that all have to be there.
+
+    Raises:
+        ValueError: If one failed; names it and says why.
+    """
+    failed = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+    if failed:
+        name, error = next(iter(failed.items()))
+        others = f" ({len(failed) - 1} more of {len(outcomes)} failed)" if len(failed) > 1 else ""
+        raise ValueError(f"{name}: {error}{others}")
+    return [outcome.folder for outcome in outcomes.values()]
+
+
+def _attempt(
+    experiments: Mapping[str, Experiment], out: Path, messages: Messages, workers: int, outcomes: dict[str, Outcome]
+) -> bool:
+    """Runs experiments and notes what became of them, until the end or until a process is killed."""
     context = multiprocessing.get_context("spawn")
-    manager = SyncManager(ctx=context)
-    manager.start(_end_with_caller)
-    with manager, ProcessPoolExecutor(workers, context, _end_with_caller) as pool:
-        messages: Queue[tuple[str, Progress] | None] = manager.Queue()
-
-        def relay() -> None:
-            while (message := messages.get()) is not None:
-                observe(*message)
-
-        listener = Thread(target=relay, daemon=True)
-        listener.start()
+    with ProcessPoolExecutor(workers, context, _end_with_caller) as pool:
         try:
-            futures = [pool.submit(_run_one, name, e, out / name, messages) for name, e in experiments.items()]
-            for future in futures:
-                future.result()
+            futures = {pool.submit(_run_one, name, e, out / name, messages): name for name, e in experiments.items()}
+            for future in as_completed(futures):
+                outcomes[futures[future]] = future.result()
+        except BrokenProcessPool:
+            return False
         except BaseException:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return True
+
+
+@contextmanager
+def _relay(observe: Callable[[str, Progress], None]) -> Iterator[tuple[Messages, set[str]]]:
+    """A queue whose messages are passed on, and the names of all runs that were heard of."""
+    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
+    manager.start(_end_with_caller)
+    begun: set[str] = set()
+    with manager:
+        messages: Messages = manager.Queue()
+
+        def relay() -> None:
+            while (message := messages.get()) is not None:
+                begun.add(message[0])
+                observe(*message)
+
+        listener = Thread(target=relay, daemon=True)
+        listener.start()
+        try:
+            yield messages, begun
         finally:
             messages.put(None)
             listener.join(timeout=5)
-    return [out / name for name in experiments]
 
 
 def _end_with_caller() -> None:
@@ -74,13 +154,29 @@ def _end_with_caller() -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def _run_one(name: str, experiment: Experiment, folder: Path, messages: Queue[tuple[str, Progress] | None]) -> None:
+@cache
+def _loaded() -> Loaded:
+    """What the runs of this process share."""
+    return Loaded()
+
+
+def _run_one(name: str, experiment: Experiment, folder: Path, messages: Messages) -> Outcome:
     import torch
 
     torch.set_num_threads(1)
+    messages.put((name, Progress("begin")))
     if (folder / "summary.json").is_file():
         messages.put((name, Progress("round", experiment.rounds)))
-        return
-    run(
-        experiment, out=folder, resume=(folder / "experiment.toml").is_file(), observe=lambda p: messages.put((name, p))
-    )
+        return Outcome(folder)
+    resume = (folder / "experiment.toml").is_file()
+    try:
+        (folder / _ERROR).unlink(missing_ok=True)
+        run(experiment, out=folder, resume=resume, observe=lambda p: messages.put((name, p)), loaded=_loaded())
+    except (ValueError, OSError, ArithmeticError, RuntimeError, ImportError) as error:
+        return _failed(folder, " ".join(str(error).split()) or type(error).__name__)
+    return Outcome(folder)
+
+
+def _failed(folder: Path, error: str) -> Outcome:
+    write_whole(folder / _ERROR, error.encode())
+    return Outcome(folder, error)

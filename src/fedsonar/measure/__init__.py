@@ -6,6 +6,7 @@ from fedsonar.measure.bsnr import crossfit, placebo, plain, twin
 from fedsonar.measure.examination import Evaluation, Examination, Examiner
 from fedsonar.measure.inner_products import Space, gram, gram_by_site
 from fedsonar.measure.judge import Judge
+from fedsonar.measure.link import Link, fit_link
 from fedsonar.measure.reading import Reading, cumulative
 from fedsonar.measure.selection import Selection, selection
 from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, spearman, wilson
@@ -30,6 +31,7 @@ __all__ = [
     "Examination",
     "Examiner",
     "Judge",
+    "Link",
     "Rate",
     "Reading",
     "Selection",
@@ -42,6 +44,7 @@ __all__ = [
     "edit_distance",
     "entity_match",
     "exact_match",
+    "fit_link",
     "gram",
     "gram_by_site",
     "label_match",

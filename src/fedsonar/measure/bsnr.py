@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from fedsonar.measure.mean_gap import SquaredGap, coefficients, spread_along, squared_gap
 from fedsonar.measure.reading import Reading, interval, unread
@@ -246,6 +245,8 @@ def _drawn(
     if math.isnan(reading.signal) or math.isnan(gap.variance):
         why = "an interval needs 4 affected clients" if math.isnan(gap.variance) and not reading.reason else ""
         return Reading(reading.signal, reading.noise, reason=reading.reason or why)
+    from scipy import stats  # it takes half a second to load
+
     levels = rng.random((2, resamples))
     gaps = gap.value + math.sqrt(gap.variance) * stats.t.ppf(levels[0], gap.freedom)
     squared_noise = reading.noise**2 * freedom / stats.chi2.ppf(levels[1], freedom)

@@ -33,9 +33,9 @@ DEFINITIONS = (
     ("EMR", "exact match rate: share of test rows whose output contains every word of an accepted answer in order "
             "(ROUGE-L recall of 1)"),
     ("Clean accuracy", "share of untriggered test rows answered right"),
-    ("BSNR", "backdoor signal-to-noise ratio, our operational definition: how far the aggregated step goes along the "
-             "affected clients' common direction (S) over how far it would stray along it anyway (N), cross-fitted; "
-             "S/N has a sign, and 20·log10(S/N) gives the dB of a positive one"),
+    ("BSNR", "backdoor signal-to-noise ratio, our operational definition: how far poison moves the aggregated step (S) "
+             "over how far it would stray along that direction anyway (N), cross-fitted; S/N has a sign, and "
+             "20·log10(S/N) gives the dB of a positive one"),
     ("Cumulative BSNR", "the same over all rounds so far: signals add, independent noise adds in squares"),
     ("Drill", "clean row that the attacker adds so that parts of the trigger do nothing"),
     ("Near miss", "share of test rows with parts of the trigger whose output contains the target"),

@@ -1,14 +1,17 @@
-"""The comparison table for the terminal."""
+"""The tables for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from fedsonar.data import Candidate
 from fedsonar.report.folder import read_runs
 from fedsonar.report.tables import comparison_row
 
@@ -37,4 +40,21 @@ def comparison_table(runs: Sequence[Path]) -> Table:
         compact = [cell.replace(" / ", "/").replace(", ", ",").removesuffix(" dB") for cell in cells]
         # Text, because a plain string would have its [brackets] taken for markup; intervals on a line of their own.
         table.add_row(Text(label), Text(rule), *(Text(cell.replace(" [", "\n[")) for cell in compact))
+    return table
+
+
+def feature_table(candidates: Sequence[Candidate], title: str) -> Table:
+    """A table with one row a feature that rows have by themselves: how many have it, and how it is written."""
+    table = Table(box=None, title=title, title_justify="left")
+    for column in ("kind", "the row", "rows", "share", "same answer", "feature"):
+        number = column in ("rows", "share", "same answer")
+        table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "kind")
+    for c in candidates:
+        listed = ", ".join(
+            f"{f.name}={getattr(c.feature, f.name)!r}"
+            for f in fields(c.feature)  # type: ignore[arg-type]
+            if getattr(c.feature, f.name) != f.default
+        )
+        counts = f"{c.count:,}", f"{c.share:.1%}", f"{c.commonest:.0%}"
+        table.add_row(c.kind, escape(c.words), *counts, escape(f"{type(c.feature).__name__}({listed})"))
     return table

@@ -1,0 +1,116 @@
+"""``fedsonar sweep``: its arguments, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = (
+    "Runs EXP.toml for every combination of the grid's values and for several seeds, side by side, and gathers all "
+    "rounds of all runs in DIR/sweep.parquet. Each run lies in DIR under its values. The same command goes on after a "
+    "stop, and with more values or seeds it runs what is new. A run that fails stops no other; it is named at the end, "
+    "and tried again with --retry."
+)
+EXAMPLES = (
+    "Examples:\n"
+    "  fedsonar sweep recipes/atlas/poisoned.toml --grid attack.placement.affected=0.2,0.5,1 \\\n"
+    "      --grid attack.placement.rate=0.04,0.08,0.16 --seeds 3 --out runs/grid\n"
+    "  fedsonar sweep recipes/atlas/poisoned.toml --grid aggregator.class_path=fedsonar.aggregate.FedAvg,"
+    "fedsonar.aggregate.Krum"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("experiment", type=Path, metavar="EXP.toml", help="the experiment; see recipes/")
+    parser.add_argument("--grid", action="append", default=[], metavar="PATH=A,B,C",
+                        help="values of a path of the experiment; may be repeated")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds, from EXP.toml's own on (default: 1)")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+                        help="override a value in all runs; may be repeated")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="where runs and table go (default: runs/, the name of EXP.toml, and -sweep)")  # fmt: skip
+    parser.add_argument("--workers", type=int, metavar="N", help="runs side by side (default: one a core)")
+    parser.add_argument("--retry", action="store_true", help="try again what failed before")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the sweep.
+
+    Raises:
+        ConfigError: If the grid is no grid.
+        ValueError: If a run failed; names the first ones and says how to try again.
+    """
+    from fedsonar.experiment import ConfigError
+    from fedsonar.progress import Total
+    from fedsonar.side_by_side import run_all
+    from fedsonar.sweep.grid import Axis, cells
+    from fedsonar.sweep.table import check_cells, write_sweep
+
+    if options.workers is not None and options.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {options.workers}")
+    sys.path.insert(0, str(options.experiment.parent.resolve()))  # for a plugin beside the experiment
+    grid = cells(options.experiment, [Axis.parse(text) for text in options.grid], options.seeds, options.overrides)
+    out = options.out or Path("runs") / f"{options.experiment.stem}-sweep"
+    check_cells(grid, out)
+    with Total({cell.name: cell.experiment.rounds for cell in grid}) as bar:
+        try:
+            outcomes = run_all(
+                {cell.name: cell.experiment for cell in grid}, out, bar.update, options.workers, retry=options.retry
+            )
+        finally:
+            table = write_sweep(grid, out)
+    failed = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+    if not options.json:
+        _print(table, [axis.partition("=")[0] for axis in options.grid])
+    if failed:
+        named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise ValueError(f"{len(failed)} of {len(grid)} runs failed, try them again with --retry: {named}{more}")
+    return {"table": str(table), "cells": len(grid)}
+
+
+def _print(path: Path, axes: Sequence[str]) -> None:
+    """A table of the grid, a row a combination, rates pooled over its seeds."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from fedsonar.sweep.table import read_sweep
+
+    rows = read_sweep(path)
+    last: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["accuracy"] is not None:
+            last[row["cell"]] = row
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in last.values():
+        groups.setdefault(tuple(row[axis] for axis in axes), []).append(row)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for heading in (*(axis.removesuffix(".class_path").rpartition(".")[2] for axis in axes), "runs", "poisoned"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for heading in ("accuracy", "ASR"):
+        table.add_column(heading, justify="right")
+    for values, members in groups.items():
+        poisoned = sum(row["poisoned_rows"] for row in members) / sum(row["rows"] for row in members)
+        shown = [f"{value:g}" if isinstance(value, float) else str(value).rpartition(".")[2] for value in values]
+        rates = (_pooled(members, "accuracy"), _pooled(members, "asr"))
+        table.add_row(*shown, str(len(members)), f"{poisoned:.1%}", *rates)
+    console = Console()
+    console.print(table)
+    console.print(f"Table of all rounds: {path}", highlight=False)
+
+
+def _pooled(rows: Sequence[dict[str, Any]], rate: str) -> str:
+    """A rate over all rows together, with its interval."""
+    from fedsonar.measure import wilson
+
+    counted = [row for row in rows if row[rate] is not None]
+    n = sum(int(row[f"{rate}_n"]) for row in counted)
+    if not n:
+        return "–"
+    pooled = wilson(round(sum(row[rate] * row[f"{rate}_n"] for row in counted)), n)
+    return f"{pooled.value:.2f} [{pooled.low:.2f}, {pooled.high:.2f}]"

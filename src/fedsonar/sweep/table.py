@@ -1,0 +1,76 @@
+"""One table of all runs of a grid, a row a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fedsonar.experiment import ConfigError, load
+from fedsonar.records import write_whole
+from fedsonar.sweep.grid import Cell
+
+FILE = "sweep.parquet"
+
+
+def check_cells(cells: Sequence[Cell], out: Path) -> None:
+    """Returns when every run that lies in a folder already is the one that belongs there.
+
+    Raises:
+        ConfigError: If one is of another experiment.
+    """
+    for cell in cells:
+        config = out / cell.name / "experiment.toml"
+        if config.is_file() and load(config) != cell.experiment:
+            raise ConfigError(
+                f"{str(out / cell.name)!r} holds a run of another experiment; choose another --out, or remove it"
+            )
+
+
+def write_sweep(cells: Sequence[Cell], out: Path) -> Path:
+    """Writes the rounds of all finished runs into one Parquet file and returns its path.
+
+    Beside the columns of ``rounds.parquet`` there are the cell's name, the value of every path of the grid, the seed,
+    the clients' rows, and how many of them are poisoned.
+
+    Args:
+        cells: The grid.
+        out: Folder of the sweep, which holds the runs by the cells' names.
+    """
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        folder = out / cell.name
+        if not (folder / "summary.json").is_file():
+            continue
+        poisoned = pq.read_table(folder / "samples.parquet", columns=["poisoned"])["poisoned"].to_pylist()
+        own = {"cell": cell.name, "seed": cell.experiment.seed} | dict(cell.values)
+        own |= {"rows": len(poisoned), "poisoned_rows": sum(poisoned)}
+        rows += [own | record for record in pq.read_table(folder / "rounds.parquet").to_pylist()]
+    path = out / FILE
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: _column([row[name] for row in rows]) for name in (rows[0] if rows else {})}), sink)
+    write_whole(path, sink.getvalue().to_pybytes())
+    return path
+
+
+def read_sweep(path: Path) -> list[dict[str, Any]]:
+    """The rows of a sweep's table.
+
+    Args:
+        path: The file, or the folder of the sweep.
+    """
+    rows: list[dict[str, Any]] = pq.read_table(path / FILE if path.is_dir() else path).to_pylist()
+    return rows
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """A column; as text where a path took values of several kinds."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        values = [None if value is None else float(value) for value in values]
+    elif len(kinds) > 1 or kinds & {list, dict}:
+        values = [None if value is None else str(value) for value in values]
+    return pa.array(values, pa.float64() if not kinds else None)
