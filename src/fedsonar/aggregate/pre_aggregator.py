@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_round
+from fedsonar.aggregate.check import check_updates
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -61,7 +61,7 @@ class Chain(Aggregator):
         Raises:
             ValueError: If the updates are malformed or too few for a step or the rule.
         """
-        check_round(updates_ND, context)
+        check_updates(updates_ND, context)
         mixing_MN = torch.eye(len(updates_ND), dtype=torch.float64)
         inner = replace(context, shares=None)
         for step in self.steps:
