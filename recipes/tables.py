@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fedsonar.experiment import Experiment
-from fedsonar.measure import wilson
+from fedsonar.measure import pooled as measure_pooled
 from fedsonar.poison import ConstantRate
 from fedsonar.progress import Bars
 from fedsonar.side_by_side import folders, run_all
@@ -37,9 +37,8 @@ def measure(experiments: dict[str, Experiment], folder: str) -> dict[str, dict[s
 
 def pooled(records: Sequence[dict[str, Any]], rate: str) -> tuple[float, float, float, int]:
     """A rate over all seeds together: value, Wilson interval, number of answers."""
-    n = sum(record[f"{rate}_n"] for record in records)
-    result = wilson(round(sum(record[rate] * record[f"{rate}_n"] for record in records)), n)
-    return result.value, result.low, result.high, n
+    result = measure_pooled([record[rate] for record in records], [record[f"{rate}_n"] for record in records])
+    return result.value, result.low, result.high, result.n
 
 
 def write_figures(figures: Mapping[str, tuple[float, float | None, float | None, int]], command: str) -> None:

@@ -100,7 +100,8 @@ class Gauge:
         In the space of the factors, as products do not add up. Clients with the same number modulo 16 are one group,
         so that a few vectors say it all.
         """
-        sent, clean, weight = (self._sum(name, updates[0].delta) for name in ("sent", "clean", "weight"))
+        dim = len(updates[0].delta)
+        sent, clean, weight = self._sum("sent", dim), self._sum("clean", dim), self._sum("weight", 1)
         left = iter(twins)
         for update, share, poisoned in zip(updates, weights.tolist(), affected.tolist(), strict=True):
             group = update.client % _GROUPS
@@ -117,9 +118,8 @@ class Gauge:
         rng = stream(self.seed, "bsnr")
         return twin(products, shares / shares.sum(), poisoned_groups, rng, self.options.resamples)
 
-    def _sum(self, name: str, delta: Float[Tensor, "dim"]) -> Float[Tensor, "groups width"]:
-        """A sum over the rounds that the run's tensors keep: of vectors by group, or of the groups' weights."""
-        width = 1 if name == "weight" else len(delta)
+    def _sum(self, name: str, width: int) -> Float[Tensor, "groups width"]:
+        """Each group's sum over the rounds, which the run's tensors keep; zero at first."""
         return self.run.tensors.setdefault(f"bsnr.summed.{name}", torch.zeros(_GROUPS, width, dtype=torch.float32))
 
     def _parts(

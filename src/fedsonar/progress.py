@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from fedsonar.federation import Progress
 
 
-class Bars:
-    """A bar for each run; a context manager.
+class _Shown:
+    """Bars on standard error while a block runs; a context manager."""
 
-    Args:
-        rounds: Run -> its number of rounds.
-    """
-
-    def __init__(self, rounds: Mapping[str, int]) -> None:
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[scores]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
+    def __init__(self, *columns: ProgressColumn) -> None:
         self._bars = RichProgress(*columns, console=Console(stderr=True))
-        self._tasks = {name: self._bars.add_task(name, total=total, scores="waiting") for name, total in rounds.items()}
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
@@ -35,6 +34,21 @@ class Bars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+
+class Bars(_Shown):
+    """A bar for each run; a context manager.
+
+    Args:
+        rounds: Run -> its number of rounds.
+    """
+
+    def __init__(self, rounds: Mapping[str, int]) -> None:
+        super().__init__(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[scores]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._tasks = {name: self._bars.add_task(name, total=total, scores="waiting") for name, total in rounds.items()}
 
     def update(self, name: str, progress: Progress) -> None:
         """Moves a run's bar."""
@@ -50,7 +64,7 @@ class Bars:
             self._bars.update(task, completed=progress.round, scores=", ".join(scores))
 
 
-class Total:
+class Total(_Shown):
     """One bar for many runs, with the newest scores and how many runs are done; a context manager.
 
     Args:
@@ -58,23 +72,13 @@ class Total:
     """
 
     def __init__(self, rounds: Mapping[str, int]) -> None:
-        columns = (
+        super().__init__(
             TextColumn("{task.fields[done]}/{task.fields[runs]} runs"), BarColumn(), TimeElapsedColumn(),
             TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}"),
         )  # fmt: skip
         self._rounds = rounds
         self._reached = dict.fromkeys(rounds, 0)
-        self._bars = RichProgress(*columns, console=Console(stderr=True))
         self._task = self._bars.add_task("", total=sum(rounds.values()), done=0, runs=len(rounds))
-
-    def __enter__(self) -> Total:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def update(self, name: str, progress: Progress) -> None:
         """Moves the bar."""

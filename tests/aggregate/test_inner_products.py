@@ -41,11 +41,12 @@ def test_the_centre_says_how_precise_they_are():
 
 
 def test_any_number_of_threads_gives_the_same_bits():
-    matrix = np.random.default_rng(2).normal(size=(13, 30 * PIECE)).astype(np.float32)
+    dim = 400 * PIECE + 7  # enough to be shared out
+    matrix = np.random.default_rng(2).normal(size=(13, dim)).astype(np.float32)
     found = []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        found.append(inner_products(matrix, np.arange(13), np.zeros(30 * PIECE)))
+        found.append(inner_products(matrix, np.arange(13), np.zeros(dim)))
     torch.set_num_threads(1)
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])

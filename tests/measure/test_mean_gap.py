@@ -29,7 +29,7 @@ def test_what_all_vectors_have_in_common_counts_for_nothing():
     assert there.variance == pytest.approx(here.variance)
 
 
-def test_a_vector_alone_against_many_would_need_no_pair_of_its_own():
+def test_groups_too_small_to_tell_borrow_from_the_other_or_have_no_variance():
     gram = np.eye(6)
     assert math.isnan(squared_gap(gram, np.ones(6), (np.arange(3), np.arange(3, 6))).variance)
     assert squared_gap(gram, np.ones(6), (np.arange(2), np.arange(2, 6))).variance >= 0

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, spearman, wilson
+from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, pooled, spearman, wilson
 
 
 def rng(seed=0):
@@ -143,3 +143,8 @@ def test_paired_bootstrap_of_three_pairs_by_hand():
 def test_paired_bootstrap_of_one_pair_has_no_bounds():
     assert paired_bootstrap(np.array([2.0]), np.array([0.5]), rng()) == Rate(1.5, 1, -math.inf, math.inf)
     assert math.isnan(paired_bootstrap(np.array([]), np.array([]), rng()).value)
+
+
+def test_pooled_rates_count_their_cases():
+    together = pooled([0.5, 1.0], [10, 30])
+    assert together == wilson(35, 40)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from fedsonar.aggregate.columns import LANES, STRIP
+from fedsonar.aggregate.columns import on_strips
 from fedsonar.aggregate.kernels.products import HELD, add_products
 
 PIECE = 512
 """Columns whose products are summed in the precision of the centre; from there on sums are in float64."""
-
-_SHARES = 16
-"""Shares of the columns, of one strip at least, as many however many threads there are, so that sums are the same."""
 
 
 def inner_products(
@@ -27,15 +24,14 @@ def inner_products(
         rows_R: The numbers of the rows.
         centre_D: In float32, for differences and products that are as precise, or in float64.
     """
-    padded, dim = -(-len(rows_R) // HELD) * HELD, len(centre_D)
-    share = max(STRIP, PIECE * -(-dim // (PIECE * _SHARES)))
+    padded = -(-len(rows_R) // HELD) * HELD
 
-    def lower(start: int) -> Float[np.ndarray, "padded padded"]:
+    def lower(first: int, last: int) -> Float[np.ndarray, "padded padded"]:
         room_PC, gram_PP = np.zeros((padded, PIECE), centre_D.dtype), np.zeros((padded, padded))
-        add_products(matrix_ND, rows_R, centre_D, start, min(start + share, dim), room_PC, gram_PP)
+        add_products(matrix_ND, rows_R, centre_D, first, last, room_PC, gram_PP)
         return gram_PP
 
     gram_NN = np.zeros((len(rows_R), len(rows_R)))
-    for part_PP in LANES.each(lower, range(0, dim, share)):
+    for part_PP in on_strips(matrix_ND, lower):
         gram_NN += part_PP[: len(rows_R), : len(rows_R)]
     return np.tril(gram_NN) + np.tril(gram_NN, -1).T

@@ -9,7 +9,7 @@ from fedsonar.measure.judge import Judge
 from fedsonar.measure.link import Link, fit_link
 from fedsonar.measure.reading import Reading, cumulative
 from fedsonar.measure.selection import Selection, selection
-from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, spearman, wilson
+from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap, pooled, spearman, wilson
 from fedsonar.measure.stealth import Stealth, best_f1, edit_distance, stealth, trivial_detectors
 from fedsonar.measure.surprise import surprise
 from fedsonar.measure.text import (
@@ -53,6 +53,7 @@ __all__ = [
     "paired_bootstrap",
     "placebo",
     "plain",
+    "pooled",
     "rouge_l_recall",
     "score_answers",
     "score_attack",

@@ -20,7 +20,7 @@ class Reading:
         low: Lower end of the 95 % interval of the signed amplitude ratio S / N; nan when there is none.
         high: Upper end of that interval.
         reason: Why something is nan or left out; empty when nothing is.
-        draws: Bootstrap draws of S (first row) and of N^2 (second), from which `cumulative` makes its interval.
+        draws: Draws of S (first row) and of N^2 (second), from which `cumulative` makes its interval.
     """
 
     signal: float
@@ -52,7 +52,7 @@ def unread(reason: str) -> Reading:
 
 
 def interval(draws: Float64[np.ndarray, "2 draws"]) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile of S / N over bootstrap draws of S and N^2.
+    """The 2.5th and 97.5th percentile of S / N over draws of S and N^2.
 
     Draws without noise or without a direction (nan) are left out; nan when none is left.
     """
@@ -69,12 +69,11 @@ def cumulative(readings: Sequence[Reading]) -> Reading:
 
     ``BSNR_1..T = (sum of S_t)^2 / (sum of N_t^2)``. Readings that are nan are left out and counted in the reason.
 
-    The interval comes from the rounds' bootstrap draws, summed draw by draw. What repeats between rounds is the
-    client, whose data push its update the same way every round, so a draw should take the same clients in every
-    round: give `crossfit` an equal generator in each (leave the round out of its keys). Where the same clients take
-    part, draw number i then resamples them alike in all rounds and a client's lasting error is counted in full;
-    generators of their own would average it out and give too narrow an interval. Where the clients differ, draws
-    are as good as independent, and so are the rounds. Without draws in every reading the interval is nan.
+    The interval comes from the rounds' draws, summed draw by draw. What repeats between rounds is the client, whose
+    data push its update the same way every round, so a draw should err the same way in every round: give `crossfit`
+    an equal generator in each (leave the round out of its keys). A lasting error is then counted in full; generators
+    of their own would average it out and give too narrow an interval. Where the clients differ from round to round
+    the interval is on the wide side. Without draws in every reading the interval is nan.
     """
     read = [reading for reading in readings if not (math.isnan(reading.signal) or math.isnan(reading.noise))]
     skipped = [reading for reading in readings if math.isnan(reading.signal) or math.isnan(reading.noise)]

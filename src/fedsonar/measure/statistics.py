@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,11 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Rate:
 
     interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
     return Rate(successes / n, int(n), float(interval.low), float(interval.high))
+
+
+def pooled(rates: Sequence[float], counts: Sequence[int]) -> Rate:
+    """The rate over several sets of cases together, by their rates and sizes, with its Wilson interval."""
+    return wilson(round(sum(rate * n for rate, n in zip(rates, counts, strict=True))), sum(counts))
 
 
 def mean_interval(values: Float[np.ndarray, "n"], rng: np.random.Generator, resamples: int = 2000) -> Rate:

@@ -106,11 +106,10 @@ def _print(path: Path, axes: Sequence[str]) -> None:
 
 def _pooled(rows: Sequence[dict[str, Any]], rate: str) -> str:
     """A rate over all rows together, with its interval."""
-    from fedsonar.measure import wilson
+    from fedsonar.measure import pooled
 
     counted = [row for row in rows if row[rate] is not None]
-    n = sum(int(row[f"{rate}_n"]) for row in counted)
-    if not n:
+    if not counted:
         return "–"
-    pooled = wilson(round(sum(row[rate] * row[f"{rate}_n"] for row in counted)), n)
-    return f"{pooled.value:.2f} [{pooled.low:.2f}, {pooled.high:.2f}]"
+    together = pooled([row[rate] for row in counted], [int(row[f"{rate}_n"]) for row in counted])
+    return f"{together.value:.2f} [{together.low:.2f}, {together.high:.2f}]"
