@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from fedsonar.bench import suite
+from fedsonar.bench.aggregation import OURS
+from fedsonar.bench.aggregation_rules import rules
 from fedsonar.bench.options import Options
 from fedsonar.bench.show import bar
-from tables import said, write_figures, write_table
+from tables import RUNS, said, write_figures, write_table
 
 
 def speed_results(seeds: Sequence[int]) -> None:
@@ -18,7 +22,7 @@ def speed_results(seeds: Sequence[int]) -> None:
     small = replace(options, models=("embedded",), loras=("qv",))
     alone = replace(options, models=("135m",), peers=False, repeats=3)
     with bar() as observe:
-        records = suite.measure(["engine"], options, observe) + suite.measure(["round", "flower"], small, observe)
+        records = [*suite.measure(["engine"], options, observe), *suite.measure(["round", "flower"], small, observe)]
         records += suite.measure(["engine"], alone, observe)
         records += suite.measure(["scaling"], replace(small, rows=("freebaseqa",), repeats=3), observe)
     rows = []
@@ -68,11 +72,13 @@ def slower_rows(records: Sequence[dict[str, Any]]) -> tuple[float, float, float,
 
 def aggregation_results(seeds: Sequence[int]) -> None:
     """Every rule beside ByzFL and Flower: time, and memory beyond the updates."""
-    options = Options(threads=2, seed=seeds[0], repeats=3)
-    with bar() as observe:
-        records = suite.measure(["aggregate"], options, observe)
+    options = Options(threads=2, seed=seeds[0])
+    records = [
+        record for clients, dim in product((10, 100, 1000), options.dims)
+        for record in _aggregated(replace(options, clients=(clients,), dims=(dim,)))
+    ]  # fmt: skip
     rows, figures = [], {}
-    for ours in (record for record in records if record["side"] == "FedSonar"):
+    for ours in (record for record in records if record["side"] == OURS):
         contest = {key: ours[key] for key in ("rule", "clients", "dim")}
         row: dict[str, Any] = contest | {"seconds": ours.get("seconds"), "times input": ours.get("extra_memory")}
         row |= dict.fromkeys(("ByzFL numpy", "ByzFL torch", "Flower"))
@@ -96,10 +102,32 @@ def aggregation_results(seeds: Sequence[int]) -> None:
 `{command}`, with ByzFL 0.0.11 and Flower 1.41: `fedsonar bench aggregate` with {options.threads} threads for every
 contender. Each aggregates the same float32 updates in a process of its own, in turns; `seconds` is our median, `times
 peer` the median of the ratios of the fastest peer's turns to ours beside them, with the least and the greatest.
-`times input` is the greatest memory beyond the updates, as a multiple of them. A peer's cell says why it was not
-measured, where it was not; an empty one has no such rule.
+n is the number of pairs: fewer where turns take minutes. `times input` is the greatest memory beyond the updates, as a
+multiple of them. A peer's cell says why it was not measured, where it was not; an empty one has no such rule.
 
 Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons. {", ".join(slower)}
 """
     write_table("aggregation", rows, text)
     write_figures(figures, command)
+
+
+def _aggregated(options: Options) -> list[dict[str, Any]]:
+    """The records of every rule in one situation; rules that were measured before are read from runs/results/."""
+    [clients], [dim] = options.clients, options.dims
+    path = RUNS / "aggregation" / f"{clients}x{dim}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    # Ours is the last side of a rule, so a rule that was stopped between its sides is measured again.
+    done = {record["rule"] for record in records if record["side"] == OURS}
+    records = [record for record in records if record["rule"] in done]
+    missing = tuple(rule for rule in rules(clients) if rule not in done)
+    if not missing:
+        return records
+    repeats = 5 if clients * dim <= 10**8 else 1
+    with bar() as observe, path.open("w") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+        for record in suite.measure(["aggregate"], replace(options, rules=missing, repeats=repeats), observe):
+            records.append(record)
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+    return records

@@ -151,7 +151,7 @@ def test_turns_are_told_and_the_file_is_shared(monkeypatch):
     monkeypatch.setattr(aggregation_peers, "missing", lambda: ["ByzFL", "Flower"])
     [found] = aggregation.aggregate(Options(clients=(5,), dims=(100,), rules=("FedAvg", "Median"), repeats=2))
     told = []
-    assert len(found.measure(told.append)) == 2
+    assert len(list(found.measure(told.append))) == 2
     assert len(told) == found.turns == 6
     assert told[0] == "5 x 100, FedAvg, FedSonar"
 

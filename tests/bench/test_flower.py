@@ -44,7 +44,7 @@ def test_our_side_trains_the_batches_that_the_peer_is_given(tmp_path):
 def test_without_flower_its_part_is_left_out_and_the_remedy_named(monkeypatch):
     monkeypatch.setattr(flower.importlib.util, "find_spec", lambda name: None)
     with pytest.warns(UserWarning, match=r"pip install 'fedsonar\[flower\]'"):
-        assert measure(["flower"], OPTIONS) == []
+        assert list(measure(["flower"], OPTIONS)) == []
 
 
 def test_a_side_that_fails_ends_with_its_own_words():

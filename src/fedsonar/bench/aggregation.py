@@ -23,7 +23,8 @@ from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Record
 from fedsonar.rng import stream
 
-_OURS = "FedSonar"
+OURS = "FedSonar"
+"""The side whose records come last of a rule's."""
 _MOST = 0.8
 """The part of the available memory that the updates and a side's copies of them may take."""
 
@@ -58,7 +59,7 @@ class RuleContest:
     def left_out(self) -> dict[str, str]:
         """Sides that are not measured, and why."""
         said = {peer.side: self._reason(peer.copies, peer.limit) for peer in self.peers}
-        said[_OURS] = self._reason(copies(self.name), float("inf"))
+        said[OURS] = self._reason(copies(self.name), float("inf"))
         return {side: reason for side, reason in said.items() if reason}
 
     def _reason(self, copies: float, limit: float) -> str:
@@ -72,12 +73,12 @@ class RuleContest:
     def sides(self, folder: Path, seed: int) -> dict[str, Prepare[None]]:
         """How to prepare each side that is measured."""
         turns: dict[str, Callable[[Any], Turn]] = {peer.side: peer.prepare for peer in self.peers}
-        turns[_OURS] = partial(_ours, self.rule, seed)
+        turns[OURS] = partial(_ours, self.rule, seed)
         return {side: partial(_prepare, turns[side], folder, side) for side in turns if side not in self.left_out}
 
     def records(self, measured: Mapping[str, Measured[Any]], folder: Path, refusal: str = "") -> list[Record]:
         """What every side measured, and why others did not: the contest's reasons, or a rule's refusal."""
-        sides = [*(peer.side for peer in self.peers), _OURS]
+        sides = [*(peer.side for peer in self.peers), OURS]
         return [self._record(side, measured, folder, refusal) for side in sides]
 
     def _record(self, side: str, measured: Mapping[str, Measured[Any]], folder: Path, refusal: str) -> Record:
@@ -90,10 +91,10 @@ class RuleContest:
         record |= {"seconds": found.seconds, "cpu_seconds": found.cpu_seconds}
         record |= {"start_mb": memory.start, "peak_mb": memory.peak}
         record |= {"extra_memory": (memory.peak - memory.start) / _megabytes(self.clients, self.dim)}
-        if side != _OURS:
+        if side != OURS:
             agrees = next(peer.agrees for peer in self.peers if peer.side == side)
-            if agrees and _OURS in measured:
-                record |= {"difference": _difference(_result(folder, side), _result(folder, _OURS))}
+            if agrees and OURS in measured:
+                record |= {"difference": _difference(_result(folder, side), _result(folder, OURS))}
             return record
         theirs = {peer.side: measured[peer.side] for peer in self.peers if peer.side in measured}
         if theirs:
@@ -129,12 +130,13 @@ class AggregationContest:
         sides = sum(1 + len(contest.peers) - len(contest.left_out) for contest in self.contests)
         return sides * (self.options.repeats + 1)
 
-    def measure(self, observe: Callable[[str], object]) -> list[Record]:
-        """The contest's records; `observe` is told after every turn what took it."""
+    def measure(self, observe: Callable[[str], object]) -> Iterator[Record]:
+        """The contest's records, rule by rule; `observe` is told after every turn what took it."""
         with tempfile.TemporaryDirectory(prefix="fedsonar-bench-") as name:
             folder = Path(name)
             write_updates(folder, self.clients, self.dim, self.options.seed)
-            return [record for contest in self.contests for record in self._measure(contest, folder, observe)]
+            for contest in self.contests:
+                yield from self._measure(contest, folder, observe)
 
     def _measure(self, contest: RuleContest, folder: Path, observe: Callable[[str], object]) -> list[Record]:
         where = f"{self.clients} x {self.dim:,}, {contest.name}"

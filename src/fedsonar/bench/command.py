@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fedsonar.bench.loras import LORAS
 from fedsonar.bench.options import DTYPES, Options
+from fedsonar.bench.parts import Record
 from fedsonar.bench.rows import LIKE
 from fedsonar.bench.shapes import SHAPES
 from fedsonar.bench.show import bar, tables
@@ -116,12 +117,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         )  # fmt: skip
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    with bar() as observe:
-        records = measure(parts, options, observe)
+    records: list[Record] = []
     said = asdict(options) | {"rows": [str(rows) for rows in options.rows]}
     result = {"environment": environment(), "options": said, "records": records}
-    if arguments.out:
-        write_json(arguments.out, result)
+    with bar() as observe:
+        for record in measure(parts, options, observe):
+            records.append(record)
+            if arguments.out:  # what is measured stays, should the rest be stopped
+                write_json(arguments.out, result)
     if not arguments.json:
         console = Console()
         for table in tables(records):

@@ -20,8 +20,8 @@ PARTS: dict[str, Callable[[Options], Iterator[Contest | flower.FlowerContest | a
 
 def measure(
     names: Sequence[str], options: Options, observe: Callable[[int, int, str], object] = lambda *_: None
-) -> list[Record]:
-    """The records of the named parts, in their order: one for each side of each contest.
+) -> Iterator[Record]:
+    """The records of the named parts, in their order, as they come: one for each side of each contest.
 
     The part ``flower`` is left out, with a warning that says how to get it, where Flower is not installed. The part
     ``aggregate`` goes on without a library that is not installed, with such a warning too.
@@ -49,4 +49,5 @@ def measure(
         done += 1
         observe(done, total, what)
 
-    return [record for contest in contests for record in contest.measure(count)]
+    for contest in contests:
+        yield from contest.measure(count)
