@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from fedsonar.demo import POISONED
 from fedsonar.measure import selection
 from fedsonar.model import Base
 from fedsonar.poison import ConstantRate
-from tables import RUNS, measure, pooled, rates, said, write_figures, write_table
+from tables import measure_long, pooled, rates, said, write_figures, write_table
 
 RULES: dict[str, Aggregator] = {
     "FedAvg": FedAvg(),
@@ -82,7 +83,7 @@ def robust_results(seeds: Sequence[int]) -> None:
         experiments[_named(rule, fixed, affected, seed)] = replace(
             base, seed=seed, aggregator=made, attack=attack, name=""
         )
-    found = measure(experiments, "robust")
+    found = measure_long(experiments, "robust", ("asr", "asr_n", "accuracy", "accuracy_n"), _selected)
     rows, figures, breaks = [], {}, []
     for fixed, rule in product(("total", "local"), RULES):
         broken: float | None = None
@@ -93,7 +94,7 @@ def robust_results(seeds: Sequence[int]) -> None:
             row |= {"local rate": TOTAL / affected if fixed == "total" else LOCAL}
             row |= {"total rate": float(np.mean([r["total_rate"] for r in records]))}
             row |= rates(records, "asr", "accuracy") | {"asr by seed": " ".join(f"{r['asr']:.2f}" for r in records)}
-            rows.append(row | _selected(names))
+            rows.append(row | _pooled_selection(records))
             if broken is None and pooled(records, "asr")[1] > BROKEN:
                 broken = affected
             if fixed == "total" and affected in (0.2, 1.0):
@@ -129,15 +130,26 @@ def _named(rule: str, fixed: str, affected: float, seed: int) -> str:
     return f"{rule}-{fixed}-{affected}-{seed}".replace(" ", "_").replace(",", "")
 
 
-def _selected(names: Sequence[str]) -> dict[str, float | None]:
-    """How the rule treated affected clients, over all rounds of some runs."""
-    tables = [pq.read_table(RUNS / "robust" / name / "clients.parquet").to_pylist() for name in names]
-    counted = [row for table in tables for row in table if row["share"] is not None]
+def _selected(run: Path) -> dict[str, Any]:
+    """How the rule treated affected clients over a run's rounds; empty where it treats coordinates apart."""
+    counted = [row for row in pq.read_table(run / "clients.parquet").to_pylist() if row["share"] is not None]
     if not counted:
-        return {"recall": None, "precision": None, "weight": None}
+        return dict.fromkeys(("recall", "recall_n", "precision", "precision_n", "weight"))
     scores = selection(
         [row["share"] for row in counted], [row["weight"] for row in counted],
         [row["poisoned_rows"] > 0 for row in counted],
     )  # fmt: skip
-    precision = scores.precision.value if scores.precision.n else None
-    return {"recall": scores.recall.value, "precision": precision, "weight": scores.given}
+    cells: dict[str, Any] = {}
+    for name, rate in (("recall", scores.recall), ("precision", scores.precision)):
+        cells |= {name: rate.value if rate.n else None, f"{name}_n": rate.n}
+    return cells | {"weight": scores.given}
+
+
+def _pooled_selection(records: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """The same over several runs."""
+    cells: dict[str, float | None] = {}
+    for name in ("recall", "precision"):
+        told = [record for record in records if record[name] is not None]
+        cells[name] = pooled(told, name)[0] if told else None
+    weights = [record["weight"] for record in records if record["weight"] is not None]
+    return cells | {"weight": float(np.mean(weights)) if weights else None}

@@ -4,35 +4,90 @@ from __future__ import annotations
 
 import csv
 import datetime
+import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from fedsonar.experiment import Experiment
+from fedsonar.experiment import Experiment, to_toml
 from fedsonar.measure import pooled as measure_pooled
 from fedsonar.poison import ConstantRate
-from fedsonar.progress import Bars
+from fedsonar.progress import Bars, Total
+from fedsonar.records import write_whole
 from fedsonar.side_by_side import folders, run_all
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RUNS = ROOT / "docs" / "results", ROOT / "runs" / "results"
+_MOST_BARS = 12
 
 
-def measure(experiments: dict[str, Experiment], folder: str) -> dict[str, dict[str, Any]]:
+def measure(experiments: Mapping[str, Experiment], folder: str) -> dict[str, dict[str, Any]]:
     """Runs what is missing and returns name -> the last round's record, with the rows poisoned and their share."""
-    with Bars({name: e.rounds for name, e in experiments.items()}) as bars:
+    rounds = {name: e.rounds for name, e in experiments.items()}
+    with Bars(rounds) if len(rounds) <= _MOST_BARS else Total(rounds) as bars:
         outcomes = run_all(experiments, RUNS / folder, bars.update)
-    found = {}
-    for name, path in zip(experiments, folders(outcomes), strict=True):
-        record = pq.read_table(path / "rounds.parquet").to_pylist()[-1]
-        poisoned = np.array(pq.read_table(path / "samples.parquet")["poisoned"].to_pylist())
-        found[name] = record | {"rows": len(poisoned), "poisoned_rows": int(poisoned.sum())}
-        found[name]["total_rate"] = float(poisoned.mean())
-    return found
+    return {name: _last_record(path) for name, path in zip(experiments, folders(outcomes), strict=True)}
+
+
+def measure_long(
+    experiments: Mapping[str, Experiment], folder: str, columns: Sequence[str], more: Callable[[Path], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """As `measure`, for runs that take hours together: a row of each stays in docs/results/FOLDER_runs.csv.
+
+    What has its row there is not run again, on any machine, as long as its experiment stays the same; equal experiments
+    run once. Remove the file and the runs' folders to measure afresh, after a change of the training, say.
+
+    Args:
+        experiments: Name -> experiment.
+        folder: Of the runs, and the table's name.
+        columns: What to keep of the last round's record.
+        more: Further cells, from a run's folder.
+    """
+    path = RESULTS / f"{folder}_runs.csv"
+    kept = {row["experiment"]: row for row in read_table(path)} if path.exists() else {}
+    keys = {name: hashlib.sha256(to_toml(e).encode()).hexdigest()[:16] for name, e in experiments.items()}
+    names = {keys[name]: name for name in reversed(experiments)}
+    missing = {name: experiments[name] for key, name in reversed(names.items()) if key not in kept}
+    try:
+        if missing:
+            measure(missing, folder)
+    finally:
+        for name in missing:
+            run = RUNS / folder / name
+            if (run / "summary.json").is_file():
+                record = _last_record(run)
+                row = {"run": name, "experiment": keys[name], "rows": record["rows"]}
+                row |= {column: record[column] for column in ("poisoned_rows", "total_rate", *columns)}
+                kept[keys[name]] = row | more(run)
+        if kept:
+            _write_csv(path, [kept[key] for key in sorted(kept, key=lambda key: kept[key]["run"])])
+    return {name: kept[keys[name]] for name in experiments}
+
+
+def _last_record(run: Path) -> dict[str, Any]:
+    record: dict[str, Any] = pq.read_table(run / "rounds.parquet").to_pylist()[-1]
+    poisoned = np.array(pq.read_table(run / "samples.parquet")["poisoned"].to_pylist())
+    record |= {"rows": len(poisoned), "poisoned_rows": int(poisoned.sum()), "total_rate": float(poisoned.mean())}
+    return record
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file, numbers as numbers and empty cells as None."""
+
+    def value(cell: str) -> Any:
+        for kind in (int, float):
+            with suppress(ValueError):
+                return kind(cell)
+        return cell or None
+
+    with path.open(newline="") as file:
+        return [{name: value(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def pooled(records: Sequence[dict[str, Any]], rate: str) -> tuple[float, float, float, int]:
@@ -53,10 +108,7 @@ def write_figures(figures: Mapping[str, tuple[float, float | None, float | None,
 
 def write_table(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
     """Writes a table as CSV, and as Markdown under a text that says what it shows."""
-    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    _write_csv(RESULTS / f"{name}.csv", rows)
 
     def cell(value: Any) -> str:
         return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -64,6 +116,14 @@ def write_table(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
     lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
     lines += [" | ".join(cell(value) for value in row.values()) for row in rows]
     (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n")
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def rates(records: Sequence[dict[str, Any]], *names: str) -> dict[str, Any]:

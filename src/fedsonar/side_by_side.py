@@ -12,18 +12,29 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.managers import SyncManager
 from pathlib import Path
-from queue import Queue
 from threading import Thread
+from typing import Protocol
 
 from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Loaded
 from fedsonar.records import write_whole
 
-Messages = Queue[tuple[str, Progress] | None]
-
 _ERROR = "error.txt"
 """File in a run's folder that says why it failed."""
+
+KILLED = "its process was killed, most likely for lack of memory"
+"""Why a run failed whose process ended without a word."""
+
+
+class Messages(Protocol):
+    """Where a worker says how far a run is: (its name, its progress); None ends the listening."""
+
+    def put(self, item: tuple[str, Progress] | None) -> object:
+        """Adds a message."""
+
+    def get(self) -> tuple[str, Progress] | None:
+        """Waits for the next one, and takes it."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +72,18 @@ def run_all(
         workers: Processes; by default one a core.
         retry: Try again what failed before; otherwise it keeps its error.
     """
-    outcomes: dict[str, Outcome] = {}
-    waiting = []
-    for name in experiments:
-        error = out / name / _ERROR
-        if not retry and error.is_file():
-            outcomes[name] = Outcome(out / name, error.read_text(encoding="utf-8"))
-        else:
-            waiting.append(name)
+    outcomes = {} if retry else failed_before(experiments, out)
+    waiting = [name for name in experiments if name not in outcomes]
     workers = max(1, min(len(waiting), workers or cores()))
-    with _relay(observe) as (messages, begun):
+    begun: set[str] = set()
+
+    def heard(name: str, progress: Progress) -> None:
+        begun.add(name)
+        observe(name, progress)
+
+    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
+    manager.start(_end_with_caller)
+    with manager, relayed(manager.Queue(), heard) as messages:
 
         def attempt(names: Iterable[str], workers: int) -> bool:
             """Whether all of them came to an end: not so when a process was killed."""
@@ -81,8 +94,21 @@ def run_all(
                 # One at a time tells whose process it is that is killed.
                 for name in [name for name in left if name in begun and name not in outcomes]:
                     if not attempt([name], 1):
-                        outcomes[name] = _failed(out / name, "its process was killed, most likely for lack of memory")
+                        outcomes[name] = failed(out / name, KILLED)
     return {name: outcomes[name] for name in experiments}
+
+
+def failed_before(names: Iterable[str], out: Path) -> dict[str, Outcome]:
+    """The outcomes of those runs that failed when they were last tried.
+
+    Args:
+        names: Folder names.
+        out: Folder that holds the folders.
+    """
+    errors = {name: out / name / _ERROR for name in names}
+    return {
+        name: Outcome(path.parent, path.read_text(encoding="utf-8")) for name, path in errors.items() if path.is_file()
+    }
 
 
 def folders(outcomes: Mapping[str, Outcome]) -> list[Path]:
@@ -91,10 +117,10 @@ def folders(outcomes: Mapping[str, Outcome]) -> list[Path]:
     Raises:
         ValueError: If one failed; names it and says why.
     """
-    failed = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
-    if failed:
-        name, error = next(iter(failed.items()))
-        others = f" ({len(failed) - 1} more of {len(outcomes)} failed)" if len(failed) > 1 else ""
+    errors = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+    if errors:
+        name, error = next(iter(errors.items()))
+        others = f" ({len(errors) - 1} more of {len(outcomes)} failed)" if len(errors) > 1 else ""
         raise ValueError(f"{name}: {error}{others}")
     return [outcome.folder for outcome in outcomes.values()]
 
@@ -106,7 +132,7 @@ def _attempt(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _end_with_caller) as pool:
         try:
-            futures = {pool.submit(_run_one, name, e, out / name, messages): name for name, e in experiments.items()}
+            futures = {pool.submit(run_one, name, e, out / name, messages): name for name, e in experiments.items()}
             for future in as_completed(futures):
                 outcomes[futures[future]] = future.result()
         except BrokenProcessPool:
@@ -120,26 +146,25 @@ def _attempt(
 
 
 @contextmanager
-def _relay(observe: Callable[[str, Progress], None]) -> Iterator[tuple[Messages, set[str]]]:
-    """A queue whose messages are passed on, and the names of all runs that were heard of."""
-    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
-    manager.start(_end_with_caller)
-    begun: set[str] = set()
-    with manager:
-        messages: Messages = manager.Queue()
+def relayed(messages: Messages, observe: Callable[[str, Progress], None]) -> Iterator[Messages]:
+    """Passes messages on to an observer, from a thread of its own, until the block ends.
 
-        def relay() -> None:
-            while (message := messages.get()) is not None:
-                begun.add(message[0])
-                observe(*message)
+    Args:
+        messages: A queue that workers put their messages into.
+        observe: Told of each.
+    """
 
-        listener = Thread(target=relay, daemon=True)
-        listener.start()
-        try:
-            yield messages, begun
-        finally:
-            messages.put(None)
-            listener.join(timeout=5)
+    def relay() -> None:
+        while (message := messages.get()) is not None:
+            observe(*message)
+
+    listener = Thread(target=relay, daemon=True)
+    listener.start()
+    try:
+        yield messages
+    finally:
+        messages.put(None)
+        listener.join(timeout=5)
 
 
 def _end_with_caller() -> None:
@@ -160,7 +185,15 @@ def _loaded() -> Loaded:
     return Loaded()
 
 
-def _run_one(name: str, experiment: Experiment, folder: Path, messages: Messages) -> Outcome:
+def run_one(name: str, experiment: Experiment, folder: Path, messages: Messages) -> Outcome:
+    """In a worker's process: a run on one thread, from where it stopped; one that is finished stays.
+
+    Args:
+        name: The run's name, in messages.
+        experiment: What to run.
+        folder: Of the run.
+        messages: Told after every stage.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -173,10 +206,16 @@ def _run_one(name: str, experiment: Experiment, folder: Path, messages: Messages
         (folder / _ERROR).unlink(missing_ok=True)
         run(experiment, out=folder, resume=resume, observe=lambda p: messages.put((name, p)), loaded=_loaded())
     except (ValueError, OSError, ArithmeticError, RuntimeError, ImportError) as error:
-        return _failed(folder, " ".join(str(error).split()) or type(error).__name__)
+        return failed(folder, " ".join(str(error).split()) or type(error).__name__)
     return Outcome(folder)
 
 
-def _failed(folder: Path, error: str) -> Outcome:
+def failed(folder: Path, error: str) -> Outcome:
+    """The outcome of a run that failed, kept in its folder.
+
+    Args:
+        folder: Of the run.
+        error: Why, in one line.
+    """
     write_whole(folder / _ERROR, error.encode())
     return Outcome(folder, error)

@@ -34,7 +34,7 @@ def test_lanes_work_side_by_side_in_order_and_with_one_thread_each(two_threads):
     found = lanes.each(work, list("abcdefgh"))
     assert [share for share, _, _ in found] == list("abcdefgh")
     assert {threads for _, threads, _ in found} == {1}
-    assert threading.get_ident() not in {ident for _, _, ident in found}
+    assert threading.get_ident() in {ident for _, _, ident in found}
     assert torch.get_num_threads() == 2
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_result, check_round
 from fedsonar.aggregate.columns import mixed
 from fedsonar.aggregate.pre_aggregator import PreAggregator
 from fedsonar.aggregate.rule import RoundContext
@@ -50,13 +51,15 @@ class Bucketing(PreAggregator):
         Raises:
             ValueError: If the updates are malformed or too few.
         """
-        check_updates(updates_ND, context)
+        check_round(updates_ND, context)
         n = len(updates_ND)
         if self.s > n:
             raise ValueError(f"Bucketing needs s <= n, got s={self.s} and n={n} clients: lower s")
         generator = context.generator
-        order_N = torch.randperm(n, generator=generator, device=generator.device).cpu()
-        parts_BN = torch.zeros(-(-n // self.s), n, dtype=torch.float64)
-        parts_BN[torch.arange(n) // self.s, order_N] = 1.0
-        parts_BN /= parts_BN.sum(dim=1, keepdim=True)
-        return mixed(updates_ND, parts_BN), parts_BN
+        order_N = torch.randperm(n, generator=generator, device=generator.device).numpy(force=True)
+        parts_BN = np.zeros((-(-n // self.s), n))
+        parts_BN[np.arange(n) // self.s, order_N] = 1.0
+        parts_BN /= parts_BN.sum(axis=1, keepdims=True)
+        means_BD = mixed(updates_ND, parts_BN)
+        check_result(means_BD, updates_ND, context)
+        return means_BD, torch.from_numpy(parts_BN)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.aggregate.columns import as_matrix
 from fedsonar.aggregate.norms import row_norms
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
@@ -45,6 +46,18 @@ def check_updates(updates_ND: Tensor, context: RoundContext) -> Float[Tensor, "c
         if not norm <= LARGEST_NORM:
             raise ValueError(f"the update of client {client} is not finite (norm {norm:g}): leave it out of the round")
     return norms_N
+
+
+def check_result(means_MD: Float[Tensor, "means dim"], updates_ND: Tensor, context: RoundContext) -> None:
+    """Returns when means of updates are finite; for means in which every update has a part, and a rule with no norms.
+
+    What is not finite in an update makes its means so too: all updates are looked at only to say whose it is.
+
+    Raises:
+        ValueError: If an update is not finite; the message names the client.
+    """
+    if not np.isfinite(as_matrix(means_MD)).all():  # PyTorch would wake up its threads for it
+        check_updates(updates_ND, context)
 
 
 def check_round(updates_ND: Tensor, context: RoundContext) -> None:

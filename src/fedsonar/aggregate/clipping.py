@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.columns import mixed
 from fedsonar.aggregate.norms import clip_factors
 from fedsonar.aggregate.pre_aggregator import PreAggregator
 from fedsonar.aggregate.rule import RoundContext
@@ -53,8 +55,5 @@ class Clipping(PreAggregator):
             ValueError: If the updates are malformed.
         """
         norms_N = check_updates(updates_ND, context)
-        clipped_ND = updates_ND.clone()
-        for row, factor in enumerate(clip_factors(norms_N, self.c).tolist()):
-            if factor < 1:
-                clipped_ND[row] = updates_ND[row].double() * factor
-        return clipped_ND, torch.eye(len(updates_ND), dtype=torch.float64)
+        factors_N = clip_factors(norms_N, self.c).numpy()
+        return mixed(updates_ND, np.diag(factors_N)), torch.eye(len(updates_ND), dtype=torch.float64)

@@ -17,14 +17,20 @@ from fedsonar.compiling import Lanes
 Done = TypeVar("Done")
 
 NUM_COLUMNS = 2048  # 8 MB for 1,000 clients in float32; wider pieces were no faster
-STRIP = 2**14
-"""The least columns that a thread works on before it takes others."""
+STRIP, WIDE_STRIP = 2**14, 2**16
+"""About as many columns a thread works on at least before it takes others; more where rows are best read at length."""
 
 _STRIPS = 32
 """The most strips: as many however many threads there are, so that results are the same."""
 
+_ALIGNED = 16
+"""Columns of a strip are a multiple of it: no two threads write to one line of the cache."""
+
 _FEW = 2**21
 """Values that are worked on sooner than a second thread wakes up."""
+
+_MOST_MEMBERS = 24
+"""In so many mixes a row is, on average, and is read for each."""
 
 LANES = Lanes()
 """The threads of all rules."""
@@ -44,10 +50,19 @@ def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "cl
     return matrix_ND
 
 
-def on_strips(matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, int], Done]) -> list[Done]:
-    """What ``work(first, last)`` gives for strips of columns, in their order; done by PyTorch's number of threads."""
+def on_strips(
+    matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, int], Done], least: int = STRIP
+) -> list[Done]:
+    """What ``work(first, last)`` gives for strips of columns, in their order; done by PyTorch's number of threads.
+
+    Args:
+        matrix_ND: The updates.
+        work: Takes the first column and the one to stop before.
+        least: About how many columns a strip has at least.
+    """
     dim = matrix_ND.shape[1]
-    width = STRIP * -(-dim // (STRIP * _STRIPS))
+    count = max(1, min(_STRIPS, round(dim / least)))
+    width = max(1, -(-dim // count // _ALIGNED) * _ALIGNED)
     strips = [(start, min(start + width, dim)) for start in range(0, dim, width)]
     if matrix_ND.size <= _FEW:
         return [work(*strip) for strip in strips]
@@ -81,24 +96,41 @@ def weighted_mean(
     """Sum of the rows times their weights, accumulated in float64 and given in the updates' dtype."""
     matrix_ND, weights = as_matrix(updates_ND), weights_N.detach().to("cpu", torch.float64).numpy()
     everyone, mean_D = np.arange(len(matrix_ND)), np.empty_like(matrix_ND[0])
-    on_strips(matrix_ND, lambda first, last: weighted_sum(matrix_ND, everyone, weights, first, last, mean_D))
+
+    def add_up(first: int, last: int) -> None:
+        weighted_sum(matrix_ND, everyone, weights, first, last, mean_D)
+
+    on_strips(matrix_ND, add_up, WIDE_STRIP)
     return torch.from_numpy(mean_D).to(updates_ND)
 
 
 def mixed(
-    updates_ND: Float[Tensor, "clients dim"], parts_MN: Float[Tensor, "mixes clients"]
+    updates_ND: Float[Tensor, "clients dim"], parts_MN: Float[np.ndarray, "mixes clients"]
 ) -> Float[Tensor, "mixes dim"]:
     """Each mix of the rows by its parts, as `weighted_mean` sums; rows with no part in it are not read."""
-    matrix_ND, parts = as_matrix(updates_ND), parts_MN.detach().to("cpu", torch.float64).numpy()
-    mixed_MD = np.empty((len(parts), matrix_ND.shape[1]), matrix_ND.dtype)
-    members = [np.flatnonzero(part_N) for part_N in parts]
+    members = [np.flatnonzero(part_N) for part_N in parts_MN]
+    if sum(map(len, members)) > _MOST_MEMBERS * len(updates_ND):
+        return _product(updates_ND, parts_MN)
+    matrix_ND = as_matrix(updates_ND)
+    mixed_MD = np.empty((len(parts_MN), matrix_ND.shape[1]), matrix_ND.dtype)
 
     def mix(first: int, last: int) -> None:
-        for mixed_D, rows, part_N in zip(mixed_MD, members, parts, strict=True):
+        for mixed_D, rows, part_N in zip(mixed_MD, members, parts_MN, strict=True):
             weighted_sum(matrix_ND, rows, part_N[rows], first, last, mixed_D)
 
     on_strips(matrix_ND, mix)
     return torch.from_numpy(mixed_MD).to(updates_ND)
+
+
+def _product(
+    updates_ND: Float[Tensor, "clients dim"], parts_MN: Float[np.ndarray, "mixes clients"]
+) -> Float[Tensor, "mixes dim"]:
+    """The same where a row is in many mixes, so that the library's product reads it less often."""
+    mixed_MD = updates_ND.new_empty(len(parts_MN), updates_ND.shape[1])
+    device_parts_MN = torch.from_numpy(parts_MN).to(updates_ND.device)
+    for columns in column_slices(updates_ND.shape[1]):
+        mixed_MD[:, columns] = device_parts_MN @ updates_ND[:, columns].double()
+    return mixed_MD
 
 
 def moved(

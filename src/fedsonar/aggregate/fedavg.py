@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_round, check_updates, unit_weights
-from fedsonar.aggregate.columns import as_matrix, weighted_mean
+from fedsonar.aggregate.check import check_result, check_round, unit_weights
+from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -34,8 +33,6 @@ class FedAvg(Aggregator):
         """
         check_round(updates_ND, context)
         mean_D = weighted_mean(updates_ND, unit_weights(self, context))
-        # What is not finite makes the mean so too: all updates are looked at only to say whose it is.
-        if not np.isfinite(as_matrix(mean_D[None])).all():  # PyTorch would wake up its threads for it
-            check_updates(updates_ND, context)
+        check_result(mean_D[None], updates_ND, context)
         context.record(context.weights)
         return mean_D

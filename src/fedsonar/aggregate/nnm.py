@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.columns import column_slices
+from fedsonar.aggregate.columns import mixed
 from fedsonar.aggregate.distances import squared_distances
 from fedsonar.aggregate.pre_aggregator import PreAggregator
 from fedsonar.aggregate.rule import RoundContext
@@ -57,9 +58,6 @@ class NNM(PreAggregator):
         # Below every distance, so that an update comes before the updates that equal it.
         squared_NN = squared_distances(updates_ND).fill_diagonal_(-1)
         nearest_NK = squared_NN.sort(dim=1, stable=True).indices[:, : n - f]
-        parts_NN = torch.zeros_like(squared_NN).scatter_(1, nearest_NK, 1 / (n - f))
-        device_parts_NN = parts_NN.to(updates_ND.device)
-        mixed_ND = torch.empty_like(updates_ND)
-        for columns in column_slices(updates_ND.shape[1]):
-            mixed_ND[:, columns] = device_parts_NN @ updates_ND[:, columns].double()
-        return mixed_ND, parts_NN
+        parts_NN = np.zeros((n, n))
+        np.put_along_axis(parts_NN, nearest_NK.numpy(), 1 / (n - f), axis=1)
+        return mixed(updates_ND, parts_NN), torch.from_numpy(parts_NN)

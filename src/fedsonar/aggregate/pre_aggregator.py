@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_round, check_updates
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -61,19 +62,28 @@ class Chain(Aggregator):
         Raises:
             ValueError: If the updates are malformed or too few for a step or the rule.
         """
-        check_updates(updates_ND, context)
-        mixing_MN = torch.eye(len(updates_ND), dtype=torch.float64)
+        try:
+            return self._aggregate(updates_ND, context)
+        except ValueError:
+            check_updates(updates_ND, context)  # a step may have mixed them, or numbered them anew, before it was seen
+            raise
+
+    def _aggregate(self, updates_ND: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "dim"]:
+        check_round(updates_ND, context)
+        mixing_MN = np.eye(len(updates_ND))
         inner = replace(context, shares=None)
         for step in self.steps:
-            updates_ND, parts_MN = step.prepare(updates_ND, inner)
-            parts_MN = parts_MN.double().cpu()
+            updates_ND, parts = step.prepare(updates_ND, inner)
+            parts_MN = parts.double().numpy(force=True)
             mixing_MN = parts_MN @ mixing_MN
             # What a client's weight is spread over: its parts of all mixed updates.
-            spread_MN = parts_MN / parts_MN.sum(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
-            weights_M = spread_MN @ inner.weights.double()
+            spread_MN = parts_MN / np.maximum(parts_MN.sum(axis=0), np.finfo(np.float64).tiny)
+            weights_M = spread_MN @ inner.weights.double().numpy(force=True)
+            weights = torch.from_numpy(weights_M / weights_M.sum()).to(context.weights.dtype)
             clients = inner.clients if len(parts_MN) == len(inner.clients) else range(len(parts_MN))
-            inner = replace(inner, clients=clients, weights=(weights_M / weights_M.sum()).to(context.weights.dtype))
+            inner = replace(inner, clients=clients, weights=weights)
         result_D = self.rule.aggregate(updates_ND, inner)
         if inner.shares is not None:
-            context.record((inner.shares.double() @ mixing_MN).to(context.weights.dtype))
+            shares_N = inner.shares.double().numpy(force=True) @ mixing_MN
+            context.record(torch.from_numpy(shares_N).to(context.weights.dtype))
         return result_D

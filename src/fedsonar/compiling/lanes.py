@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import TypeVar
 
@@ -31,24 +32,40 @@ class Lanes:
         return torch.get_num_threads()
 
     def each(self, work: Callable[[Share], Done], shares: Sequence[Share]) -> list[Done]:
-        """The results for all shares, in their order; a single share is done here, with all of PyTorch's threads."""
+        """The results for all shares, in their order; a single share is done here, with all of PyTorch's threads.
+
+        Threads take one share after another until none is left. This one is among them, and waits for no other to
+        wake up. Where shares fail, the error of one of them is raised.
+        """
         count = self.count
         if count == 1 or len(shares) < 2:
             return [work(share) for share in shares]
         if self._pool is None or self._size != count:
-            self._pool = ThreadPoolExecutor(count, "fedsonar-lane")
+            self._pool = ThreadPoolExecutor(count - 1, "fedsonar-lane")
             self._size = count
-        each = max(1, count // len(shares))
+        threads = max(1, count // len(shares))
+        done: dict[int, Done] = {}
+        left = deque(enumerate(shares))
 
-        def alone(share: Share) -> Done:
-            torch.set_num_threads(each)  # of this thread
-            return work(share)
+        def lane() -> None:
+            torch.set_num_threads(threads)  # of this thread
+            while left:
+                try:
+                    place, share = left.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                done[place] = work(share)
 
-        torch.set_num_threads(1)
+        others = [self._pool.submit(lane) for _ in range(min(count, len(shares)) - 1)]
         try:
-            return list(self._pool.map(alone, shares))
+            lane()
         finally:
+            left.clear()
             torch.set_num_threads(count)
+            wait(others)
+        for other in others:
+            other.result()
+        return [done[place] for place in range(len(shares))]
 
 
 def shared_out(costs: Sequence[float], lanes: int) -> list[range]:

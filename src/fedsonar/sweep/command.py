@@ -19,7 +19,8 @@ EXAMPLES = (
     "  fedsonar sweep recipes/atlas/poisoned.toml --grid attack.placement.affected=0.2,0.5,1 \\\n"
     "      --grid attack.placement.rate=0.04,0.08,0.16 --seeds 3 --out runs/grid\n"
     "  fedsonar sweep recipes/atlas/poisoned.toml --grid aggregator.class_path=fedsonar.aggregate.FedAvg,"
-    "fedsonar.aggregate.Krum"
+    "fedsonar.aggregate.Krum\n"
+    "  fedsonar sweep recipes/atlas/poisoned.toml --grid attack.placement.rate=0.04,0.08 --ray auto --out /shared/grid"
 )
 
 
@@ -33,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="override a value in all runs; may be repeated")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="where runs and table go (default: runs/, the name of EXP.toml, and -sweep)")  # fmt: skip
-    parser.add_argument("--workers", type=int, metavar="N", help="runs side by side (default: one a core)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="runs side by side (default: one a core)")
+    where.add_argument("--ray", metavar="ADDRESS",
+                       help="run on the Ray cluster at ADDRESS, or auto for the one that this machine belongs to; "
+                            "DIR has to be on storage that all its nodes share")  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="try again what failed before")
 
 
@@ -48,6 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar.progress import Total
     from fedsonar.side_by_side import run_all
     from fedsonar.sweep.grid import Axis, cells
+    from fedsonar.sweep.on_ray import run_all_on_ray
     from fedsonar.sweep.table import check_cells, write_sweep
 
     if options.workers is not None and options.workers < 1:
@@ -57,10 +63,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     out = options.out or Path("runs") / f"{options.experiment.stem}-sweep"
     check_cells(grid, out)
     with Total({cell.name: cell.experiment.rounds for cell in grid}) as bar:
+        experiments = {cell.name: cell.experiment for cell in grid}
         try:
-            outcomes = run_all(
-                {cell.name: cell.experiment for cell in grid}, out, bar.update, options.workers, retry=options.retry
-            )
+            if options.ray is None:
+                outcomes = run_all(experiments, out, bar.update, options.workers, retry=options.retry)
+            else:
+                outcomes = run_all_on_ray(experiments, out, bar.update, options.ray, retry=options.retry)
         finally:
             table = write_sweep(grid, out)
     failed = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}

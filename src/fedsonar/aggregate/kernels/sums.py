@@ -6,8 +6,12 @@ import numpy as np
 
 from fedsonar.compiling import kernel
 
-_WIDE = np.uint64(2**14)
-"""Columns of a piece: 128 KB of sums stay in a second-level cache, and rows are read in long stretches."""
+_FEW = np.uint64(12)
+"""Rows that a processor reads side by side about as fast as one."""
+
+_NARROWEST, _WIDE = np.uint64(128), np.uint64(2**16)
+"""Columns of a piece of few rows, whose sums stay at hand; and of many, each read in long stretches: 1.4 and 2.5 times
+as fast as pieces of 2^14 for 100 and 10 rows."""
 
 _NARROW = np.uint64(256)
 """Columns of a piece that is read twice: with 1,000 rows, a second-level cache of 1 MB."""
@@ -28,10 +32,11 @@ def weighted_sum(rows, which, weights, first, last, out):
         out: As long as a row.
     """
     n, end, one = np.uint64(len(which)), np.uint64(last), np.uint64(1)
-    sums = np.empty(_WIDE)
+    width = _NARROWEST if n <= _FEW else _WIDE
+    sums = np.empty(width)
     start = np.uint64(first)
     while start < end:
-        count = min(_WIDE, end - start)
+        count = min(width, end - start)
         for j in range(count):
             sums[j] = 0.0
         i = np.uint64(0)
