@@ -1,22 +1,17 @@
-"""What the readings of the backdoor's signal are worth: on made-up updates, and against attack success."""
+"""What the readings of the backdoor's signal are worth on made-up updates, whose signal is known."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from fedsonar.data import IID
-from fedsonar.demo import POISONED
-from fedsonar.measure import blind, crossfit, plain, spearman, twin, wilson
-from fedsonar.poison import ConstantRate
+from fedsonar.measure import blind, crossfit, plain, twin, wilson
 from fedsonar.rng import stream
-from tables import RUNS, dials, measure, said, write_figures, write_table
+from tables import said, write_figures, write_table
 
 GROUPS = ((2, 8), (5, 5), (8, 2), (10, 0), (4, 16), (10, 10), (30, 70))
 """Affected and clean clients."""
@@ -30,17 +25,6 @@ RATIOS = (0.0, 3.0, 10.0, 100.0)
 TRIALS = 1000
 TRAINING = 0.3
 """Deviation of what training adds to a client and not to its twin, beside that of a client's own data."""
-
-READINGS = {
-    "plain S/N": ("plain", "cumulative_ratio"),
-    "crossfit S/N": ("crossfit", "cumulative_ratio"),
-    "twin S/N": ("twin", "cumulative_ratio"),
-    "summed S/N": ("summed", "ratio"),
-    "crossfit S": ("crossfit", "cumulative_signal"),
-    "twin S": ("twin", "cumulative_signal"),
-    "summed S": ("summed", "signal"),
-}
-"""What might order attack success: column -> estimator and column of bsnr.parquet."""
 
 
 def estimator_results(seeds: Sequence[int]) -> None:
@@ -151,66 +135,3 @@ def _mixed(affected: int, clean: int, gap: float, noise: np.ndarray) -> np.ndarr
     vectors = np.concatenate([updates, without[:affected]])
     products: np.ndarray = vectors @ vectors.T
     return products
-
-
-def bsnr_results(seeds: Sequence[int]) -> None:
-    """Every reading of the signal against attack success over a grid."""
-    last_only = replace(POISONED.evaluation, every=12, rows=200)
-    base = replace(
-        POISONED, partition=IID(clients=20), rounds=12, evaluation=last_only, bsnr=replace(POISONED.bsnr, twins=True)
-    )
-    experiments = {}
-    for seed in seeds:
-        for affected in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-            for rate in (0.04, 0.08, 0.16, 0.32) if affected else (0.0,):
-                assert base.attack is not None
-                attack = replace(base.attack, placement=ConstantRate(affected=affected, rate=rate))
-                experiments[f"rho{affected}-rate{rate}-{seed}"] = replace(base, seed=seed, attack=attack, name="")
-    found = measure(experiments, "bsnr")
-    rows = []
-    for name, record in found.items():
-        affected, rate = dials(experiments[name])
-        row: dict[str, Any] = {"seed": experiments[name].seed, "affected": affected, "rate": rate}
-        row |= {"total rate": record["total_rate"], "asr": record["asr"]}
-        row["asr 95 %"] = f"[{record['asr_low']:.3f}, {record['asr_high']:.3f}] n={record['asr_n']}"
-        row |= {"accuracy": record["accuracy"]}
-        signals = pq.read_table(RUNS / "bsnr" / name / "bsnr.parquet").to_pylist()
-        last = {signal["estimator"]: signal for signal in signals if signal["round"] == base.rounds}
-        for column, (estimator, key) in READINGS.items():
-            row[column] = last[estimator][key] if estimator in last else None
-        row |= {"crossfit low": record["bsnr_crossfit_cumulative_low"]}
-        row |= {"crossfit high": record["bsnr_crossfit_cumulative_high"]}
-        rows.append(row)
-    planted = [row for row in rows if row["affected"]]
-    orders, figures = [], {}
-    for column in READINGS:
-        pairs = [(row[column], row["asr"]) for row in planted if row[column] is not None]
-        rho = spearman(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs]), stream(0, "results"))
-        orders.append(f"- {column}: {rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}], n = {len(pairs)}")
-        figures[f"bsnr.spearman_{column.replace(' ', '_').replace('/', '')}"] = (
-            rho.value,
-            rho.low,
-            rho.high,
-            len(pairs),
-        )
-    nothing = [row for row in rows if not row["affected"]]
-    covered = sum(row["crossfit low"] <= 0 <= row["crossfit high"] for row in nothing)
-    command, seed_list = said("bsnr", seeds)
-    listed = "\n".join(orders)
-    text = f"""# Does the signal-to-noise ratio order the attack's success?
-
-`{command}`: 20 clients of 30 rows, FedAvg, 12 rounds, BadNets tokens and the suffix target, seeds {seed_list}; 200
-triggered rows a run. Readings after the last round: `plain`, `crossfit` and `twin` are signals added over the rounds,
-in product space; `summed` is the twins' reading of what clients sent in all rounds, added up first, in the factors'
-space. S/N is an amplitude, S a signal without its noise. Our operational definitions, after the description in
-arXiv:2602.15671.
-
-Spearman correlation with the final attack success rate, over the runs with poison:
-
-{listed}
-
-At rho = 0 (nobody affected, a placebo half of the clients) the cross-fitted interval covers no signal in {covered} of
-{len(nothing)} runs. Where all clients are affected only twins can be read.
-"""
-    write_table("bsnr_grid", rows, text)
-    write_figures(figures, command)

@@ -6,7 +6,9 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py krum    # few affected clients against all of them, FedAvg beside Krum, 3 seeds
     python recipes/results.py robust  # every rule over the share of affected clients: where it breaks; 3 seeds
     python recipes/results.py estimators  # the readings of BSNR on made-up updates whose signal is known
-    python recipes/results.py bsnr    # the readings of BSNR and attack success over a grid of (rho, rate)
+    python recipes/results.py bsnr    # what foretells attack success: readings of BSNR, on a grid and held-out settings
+    python recipes/results.py paper   # the paper's claims with verdicts: robust and bsnr, and what they lack; 3 seeds
+    python recipes/results.py growth  # how signal and noise grow with clients, rounds, epochs, rank, heterogeneity
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
     python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
     python recipes/results.py reach   # when the weaker triggers reach a success of .85: by rate and rounds; 3 seeds
@@ -34,13 +36,16 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from attack_tables import attack_results, reach_results
-from bsnr_tables import bsnr_results, estimator_results
+from bsnr_tables import estimator_results
 from data_tables import length_results, paraphrase_results
 from fedsonar.demo import POISONED, story
 from fedsonar.experiment import load
 from fedsonar.measure import paired_bootstrap
 from fedsonar.model import Base
 from fedsonar.rng import stream
+from growth_tables import growth_results
+from link_tables import bsnr_results
+from paper_tables import paper_results
 from real_tables import base_results, natural_results, real_results
 from robust_tables import robust_results
 from speed_tables import aggregation_results, speed_results
@@ -168,6 +173,8 @@ def main() -> None:
         "robust": robust_results,
         "estimators": estimator_results,
         "bsnr": bsnr_results,
+        "growth": growth_results,
+        "paper": paper_results,
         "dtype": dtype_results,
         "attacks": attack_results,
         "reach": reach_results,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -13,7 +13,13 @@ from fedsonar.bench.aggregation import OURS
 from fedsonar.bench.aggregation_rules import rules
 from fedsonar.bench.options import Options
 from fedsonar.bench.show import bar
-from tables import RUNS, said, write_figures, write_table
+from tables import RESULTS, read_table, said, write_csv, write_figures, write_table
+
+_MEASURED = "aggregation_runs.csv"
+_KEPT = (
+    "rule", "clients", "dim", "side", "seconds", "extra_memory", "times_peer", "low", "high", "n", "times_byzfl",
+    "byzfl_low", "byzfl_high", "left_out",
+)  # fmt: skip
 
 
 def speed_results(seeds: Sequence[int]) -> None:
@@ -73,24 +79,27 @@ def slower_rows(records: Sequence[dict[str, Any]]) -> tuple[float, float, float,
 def aggregation_results(seeds: Sequence[int]) -> None:
     """Every rule beside ByzFL and Flower: time, and memory beyond the updates."""
     options = Options(threads=2, seed=seeds[0])
-    records = [
-        record for clients, dim in product((10, 100, 1000), options.dims)
-        for record in _aggregated(replace(options, clients=(clients,), dims=(dim,)))
-    ]  # fmt: skip
+    path = RESULTS / _MEASURED
+    records = read_table(path) if path.exists() else []
+    for clients, dim in product((10, 100, 1000), options.dims):
+        _aggregated(replace(options, clients=(clients,), dims=(dim,)), records)
     rows, figures = [], {}
     for ours in (record for record in records if record["side"] == OURS):
         contest = {key: ours[key] for key in ("rule", "clients", "dim")}
-        row: dict[str, Any] = contest | {"seconds": ours.get("seconds"), "times input": ours.get("extra_memory")}
+        row: dict[str, Any] = contest | {"seconds": ours["seconds"], "times input": ours["extra_memory"]}
         row |= dict.fromkeys(("ByzFL numpy", "ByzFL torch", "Flower"))
         for peer in records:
             if peer is not ours and contest.items() <= peer.items():
-                row[peer["side"]] = peer.get("seconds", peer.get("left_out"))
-        row |= {"times peer": ours.get("times_peer")}
-        row["least to greatest"] = f"[{ours['low']:.2f}, {ours['high']:.2f}] n={ours['n']}" if "low" in ours else ""
-        rows.append(row | {"left out": ours.get("left_out", "")})
-        if ours["rule"] in ("Krum", "MultiKrum") and "times_peer" in ours:
-            name = f"aggregate.{ours['rule'].lower()}_vs_peers_{ours['clients']}x{ours['dim']}"
-            figures[name] = (ours["times_peer"], ours["low"], ours["high"], ours["n"])
+                row[peer["side"]] = peer["left_out"] if peer["seconds"] is None else peer["seconds"]
+        compared_here = ours["times_peer"] is not None
+        row |= {"times peer": ours["times_peer"], "least to greatest": ""}
+        if compared_here:
+            row["least to greatest"] = f"[{ours['low']:.2f}, {ours['high']:.2f}] n={ours['n']}"
+        row["times ByzFL"] = ours["times_byzfl"]
+        rows.append(row | {"left out": ours["left_out"]})
+        if ours["rule"] in ("Krum", "MultiKrum") and ours["times_byzfl"] is not None:
+            name = f"aggregate.{ours['rule'].lower()}_vs_byzfl_{ours['clients']}x1e{math.log10(ours['dim']):.0f}"
+            figures[name] = (ours["times_byzfl"], ours["byzfl_low"], ours["byzfl_high"], ours["n"])
     compared = [row for row in rows if row["times peer"] is not None]
     slower = [
         f"{row['rule']} at {row['clients']} x {row['dim']:,} ({row['times peer']:.2f})"
@@ -100,10 +109,12 @@ def aggregation_results(seeds: Sequence[int]) -> None:
     text = f"""# Aggregation, beside ByzFL and Flower
 
 `{command}`, with ByzFL 0.0.11 and Flower 1.41: `fedsonar bench aggregate` with {options.threads} threads for every
-contender. Each aggregates the same float32 updates in a process of its own, in turns; `seconds` is our median, `times
-peer` the median of the ratios of the fastest peer's turns to ours beside them, with the least and the greatest.
-n is the number of pairs: fewer where turns take minutes. `times input` is the greatest memory beyond the updates, as a
-multiple of them. A peer's cell says why it was not measured, where it was not; an empty one has no such rule.
+contender; what stands in [{_MEASURED}]({_MEASURED}) is not measured again. Each aggregates the same float32
+updates in a process of its own, in turns; `seconds` is our median, `times peer` the median of the ratios of the fastest
+peer's turns to ours beside them, with the least and the greatest. n is the number of pairs: fewer where turns take
+minutes. `times ByzFL` is against the faster of ByzFL's two variants alone, `times input` the greatest memory beyond the
+updates, as a multiple of them. A peer's cell says why it was not measured, where it was not; an empty one has no such
+rule.
 
 Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons. {", ".join(slower)}
 """
@@ -111,23 +122,22 @@ Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons. {"
     write_figures(figures, command)
 
 
-def _aggregated(options: Options) -> list[dict[str, Any]]:
-    """The records of every rule in one situation; rules that were measured before are read from runs/results/."""
+def _aggregated(options: Options, known: list[dict[str, Any]]) -> None:
+    """Adds what was not measured yet in one situation; keeps every rule as soon as it is measured."""
     [clients], [dim] = options.clients, options.dims
-    path = RUNS / "aggregation" / f"{clients}x{dim}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    # Ours is the last side of a rule, so a rule that was stopped between its sides is measured again.
-    done = {record["rule"] for record in records if record["side"] == OURS}
-    records = [record for record in records if record["rule"] in done]
+    # Ours is the last side of a rule, so one that was stopped between its sides is measured again.
+    done = {
+        record["rule"] for record in known if (record["clients"], record["dim"], record["side"]) == (clients, dim, OURS)
+    }
     missing = tuple(rule for rule in rules(clients) if rule not in done)
     if not missing:
-        return records
-    repeats = 5 if clients * dim <= 10**8 else 1
-    with bar() as observe, path.open("w") as file:
-        file.writelines(json.dumps(record) + "\n" for record in records)
+        return
+    repeats = 5 if clients < 1000 else 3 if dim < 1_000_000 else 1
+    waiting: list[dict[str, Any]] = []
+    with bar() as observe:
         for record in suite.measure(["aggregate"], replace(options, rules=missing, repeats=repeats), observe):
-            records.append(record)
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-    return records
+            waiting.append({column: record.get(column) for column in _KEPT})
+            if record["side"] == OURS:
+                known += waiting
+                waiting.clear()
+                write_csv(RESULTS / _MEASURED, known)

@@ -66,7 +66,7 @@ def measure_long(
                 row |= {column: record[column] for column in ("poisoned_rows", "total_rate", *columns)}
                 kept[keys[name]] = row | more(run)
         if kept:
-            _write_csv(path, [kept[key] for key in sorted(kept, key=lambda key: kept[key]["run"])])
+            write_csv(path, [kept[key] for key in sorted(kept, key=lambda key: kept[key]["run"])])
     return {name: kept[keys[name]] for name in experiments}
 
 
@@ -108,7 +108,7 @@ def write_figures(figures: Mapping[str, tuple[float, float | None, float | None,
 
 def write_table(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
     """Writes a table as CSV, and as Markdown under a text that says what it shows."""
-    _write_csv(RESULTS / f"{name}.csv", rows)
+    write_csv(RESULTS / f"{name}.csv", rows)
 
     def cell(value: Any) -> str:
         return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -118,7 +118,8 @@ def write_table(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
     (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n")
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows with the same columns as a CSV file, which appears whole or not at all."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

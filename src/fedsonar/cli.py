@@ -16,6 +16,7 @@ from typing import Any
 
 import fedsonar
 from fedsonar.sweep import command as sweep
+from fedsonar.sweep import plan_command as plan
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _KEPT = {
@@ -67,12 +68,15 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     summary = "a grid of runs, and one table of all"
     sweep.add_arguments(_command(commands, "sweep", sweep.run, summary, sweep.DESCRIPTION, sweep.EXAMPLES))
 
+    summary = "how little poison it would take in a federation of your size"
+    plan.add_arguments(_command(commands, "plan", plan.run, summary, plan.DESCRIPTION, plan.EXAMPLES))
+
     report = _command(
         commands, "report", _report, "one HTML page on one or many runs",
         "Writes a self-contained HTML page (no network needed to read it): curves by round, tables, "
-        "configuration; several runs are compared.",
+        "configuration; several runs are compared. Of a sweep's folder: its phase diagram and table.",
     )  # fmt: skip
-    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, or of one sweep")
     report.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the first run)")
     report.add_argument("--title", help="the page's title")
 
@@ -159,16 +163,6 @@ def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _announce_kernels() -> None:
-    """Says why the first run on a machine starts later than all others."""
-    from fedsonar.compiling import compiled_before
-    from fedsonar.model.compiled import kernels
-
-    if not compiled_before(Path(kernels.__file__).parent):
-        note = "compiling kernels for this processor, which takes up to half a minute and happens once"
-        print(f"fedsonar: note: {note}", file=sys.stderr)
-
-
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning) and not issubclass(category, FutureWarning | DeprecationWarning):
         print(f"fedsonar: note: {' '.join(str(message).split())}", file=sys.stderr)
@@ -176,11 +170,11 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar import demo
-    from fedsonar.progress import Bars
+    from fedsonar.progress import Bars, announce_kernels
     from fedsonar.side_by_side import folders, run_all
 
     runs = demo.story()
-    _announce_kernels()
+    announce_kernels()
     with Bars({name: e.rounds for name, e in runs.items()}) as bars:
         outcomes = run_all(runs, options.out, bars.update, options.workers)
     return _present(folders(outcomes), options.out / "report.html", "FedSonar demo", options.json)
@@ -190,7 +184,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar.experiment import load
     from fedsonar.federation import Progress
     from fedsonar.interrupts import Interrupts
-    from fedsonar.progress import Bars
+    from fedsonar.progress import Bars, announce_kernels
 
     if (options.experiment is None) == (options.resume is None):
         raise fedsonar.ConfigError("name either an experiment (EXP.toml) or a run to go on with (--resume DIR)")
@@ -203,7 +197,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         out = options.out or Path("runs") / options.experiment.stem
         experiment = load(options.experiment, options.overrides)
     name = experiment.name or out.name
-    _announce_kernels()
+    announce_kernels()
     with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:
 
         def observe(progress: Progress) -> None:
@@ -216,6 +210,17 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _report(options: argparse.Namespace) -> dict[str, Any]:
+    from fedsonar.sweep.page import write_sweep_page
+    from fedsonar.sweep.table import FILE
+
+    sweeps = [folder for folder in options.runs if (folder / FILE).is_file()]
+    if sweeps:
+        if len(options.runs) > 1:
+            raise fedsonar.ConfigError(f"{sweeps[0]} is a sweep: give it alone, or give runs")
+        page = write_sweep_page(sweeps[0], options.out, options.title)
+        if not options.json:
+            print(f"Report: {page}")
+        return {"report": str(page), "runs": {}}
     return _present(options.runs, options.out or options.runs[0] / "report.html", options.title, options.json)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +19,16 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from fedsonar.compiling import compiled_before
 from fedsonar.federation import Progress
+from fedsonar.model.compiled import kernels
+
+
+def announce_kernels() -> None:
+    """Says on standard error why the first run on a machine starts later than all others."""
+    if not compiled_before(Path(kernels.__file__).parent):
+        note = "compiling kernels for this processor, which takes up to half a minute and happens once"
+        print(f"fedsonar: note: {note}", file=sys.stderr)
 
 
 class _Shown:

@@ -54,7 +54,11 @@ def test_a_sweep_leaves_one_table_and_grows(path, tmp_path, capsys):
     assert set(first) == {"rate=0.1,seed=0", "rate=0.3,seed=0"}
     arguments = ["sweep", str(path), RATES, "--seeds", "2", "--out", str(out), "--workers", "2", "--json"]
     assert main(arguments) == 0
-    assert json.loads(capsys.readouterr().out) == {"table": str(out / "sweep.parquet"), "cells": 4}
+    assert json.loads(capsys.readouterr().out) == {
+        "table": str(out / "sweep.parquet"),
+        "report": str(out / "report.html"),
+        "cells": 4,
+    }
     assert first.items() <= written(out).items()  # finished runs stay as they are
     rows = pq.read_table(out / "sweep.parquet").to_pylist()
     assert len(rows) == 4 * 3

@@ -4,7 +4,7 @@ import pytest
 
 from fedsonar.aggregate import FedAvg, Krum
 from fedsonar.experiment import ConfigError
-from fedsonar.sweep.grid import Axis, _short_names, cells
+from fedsonar.sweep.grid import Axis, cells, short_names
 
 TOML = """
 seed = 3
@@ -70,7 +70,7 @@ def test_seeds_can_be_an_axis(path):
 
 
 def test_paths_with_the_same_end_keep_all_of_their_name():
-    assert _short_names(["evaluation.rows", "data.rows", "lora.r"]) == {
+    assert short_names(["evaluation.rows", "data.rows", "lora.r"]) == {
         "evaluation.rows": "evaluation.rows", "data.rows": "data.rows", "lora.r": "r",
     }  # fmt: skip
 

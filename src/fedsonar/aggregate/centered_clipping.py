@@ -78,4 +78,6 @@ class CenteredClipping(Aggregator):
             shares_N = (1 - factors_N.sum()) * shares_N + factors_N
         context.record(shares_N.to(context.weights))
         context.state[_CENTRE] = torch.from_numpy(centre_D)
-        return context.state[_CENTRE].to(updates_ND, copy=True)
+        # As NumPy, since PyTorch would wake up its threads for it; and a copy, which the caller may change.
+        result_D = centre_D.astype(np.float32) if updates_ND.dtype == torch.float32 else centre_D.copy()
+        return torch.from_numpy(result_D).to(updates_ND)

@@ -18,7 +18,7 @@ Done = TypeVar("Done")
 
 NUM_COLUMNS = 2048  # 8 MB for 1,000 clients in float32; wider pieces were no faster
 STRIP, WIDE_STRIP = 2**14, 2**16
-"""About as many columns a thread works on at least before it takes others; more where rows are best read at length."""
+"""As many columns, or half, a thread works on at least before it takes others; more where rows are read at length."""
 
 _STRIPS = 32
 """The most strips: as many however many threads there are, so that results are the same."""
@@ -26,7 +26,7 @@ _STRIPS = 32
 _ALIGNED = 16
 """Columns of a strip are a multiple of it: no two threads write to one line of the cache."""
 
-_FEW = 2**21
+_FEW = 2**20
 """Values that are worked on sooner than a second thread wakes up."""
 
 _MOST_MEMBERS = 24
@@ -51,20 +51,26 @@ def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "cl
 
 
 def on_strips(
-    matrix_ND: Float[np.ndarray, "clients dim"], work: Callable[[int, int], Done], least: int = STRIP
+    matrix_ND: Float[np.ndarray, "clients dim"],
+    work: Callable[[int, int], Done],
+    least: int = STRIP,
+    passes: int = 1,
 ) -> list[Done]:
     """What ``work(first, last)`` gives for strips of columns, in their order; done by PyTorch's number of threads.
 
     Args:
         matrix_ND: The updates.
         work: Takes the first column and the one to stop before.
-        least: About how many columns a strip has at least.
+        least: How many columns may be too many for one strip: half of them are the least.
+        passes: How often the work reads each value.
     """
     dim = matrix_ND.shape[1]
-    count = max(1, min(_STRIPS, round(dim / least)))
+    count = 1  # in the end a power of two, which most numbers of threads share out evenly
+    while count < _STRIPS and count * least < dim:
+        count *= 2
     width = max(1, -(-dim // count // _ALIGNED) * _ALIGNED)
     strips = [(start, min(start + width, dim)) for start in range(0, dim, width)]
-    if matrix_ND.size <= _FEW:
+    if passes * matrix_ND.size <= _FEW:
         return [work(*strip) for strip in strips]
     return LANES.each(lambda strip: work(*strip), strips)
 
@@ -141,5 +147,7 @@ def moved(
     Moved and measured while a piece is in the cache, so a step reads the updates once. Distances are in float64.
     """
     matrix_ND, factors = as_matrix(updates_ND), factors_N.detach().to("cpu", torch.float64).numpy()
-    squares = on_strips(matrix_ND, lambda first, last: move_and_measure(matrix_ND, factors, centre_D, first, last))
+    squares = on_strips(
+        matrix_ND, lambda first, last: move_and_measure(matrix_ND, factors, centre_D, first, last), passes=2
+    )
     return torch.from_numpy(np.sqrt(np.sum(squares, axis=0)))

@@ -96,12 +96,16 @@ class RuleContest:
             if agrees and OURS in measured:
                 record |= {"difference": _difference(_result(folder, side), _result(folder, OURS))}
             return record
-        theirs = {peer.side: measured[peer.side] for peer in self.peers if peer.side in measured}
-        if theirs:
-            fastest = min(theirs, key=lambda name: theirs[name].seconds)
-            ratio = Ratio.of(theirs[fastest].walls, found.walls)
-            record |= {"fastest_peer": fastest, "times_peer": ratio.value}
+        sides = sorted((p.side for p in self.peers if p.side in measured), key=lambda side: measured[side].seconds)
+        if sides:
+            ratio = Ratio.of(measured[sides[0]].walls, found.walls)
+            record |= {"fastest_peer": sides[0], "times_peer": ratio.value}
             record |= {"low": ratio.low, "high": ratio.high, "n": ratio.n}
+        # ByzFL's variants compute the same rules as ours do; Flower has a few of them.
+        byzfl = next((side for side in sides if side.startswith("ByzFL")), None)
+        if byzfl is not None:
+            ratio = Ratio.of(measured[byzfl].walls, found.walls)
+            record |= {"times_byzfl": ratio.value, "byzfl_low": ratio.low, "byzfl_high": ratio.high}
         return record
 
 

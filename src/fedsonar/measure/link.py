@@ -57,7 +57,7 @@ def fit_link(
         hits: Triggered test rows that got the target.
         trials: Triggered test rows.
         rng: Draws the resamples.
-        resamples: Their number.
+        resamples: Their number; 0 for no interval.
 
     Raises:
         ValueError: If there are too few runs or readings.
@@ -74,7 +74,7 @@ def fit_link(
         rows = rng.integers(len(readings), size=len(readings))
         if np.ptp(logarithms[rows]) > 0:
             drawn.append(_fit(logarithms[rows], rates[rows])[0])
-    low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
+    low, high = np.exp(np.quantile(drawn, [0.025, 0.975])) if drawn else (math.nan, math.nan)
     return Link(Rate(math.exp(middle), len(readings), float(low), float(high)), slope, least)
 
 

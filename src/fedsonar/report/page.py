@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
-
 from fedsonar.records import write_whole
 from fedsonar.report import tables
 from fedsonar.report.client_figures import kept_plots, landed_plots, poison_plot
-from fedsonar.report.figures import COLOURS, MARKS, Plot, curves
+from fedsonar.report.figures import COLOURS, MARKS, curves
 from fedsonar.report.folder import RunFolder, read_runs
 from fedsonar.report.headline import facts, headline
+from fedsonar.report.html import render
 
-_CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _SHOWN_EXAMPLES = 12
 _VERDICTS = {True: "target given", False: "target not given", None: "not judged"}
 
@@ -46,18 +41,12 @@ def write_report(runs: Sequence[Path], out: Path, title: str | None = None) -> P
 
 
 def _render(runs: Sequence[RunFolder], title: str) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["tie"] = _tie
     plots = [*curves(runs), poison_plot(runs), *landed_plots(runs), *kept_plots(runs)]
-    return environment.get_template("page.html.j2").render(
-        title=title,
-        headline=headline(runs),
+    return render(
+        "page.html.j2",
+        title,
+        headline(runs),
+        plots,
         columns=tables.COLUMNS,
         nothing=tables.NONE,
         landed_columns=tables.LANDED,
@@ -66,23 +55,6 @@ def _render(runs: Sequence[RunFolder], title: str) -> str:
         selections=tables.selection_rows(runs),
         screens=tables.screen_rows(runs),
         runs=[_details(run, index) for index, run in enumerate(runs)],
-        # What could not be drawn comes last, so that it leaves no hole between the plots.
-        plots=[(plot, _drawn(plot)) for plot in sorted(plots, key=lambda plot: plot.figure is None)],
-        plotly_js=Markup(get_plotlyjs()),
-    )
-
-
-def _tie(text: str) -> Markup:
-    """`text` escaped, with each percentage and its interval kept on one line."""
-    return Markup(re.sub(r"\d[\d.]* %(?: \[[\d., ]+\])?", r'<span class="tie">\g<0></span>', str(escape(text))))
-
-
-def _drawn(plot: Plot) -> Markup | None:
-    if plot.figure is None:
-        return None
-    # Plotly escapes <, > and / in the JSON that it writes into the script.
-    return Markup(
-        plot.figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"plot-{plot.key}", config=_CONFIG)
     )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsonar.measure import selection
+from fedsonar import measure
 from fedsonar.report.folder import Rate, RunFolder, number
 
 NONE = "–"
@@ -69,7 +69,7 @@ _BY_ROUND = {
 _RATES = ("accuracy", "asr", "false_activation", "near_miss", "asr_judged")
 
 
-def rate(value: Rate | None) -> str:
+def rate(value: Rate | measure.Rate | None) -> str:
     """``0.96 [0.93, 0.98]``, without the interval where it is unknown."""
     if value is None:
         return NONE
@@ -218,7 +218,7 @@ def selection_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
         if not run.shares or not run.affected:
             continue
         affected = [client in run.affected for _, client in run.shares]
-        found = selection(list(run.shares.values()), [run.weights[place] for place in run.shares], affected)
+        found = measure.selection(list(run.shares.values()), [run.weights[place] for place in run.shares], affected)
         rates_ = (
             rate(Rate(value=part.value, low=part.low, high=part.high)) if part.n else NONE
             for part in (found.dropped, found.recall, found.precision)

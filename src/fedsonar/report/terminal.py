@@ -18,6 +18,8 @@ from fedsonar.report.tables import comparison_row
 # The page's columns, named so that a row fits 80 characters.
 _HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false act.", "dB", "∑ dB")
 _WRAPPED = ("run", "rule")
+_LONGEST_WORD = 16
+"""A longer one is broken."""
 
 
 def comparison_table(runs: Sequence[Path]) -> Table:
@@ -32,11 +34,15 @@ def comparison_table(runs: Sequence[Path]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="dB: BSNR of the last round; ∑ dB: cumulative"
     )
-    for heading in _HEADINGS:
+    rows = [comparison_row(run) for run in read_runs(runs)]
+    for place, heading in enumerate(_HEADINGS):
         words = heading in _WRAPPED
-        table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    for run in read_runs(runs):
-        label, rule, *cells = comparison_row(run)
+        longest = max((len(word) for row in rows for word in row[place].split()), default=0)
+        table.add_column(
+            heading, justify="left" if words else "right", no_wrap=not words, overflow="fold",
+            min_width=min(longest, _LONGEST_WORD) if words else None,
+        )  # fmt: skip
+    for label, rule, *cells in rows:
         compact = [cell.replace(" / ", "/").replace(", ", ",").removesuffix(" dB") for cell in cells]
         # Text, because a plain string would have its [brackets] taken for markup; intervals on a line of their own.
         table.add_row(Text(label), Text(rule), *(Text(cell.replace(" [", "\n[")) for cell in compact))

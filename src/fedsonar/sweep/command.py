@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 DESCRIPTION = (
-    "Runs EXP.toml for every combination of the grid's values and for several seeds, side by side, and gathers all "
-    "rounds of all runs in DIR/sweep.parquet. Each run lies in DIR under its values. The same command goes on after a "
-    "stop, and with more values or seeds it runs what is new. A run that fails stops no other; it is named at the end, "
-    "and tried again with --retry."
+    "Runs EXP.toml for every combination of the grid's values and for several seeds, side by side. All rounds of all "
+    "runs go to DIR/sweep.parquet, and what they show to DIR/report.html: a phase diagram where the grid has two axes, "
+    "and how attack success follows the backdoor's signal. Each run lies in DIR under its values. The same command "
+    "goes on after a stop, and with more values or seeds it runs what is new. A run that fails stops no other; it is "
+    "named at the end, and tried again with --retry."
 )
 EXAMPLES = (
     "Examples:\n"
@@ -50,10 +50,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ValueError: If a run failed; names the first ones and says how to try again.
     """
     from fedsonar.experiment import ConfigError
-    from fedsonar.progress import Total
+    from fedsonar.progress import Total, announce_kernels
     from fedsonar.side_by_side import run_all
     from fedsonar.sweep.grid import Axis, cells
     from fedsonar.sweep.on_ray import run_all_on_ray
+    from fedsonar.sweep.page import write_sweep_page
     from fedsonar.sweep.table import check_cells, write_sweep
 
     if options.workers is not None and options.workers < 1:
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     grid = cells(options.experiment, [Axis.parse(text) for text in options.grid], options.seeds, options.overrides)
     out = options.out or Path("runs") / f"{options.experiment.stem}-sweep"
     check_cells(grid, out)
+    announce_kernels()
     with Total({cell.name: cell.experiment.rounds for cell in grid}) as bar:
         experiments = {cell.name: cell.experiment for cell in grid}
         try:
@@ -72,52 +74,37 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         finally:
             table = write_sweep(grid, out)
     failed = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+    page = write_sweep_page(out) if any(not outcome.error for outcome in outcomes.values()) else None
     if not options.json:
-        _print(table, [axis.partition("=")[0] for axis in options.grid])
+        _print(table)
+        print(f"Table of all rounds: {table}")
+        print(f"Report: {page}" if page else "No report: no run is finished")
     if failed:
         named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:3])
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise ValueError(f"{len(failed)} of {len(grid)} runs failed, try them again with --retry: {named}{more}")
-    return {"table": str(table), "cells": len(grid)}
+    return {"table": str(table), "report": str(page) if page else None, "cells": len(grid)}
 
 
-def _print(path: Path, axes: Sequence[str]) -> None:
+def _print(path: Path) -> None:
     """A table of the grid, a row a combination, rates pooled over its seeds."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    from fedsonar.report.tables import rate
+    from fedsonar.sweep.combination import axes_of, combinations
+    from fedsonar.sweep.grid import short_names, short_value
     from fedsonar.sweep.table import read_sweep
 
     rows = read_sweep(path)
-    last: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if row["accuracy"] is not None:
-            last[row["cell"]] = row
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in last.values():
-        groups.setdefault(tuple(row[axis] for axis in axes), []).append(row)
+    names = short_names(axes_of(rows))
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for heading in (*(axis.removesuffix(".class_path").rpartition(".")[2] for axis in axes), "runs", "poisoned"):
+    for heading in (*names.values(), "runs", "poisoned"):
         table.add_column(heading, justify="right", overflow="fold")
     for heading in ("accuracy", "ASR"):
         table.add_column(heading, justify="right")
-    for values, members in groups.items():
-        poisoned = sum(row["poisoned_rows"] for row in members) / sum(row["rows"] for row in members)
-        shown = [f"{value:g}" if isinstance(value, float) else str(value).rpartition(".")[2] for value in values]
-        rates = (_pooled(members, "accuracy"), _pooled(members, "asr"))
-        table.add_row(*shown, str(len(members)), f"{poisoned:.1%}", *rates)
-    console = Console()
-    console.print(table)
-    console.print(f"Table of all rounds: {path}", highlight=False)
-
-
-def _pooled(rows: Sequence[dict[str, Any]], rate: str) -> str:
-    """A rate over all rows together, with its interval."""
-    from fedsonar.measure import pooled
-
-    counted = [row for row in rows if row[rate] is not None]
-    if not counted:
-        return "–"
-    together = pooled([row[rate] for row in counted], [int(row[f"{rate}_n"]) for row in counted])
-    return f"{together.value:.2f} [{together.low:.2f}, {together.high:.2f}]"
+    for found in combinations(rows):
+        values = (short_value(found.values[axis]) for axis in names)
+        table.add_row(*values, str(found.runs), f"{found.poisoned:.1%}", rate(found.accuracy), rate(found.asr))
+    Console().print(table)

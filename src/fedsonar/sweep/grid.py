@@ -86,11 +86,11 @@ def cells(path: Path, axes: Sequence[Axis], seeds: int = 1, overrides: Sequence[
         raise ConfigError("the seed is in the grid, so leave out --seeds")
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {seeds}")
-    short = _short_names(paths)
+    short = short_names(paths)
     made = []
     for combination in product(*(axis.values for axis in axes)):
         values = dict(zip(paths, combination, strict=True))
-        name = ",".join(f"{short[p]}={_short_value(value)}" for p, value in values.items())
+        name = ",".join(f"{short[p]}={short_value(value)}" for p, value in values.items())
         try:
             experiment = load(path, [*overrides, *(f"{p}={_toml(value)}" for p, value in values.items())])
         except ConfigError as error:
@@ -116,14 +116,15 @@ def _toml(value: Value) -> str:
     return tomli_w.dumps({"value": value}, multiline_strings=False).partition("= ")[2].strip()
 
 
-def _short_names(paths: Sequence[str]) -> dict[str, str]:
+def short_names(paths: Sequence[str]) -> dict[str, str]:
     """The last part of each path, or all of it where two would be the same; a component's class by its section."""
     last = {path: path.removesuffix(".class_path").rpartition(".")[2] for path in paths}
     counts = Counter(last.values())
     return {path: name if counts[name] == 1 else path for path, name in last.items()}
 
 
-def _short_value(value: Value) -> str:
+def short_value(value: Value) -> str:
+    """A value in few letters: the last part of a dotted name, as a class has."""
     if isinstance(value, str):
         return value.rpartition(".")[2] if re.fullmatch(r"[\w.]+", value) else value
     return format(value, "g") if isinstance(value, float) else str(value)
