@@ -61,7 +61,7 @@ def test_a_phase_diagram_has_affected_across_and_rate_up_whatever_their_order():
     assert np.array(heat.z, dtype=float)[2, 1] == pytest.approx(1.0)  # rate .2, affected .5
     assert np.array(heat.z, dtype=float)[0, 0] == pytest.approx(0.1)
     assert lines.z[0][2] is None  # nothing is read where all clients are affected
-    assert "Lines: equal cumulative BSNR, cross-fitted" in plot.caption
+    assert "Lines: equal S/N (cumulative BSNR, cross-fitted)" in plot.caption
 
 
 def test_a_third_axis_makes_a_diagram_for_each_value():
@@ -101,12 +101,12 @@ def test_the_link_is_fitted_where_enough_runs_have_a_reading():
 @pytest.mark.parametrize(
     ("grid", "more", "said"),
     [
-        (GRID, {}, "9 combinations, 18 runs. Accuracy is 0.90 to 0.90. The attack passes 85% in 3 of 9 with poison; "
+        (GRID, {}, "9 combinations, 18 runs. Accuracy is 0.90 to 0.90. The attack passes 85 % in 3 of 9 with poison; "
                    "the least poison that does it is 10.0 % of all rows (affected 0.5, rate 0.2)."),
-        ([{RATE: 0.02}], {}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90. The attack passes 85% in none of 1 with "
-                             "poison; its best is 0.20."),
+        ([{RATE: 0.02}], {}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90. The attack passes 85 % in none of 1 "
+                             "with poison; its best is 0.20."),
         ([{RATE: 0.02}], {"asr": None}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90."),
-        ([{}], {}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90. The attack passes 85% in 1 of 1 with poison; the "
+        ([{}], {}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90. The attack passes 85 % in 1 of 1 with poison; the "
                    "least poison that does it is 10.0 % of all rows."),
     ],
 )  # fmt: skip

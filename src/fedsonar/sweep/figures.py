@@ -59,11 +59,11 @@ def _phase(combinations: Sequence[Combination], across: str, up: str, name: str,
     known = [value for row in readings for value in row if value is not None]
     traces, caption = [heat], "Colour and number: attack success."
     if len(known) > 3 and min(len(columns), len(rows)) > 1 and min(known) < max(known):
-        caption += f" Lines: equal {READINGS[column]}, S/N."
+        caption += f" Lines: equal S/N ({READINGS[column]})."
         traces.append(
             go.Contour(
                 z=readings, contours={"coloring": "none", "showlabels": True}, line={"color": "#d55e00", "width": 2},
-                hoverinfo="skip", showscale=False, connectgaps=True,
+                hoverinfo="skip", showscale=False, connectgaps=True, ncontours=8,
             )
         )  # fmt: skip
     figure = go.Figure(traces, layout(340, showlegend=False))
@@ -158,10 +158,9 @@ def link_plot(rows: Iterable[Mapping[str, Any]]) -> list[Plot]:
 
 def _said(link: Link, column: str, known: int, attacked: int) -> str:
     critical = link.critical
-    name = READINGS[column][0].upper() + READINGS[column][1:]
     left_out = f" {attacked - known} runs without a reading are left out." if attacked > known else ""
     return (
-        f"{name}, S/N, of {known} runs, and the logistic link that fits them best: success is one half at "
+        f"S/N ({READINGS[column]}) of {known} runs, and the logistic link that fits them best: success is one half at "
         f"{critical.value:.1f} [{critical.low:.1f}, {critical.high:.1f}].{left_out}"
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fedsonar.records import write_whole
 from fedsonar.report.figures import plotly_text
 from fedsonar.report.html import render
-from fedsonar.report.tables import NONE, rate
+from fedsonar.report.tables import NONE, percent, rate
 from fedsonar.side_by_side import failed_before
 from fedsonar.sweep.combination import READINGS, Combination, axes_of, combinations
 from fedsonar.sweep.figures import curve, in_words, link_plot, phase_diagrams
@@ -70,12 +70,12 @@ def headline(found: Sequence[Combination]) -> str:
         least = min(passed, key=lambda c: c.poisoned)
         where = in_words(least.values, list(least.values))
         said += (
-            f" The attack passes {_PASSED:.0%} in {len(passed)} of {len(attacked)} with poison; the least poison that "
-            f"does it is {_share(least)} of all rows" + (f" ({where})." if where else ".")
+            f" The attack passes {percent(_PASSED)} in {len(passed)} of {len(attacked)} with poison; the least poison "
+            f"that does it is {_share(least)} of all rows" + (f" ({where})." if where else ".")
         )
     elif attacked:
         most = max(c.asr.value for c in attacked if c.asr)
-        said += f" The attack passes {_PASSED:.0%} in none of {len(attacked)} with poison; its best is {most:.2f}."
+        said += f" The attack passes {percent(_PASSED)} in none of {len(attacked)} with poison; its best is {most:.2f}."
     return said
 
 

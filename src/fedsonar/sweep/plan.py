@@ -161,11 +161,8 @@ def plan(
         low, high = np.quantile(others, [0.025, 0.975]).tolist()
         rate = Rate(value, len(runs), low, high)
         total = [float(count * math.ceil(r * rows)) if r <= 1 else math.nan for r in (value, low, high)]
-        needs.append(
-            Need(
-                affected=count, rate=rate, rows=Rate(total[0], len(runs), *total[1:]), share=total[0] / (clients * rows)
-            )
-        )
+        drawn_rows = Rate(total[0], len(runs), total[1], total[2])
+        needs.append(Need(affected=count, rate=rate, rows=drawn_rows, share=total[0] / (clients * rows)))
     return needs
 
 

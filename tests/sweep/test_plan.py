@@ -1,0 +1,134 @@
+"""Planning: what a sweep's runs say of a federation of another size."""
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fedsonar.cli import main
+from fedsonar.rng import stream
+from fedsonar.sweep.plan import Law, Observation, fit_law, link_of, observations, plan
+
+TRUE = Law(offset=math.log(20), spread=0.9, depth=0.4)
+CRITICAL, SLOPE = 6.0, 8.0
+
+
+def run_of(affected, rate, error=0.0):
+    signal = math.exp(TRUE.offset + error) * affected**TRUE.spread * rate**TRUE.depth
+    success = 1 / (1 + (CRITICAL / signal) ** SLOPE)
+    return Observation(
+        affected=affected, rate=rate, signal=signal, norm=2.0, hits=round(2000 * success), trials=2000
+    )  # fmt: skip
+
+
+GRID = [(affected, rate) for affected in (0.2, 0.4, 0.6, 0.8, 1.0) for rate in (0.04, 0.08, 0.16, 0.32)]
+RUNS = [run_of(*dials) for dials in GRID]
+
+
+def test_the_law_and_the_link_are_found_again():
+    law = fit_law(RUNS)
+    assert (law.offset, law.spread, law.depth) == pytest.approx((TRUE.offset, TRUE.spread, TRUE.depth))
+    assert law.rate(0.5, 7.0) == pytest.approx(TRUE.rate(0.5, 7.0))
+    link = link_of(RUNS)
+    assert link.critical.value == pytest.approx(CRITICAL, rel=0.01)
+    assert link.slope == pytest.approx(SLOPE, rel=0.05)
+    assert math.isnan(link.critical.low)
+
+
+@pytest.mark.parametrize(("success", "scale"), [(0.5, 1.0), (0.9, 1.0), (0.5, 2.0)])
+def test_a_plan_gives_the_rate_that_the_truth_needs(success, scale):
+    needs = plan(RUNS, 40, 100, stream(0, "test"), success=success, scale=scale, resamples=20)
+    assert [need.affected for need in needs] == [2, 4, 8, 12, 20, 30, 40]
+    needed = CRITICAL * (success / (1 - success)) ** (1 / SLOPE) / scale
+    for need in needs:
+        rate = TRUE.rate(need.affected / 40, needed)
+        assert need.rate.value == pytest.approx(rate, rel=0.1)
+        if need.rate.value <= 1:
+            assert need.rows.value == need.affected * math.ceil(need.rate.value * 100)
+            assert need.share == need.rows.value / 4000
+        else:
+            assert math.isnan(need.rows.value)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    covered, trials = 0, 40
+    for trial in range(trials):
+        rng = stream(trial, "noise")
+        noisy = [run_of(*dials, error=0.15 * rng.standard_normal()) for dials in GRID]
+        # The link's own points are exact: only the law errs, so intervals are on the wide side.
+        needs = plan(noisy, 10, 100, rng, resamples=100)
+        truth = TRUE.rate(1.0, CRITICAL)
+        covered += needs[-1].rate.low <= truth <= needs[-1].rate.high
+    assert covered >= 0.85 * trials
+
+
+def test_small_federations_have_no_share_twice():
+    needs = plan(RUNS, 3, 50, stream(0, "test"), resamples=5)
+    assert [need.affected for need in needs] == [1, 2, 3]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A folder with what a plan reads of a sweep's runs."""
+    for place, observed in enumerate(RUNS):
+        run = tmp_path / "grid" / str(place)
+        run.mkdir(parents=True)
+        (run / "summary.json").write_text("{}")
+        poisoned = [
+            client < round(10 * observed.affected) and row < observed.rate * 100
+            for client in range(10) for row in range(100)
+        ]  # fmt: skip
+        tables = {
+            "rounds": [{"round": 1, "asr": observed.hits / 2000, "asr_n": 2000}],
+            "clients": [{"norm": 2.0}, {"norm": None}],
+            "samples": [{"client": c, "poisoned": p} for c, p in zip(np.repeat(range(10), 100), poisoned, strict=True)],
+            "bsnr": [
+                {"round": 1, "estimator": name, "part": part, "signal": signal, "cumulative_signal": -1.0}
+                for name, part, signal in (("summed", "all", observed.signal), ("twin", "all", 0.0), ("summed", "q", 0))
+            ],
+        }  # fmt: skip
+        for name, rows in tables.items():
+            pq.write_table(pa.Table.from_pylist(rows), run / f"{name}.parquet")
+    (tmp_path / "grid" / "unfinished").mkdir()
+    return tmp_path / "grid"
+
+
+def test_the_runs_of_a_sweep_are_read(sweep):
+    found = sorted(observations(sweep), key=lambda run: (run.affected, run.rate))
+    assert found == sorted(RUNS, key=lambda run: (run.affected, run.rate))
+
+
+def test_the_command_prints_the_least_poison(sweep, capsys):
+    assert main(["plan", str(sweep), "--clients", "40", "--rows", "100"]) == 0
+    said = capsys.readouterr().out
+    assert "40 of 40" in said
+    assert "more than all" in said
+    least = f"{40 * math.ceil(100 * TRUE.rate(1.0, CRITICAL)):,} of 4,000 rows"
+    assert f"Least: {least}" in " ".join(said.split())
+    assert main(["plan", str(sweep), "--clients", "40", "--rows", "100", "--json", "--norm", "4"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["runs"] == len(RUNS)
+    assert (result["norm"], result["sweep_norm"]) == (4.0, 2.0)
+    assert result["needs"][-1]["rate"]["value"] == pytest.approx(TRUE.rate(1.0, CRITICAL / 2), rel=0.05)
+    assert main(["plan", str(sweep), "--clients", "40", "--rows", "100", "--json", "--like", str(sweep / "0")]) == 0
+    assert json.loads(capsys.readouterr().out)["norm"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--clients", "0", "--rows", "5"], 2, "--clients must be at least 1, got 0"),
+        (["--clients", "5", "--rows", "5", "--success", "1"], 2, "--success must be above 0 and below 1, got 1"),
+        (["--clients", "5", "--rows", "5", "--norm", "-1"], 2, "--norm must be above 0, got -1"),
+        (["--clients", "5", "--rows", "5"], 1, "a plan needs 8 finished runs with poison"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, arguments, status, said):
+    (tmp_path / "empty").mkdir()
+    assert main(["plan", str(tmp_path / "empty"), *arguments]) == status
+    message = capsys.readouterr().err
+    assert said in message
+    assert len(message.splitlines()) == 1
