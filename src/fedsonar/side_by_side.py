@@ -18,6 +18,7 @@ from typing import Protocol
 from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Loaded
+from fedsonar.processes import end_with_caller
 from fedsonar.records import write_whole
 
 _ERROR = "error.txt"
@@ -82,7 +83,7 @@ def run_all(
         observe(name, progress)
 
     manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
-    manager.start(_end_with_caller)
+    manager.start(end_with_caller)
     with manager, relayed(manager.Queue(), heard) as messages:
 
         def attempt(names: Iterable[str], workers: int) -> bool:
@@ -130,7 +131,7 @@ def _attempt(
 ) -> bool:
     """Runs experiments and notes what became of them, until the end or until a process is killed."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _end_with_caller) as pool:
+    with ProcessPoolExecutor(workers, context, end_with_caller) as pool:
         try:
             futures = {pool.submit(run_one, name, e, out / name, messages): name for name, e in experiments.items()}
             for future in as_completed(futures):
@@ -165,18 +166,6 @@ def relayed(messages: Messages, observe: Callable[[str, Progress], None]) -> Ite
     finally:
         messages.put(None)
         listener.join(timeout=5)
-
-
-def _end_with_caller() -> None:
-    """Ends this process with the one that started it, should that be killed without a word to say so."""
-
-    def wait() -> None:
-        caller = multiprocessing.parent_process()
-        assert caller is not None
-        caller.join()
-        os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
 
 
 @cache

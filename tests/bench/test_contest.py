@@ -1,7 +1,12 @@
 """Contenders in processes of their own."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +38,39 @@ def test_a_contender_that_is_killed_is_named():
 def test_a_contender_that_fails_says_why():
     with pytest.raises(ValueError, match="invalid literal"):
         take_turns({"a": partial(partial, int, "x")}, repeats=1, threads=1)
+
+
+KILLED = """
+import time
+from functools import partial
+
+from fedsonar.bench.contest import take_turns
+
+
+def told():
+    import os
+
+    print(os.getpid(), flush=True)
+
+
+if __name__ == "__main__":
+    take_turns({"id": partial(partial, told), "slow": partial(partial, time.sleep, 600)}, repeats=1, threads=1)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the kernel's list of processes is Linux's")
+def test_contenders_end_with_a_caller_that_is_killed(tmp_path):
+    def runs(process):
+        stat = Path(f"/proc/{process}/stat")
+        return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+    (tmp_path / "killed.py").write_text(KILLED)
+    with subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE) as caller:
+        assert caller.stdout is not None
+        contender = int(caller.stdout.readline())
+        assert runs(contender)
+        caller.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and runs(contender):
+        time.sleep(0.1)
+    assert not runs(contender)

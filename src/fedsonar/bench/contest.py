@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from fedsonar.bench.memory import peak_resident
+from fedsonar.processes import end_with_caller
 
 T = TypeVar("T")
 Prepare = Callable[[], Callable[[], T]]
@@ -132,7 +133,7 @@ class _Process:
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:  # libraries are imported once for all processes
             context.set_forkserver_preload(["torch", "transformers", "peft", "fedsonar.bench.contenders"])
-        self.pool = ProcessPoolExecutor(1, context)
+        self.pool = ProcessPoolExecutor(1, context, end_with_caller)
         self.id = self.do(os.getpid)
 
     def do(self, action: Callable[..., Any], *arguments: Any) -> Any:
