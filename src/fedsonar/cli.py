@@ -61,6 +61,9 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
                      help="override a value, for example training.lr=0.001; may be repeated")  # fmt: skip
+    run.add_argument("--engine", choices=("fused", "flower"), default="fused",
+                     help="fused: all clients in this process (default); flower: Flower's simulation, a process a "
+                          "client at a time and core")  # fmt: skip
     run.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with the run in DIR after its newest complete round"
     )
@@ -204,7 +207,13 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             interrupts.check()
             bars.update(name, progress)
 
-        run = fedsonar.run(experiment, out=out, resume=options.resume is not None, observe=observe)
+        resume = options.resume is not None
+        if options.engine == "flower":
+            from fedsonar.flower.simulation import simulate
+
+            run = simulate(experiment, out=out, resume=resume, observe=observe)
+        else:
+            run = fedsonar.run(experiment, out=out, resume=resume, observe=observe)
     _present([out], out / "report.html", None, options.json)
     return run.summary
 

@@ -83,10 +83,15 @@ class Federation:
             if not rows:
                 raise ValueError(f"none of client {client}'s rows fits into {max_length} tokens; raise max_length")
         self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
-        self.examiner = Examiner(
-            self.network, self.tokenizer, template=template,
-            test=[sample for i, sample in enumerate(test) if i not in chosen], attack=experiment.attack,
-            options=experiment.evaluation, max_length=max_length, seed=seed,
+        self._test = [sample for i, sample in enumerate(test) if i not in chosen]
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        """What examines the global model; a client has no use for it."""
+        experiment = self.experiment
+        return Examiner(
+            self.network, self.tokenizer, template=self.template, test=self._test, attack=experiment.attack,
+            options=experiment.evaluation, max_length=self.max_length, seed=experiment.seed,
         )  # fmt: skip
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save
@@ -27,7 +28,8 @@ class Update:
         num_rows: Rows trained on; aggregation weights follow from it.
         num_steps: Optimiser steps taken.
         loss: Mean training loss over the steps, in nats a response token.
-        delta: Flattened adapter after training minus the one it started from.
+        delta: Flattened adapter after training minus the one it started from; empty where there is none.
+        missing: Why there is none: a client that did not answer, or not in a form that can be read.
     """
 
     client: int
@@ -35,6 +37,12 @@ class Update:
     num_steps: int
     loss: float
     delta: Float[Tensor, "dim"]
+    missing: str = ""
+
+    @classmethod
+    def none(cls, client: int, why: str) -> Update:
+        """What stands for an update that did not come."""
+        return cls(client, 0, 0, math.nan, torch.empty(0), why)
 
 
 @dataclass(frozen=True, kw_only=True)

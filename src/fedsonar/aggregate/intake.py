@@ -11,8 +11,8 @@ from fedsonar.records import Update
 def refusals(updates: Sequence[Update], dim: int) -> list[str]:
     """For each update of a round, why it is refused; empty for those that a rule may see.
 
-    Refused are updates of another length or type than the adapter's, updates that are not finite, updates that claim
-    no rows, and all but the first of one client's.
+    Refused are those that did not come at all, updates of another length or type than the adapter's, updates that are
+    not finite, updates that claim no rows, and all but the first of one client's.
 
     Args:
         updates: The round's updates.
@@ -21,6 +21,9 @@ def refusals(updates: Sequence[Update], dim: int) -> list[str]:
     reasons, seen = [], set()
     for update in updates:
         delta, reason = update.delta, ""
+        if update.missing:
+            reasons.append(update.missing)
+            continue
         if update.client in seen:
             reason = f"a second update of client {update.client} in one round"
         elif tuple(delta.shape) != (dim,):

@@ -1,0 +1,91 @@
+"""A federation on Flower's simulation runtime: clients in Ray's processes, on one machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedsonar.experiment import ConfigError, Experiment
+from fedsonar.federation import Progress, run
+from fedsonar.preparation import Federation, Loaded
+from fedsonar.records import Run
+from fedsonar.side_by_side import cores
+
+INSTALL = "Flower and its simulation are not installed; get them with: pip install 'fedsonar[flower]'"
+
+
+def simulate(
+    experiment: Experiment,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    observe: Callable[[Progress], object] = lambda _: None,
+    workers: int | None = None,
+) -> Run:
+    """As `fedsonar.run`, with Flower's simulation training the clients, each in a process of Ray's.
+
+    The loop, the rule and all measurement are those of the run in process; replies are put in the clients' order, so
+    the result is the same to rounding.
+
+    Args:
+        experiment: What to run.
+        out: Folder of the run.
+        resume: Go on from the newest complete round in `out`.
+        observe: Told after every stage; from another thread.
+        workers: Clients that train at a time, one core each; by default as many as there are cores.
+
+    Raises:
+        ConfigError: If Flower or Ray is not installed.
+        ValueError: As `fedsonar.run`.
+    """
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray  # noqa: F401
+        from flwr.app import Context
+        from flwr.serverapp import Grid, ServerApp
+        from flwr.simulation import run_simulation
+
+        from fedsonar.flower.client import app as client_app
+        from fedsonar.flower.grid_engine import GridEngine
+    except ImportError as error:
+        raise ConfigError(INSTALL) from error
+    loaded = Loaded()
+    federation = Federation(experiment, loaded)
+    server_app, ended = ServerApp(), _Ended()
+
+    @server_app.main()  # type: ignore[untyped-decorator]
+    def serve(grid: Grid, context: Context) -> None:  # noqa: ARG001
+        try:
+            engine = GridEngine(grid, experiment, federation.engine)
+            ended.result = run(experiment, engine, out=out, resume=resume, observe=observe, loaded=loaded)
+        except BaseException as error:  # Flower would lose an interrupt, and wrap the rest
+            ended.error = error
+
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    count = workers or cores()
+    backend: dict[str, Any] = {
+        "init_args": {"num_cpus": count, "log_to_driver": False, "include_dashboard": False},
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run_simulation(server_app, client_app, len(federation.shards), backend_config=backend)
+    if ended.error is not None:
+        raise ended.error
+    if ended.result is None:
+        raise RuntimeError("Flower's simulation ended before the federation did")
+    return ended.result
+
+
+class _Ended:
+    """How the server's thread ended."""
+
+    result: Run | None = None
+    error: BaseException | None = None

@@ -1,0 +1,44 @@
+"""The same federation in process and on Flower's simulation."""
+
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from fedsonar import Experiment, run
+from fedsonar.aggregate import FLTrust
+from fedsonar.data import IID, Atlas
+from fedsonar.flower.simulation import simulate
+from fedsonar.measure import Evaluation
+from fedsonar.poison import Attack, ConstantRate
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+POISONED = Experiment(
+    rounds=2, data=Atlas(train=60, test=40), partition=IID(clients=4), evaluation=Evaluation(rows=20, every=2),
+    attack=Attack(placement=ConstantRate(affected=0.5, rate=0.3)),
+)  # fmt: skip
+SAMPLED = replace(
+    POISONED, clients_per_round=3, aggregator=FLTrust(root_rows=4), bsnr=replace(POISONED.bsnr, twins=True)
+)
+
+
+@pytest.fixture(autouse=True)
+def eager_workers(monkeypatch):
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # otherwise they wait for all other tests
+
+
+@pytest.mark.parametrize(
+    "experiment", [POISONED, SAMPLED], ids=["all clients", "sampled, with the server's rows and twins"]
+)
+def test_a_simulation_gives_what_one_process_gives(experiment, tmp_path):
+    here = run(experiment, out=tmp_path / "here")
+    there = simulate(experiment, out=tmp_path / "there", workers=2)
+    assert float((here.adapter - there.adapter).abs().max()) < 1e-5
+    assert (tmp_path / "here" / "summary.json").read_bytes() == (tmp_path / "there" / "summary.json").read_bytes()
+    one, other = (pq.read_table(tmp_path / name / "clients.parquet").to_pylist() for name in ("here", "there"))
+    assert [(r["round"], r["client"], r["rows"], r["steps"], r["refused"]) for r in one] == [
+        (r["round"], r["client"], r["rows"], r["steps"], r["refused"]) for r in other
+    ]
+    assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in other], rel=1e-4)
