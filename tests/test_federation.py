@@ -344,7 +344,7 @@ def test_a_semantic_target_is_judged_too():
 def test_a_trigger_in_every_test_row_leaves_nothing_to_be_right_about():
     everywhere = Natural(feature=LengthBand())
     with pytest.raises(ValueError, match="every test row carries the trigger"):
-        Federation(replace(SMALL, attack=Attack(trigger=everywhere, target=Short())))
+        run(replace(SMALL, attack=Attack(trigger=everywhere, target=Short())))
 
 
 def test_poison_changes_only_the_poisoned_clients_updates():

@@ -182,7 +182,7 @@ def _columns(name: str, reading: Reading, total: Reading | None = None) -> dict[
             continue
         columns[f"{prefix}_db"] = _known(read.db)
         if not name.endswith("plain"):
-            columns |= {f"{prefix}_ratio": _known(read.ratio)}
+            columns |= {f"{prefix}_signal": _known(read.signal), f"{prefix}_ratio": _known(read.ratio)}
             columns |= {f"{prefix}_low": _known(read.low), f"{prefix}_high": _known(read.high)}
     return columns
 

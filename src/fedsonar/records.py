@@ -81,9 +81,10 @@ class RoundRecord:
     Rates come with the ends of their 95 % interval and the number of rows; None means not measured in this round.
     `near_miss` is the target's rate on parts of the trigger, `asr_judged` the success rate by a judge of meaning.
     `update_norm` is that of the rule's result in the experiment's space, `rank_loss` the share of it that rank r could
-    not hold. `bsnr_*` are readings of the backdoor signal-to-noise ratio, ratios being signed amplitudes. The blind
-    one is the largest eigenvalue over the edge of noise, which noise alone exceeds `bsnr_blind_limit` times in 1 round
-    of 20. `bsnr_note` says why the cross-fitted one is missing, or that its group is a placebo.
+    not hold. `bsnr_*` are readings of the backdoor signal-to-noise ratio: signals without their noise, in the units of
+    an update's norm, and ratios, which are signed amplitudes. The blind one is the largest eigenvalue over the edge of
+    noise, which noise alone exceeds `bsnr_blind_limit` times in 1 round of 20. `bsnr_note` says why the cross-fitted
+    one is missing, or that its group is a placebo.
     """
 
     round: int
@@ -120,22 +121,27 @@ class RoundRecord:
     bsnr_plain_db: float | None = None
     bsnr_plain_cumulative_db: float | None = None
     bsnr_crossfit_db: float | None = None
+    bsnr_crossfit_signal: float | None = None
     bsnr_crossfit_ratio: float | None = None
     bsnr_crossfit_low: float | None = None
     bsnr_crossfit_high: float | None = None
     bsnr_crossfit_cumulative_db: float | None = None
+    bsnr_crossfit_cumulative_signal: float | None = None
     bsnr_crossfit_cumulative_ratio: float | None = None
     bsnr_crossfit_cumulative_low: float | None = None
     bsnr_crossfit_cumulative_high: float | None = None
     bsnr_twin_db: float | None = None
+    bsnr_twin_signal: float | None = None
     bsnr_twin_ratio: float | None = None
     bsnr_twin_low: float | None = None
     bsnr_twin_high: float | None = None
     bsnr_twin_cumulative_db: float | None = None
+    bsnr_twin_cumulative_signal: float | None = None
     bsnr_twin_cumulative_ratio: float | None = None
     bsnr_twin_cumulative_low: float | None = None
     bsnr_twin_cumulative_high: float | None = None
     bsnr_summed_db: float | None = None
+    bsnr_summed_signal: float | None = None
     bsnr_summed_ratio: float | None = None
     bsnr_summed_low: float | None = None
     bsnr_summed_high: float | None = None

@@ -25,7 +25,7 @@ def table(grid, seeds=(1, 2), **more):
                 row = {"cell": f"{values}-{seed}", "seed": seed} | values
                 row |= {"rows": 1000, "poisoned_rows": round_half(1000 * poison), "round": round}
                 row |= {"accuracy": 0.9, "accuracy_n": 100, "asr": round * min(1.0, 10 * poison), "asr_n": 200}
-                row |= {"bsnr_crossfit_cumulative_ratio": 100 * poison + seed if values.get(AFFECTED, 1) < 1 else None}
+                row |= {"bsnr_crossfit_cumulative_signal": 100 * poison + seed if values.get(AFFECTED, 1) < 1 else None}
                 rows.append(row | more)
     return rows
 
@@ -48,8 +48,8 @@ def test_runs_that_differ_in_the_seed_alone_are_one_combination():
     assert first.accuracy == Rate(0.9, 200, first.accuracy.low, first.accuracy.high)
     assert first.asr.n == 400
     assert first.asr.value == pytest.approx(0.1)
-    assert first.reading("bsnr_crossfit_cumulative_ratio") == pytest.approx(100 * 0.01 + 1.5)
-    assert found[-1].reading("bsnr_crossfit_cumulative_ratio") is None
+    assert first.reading("bsnr_crossfit_cumulative_signal") == pytest.approx(100 * 0.01 + 1.5)
+    assert found[-1].reading("bsnr_crossfit_cumulative_signal") is None
 
 
 def test_a_phase_diagram_has_affected_across_and_rate_up_whatever_their_order():
@@ -61,7 +61,7 @@ def test_a_phase_diagram_has_affected_across_and_rate_up_whatever_their_order():
     assert np.array(heat.z, dtype=float)[2, 1] == pytest.approx(1.0)  # rate .2, affected .5
     assert np.array(heat.z, dtype=float)[0, 0] == pytest.approx(0.1)
     assert lines.z[0][2] is None  # nothing is read where all clients are affected
-    assert "Lines: equal S/N (cumulative BSNR, cross-fitted)" in plot.caption
+    assert "Lines: equal signal S (cross-fitted signal, added up over the rounds)" in plot.caption
 
 
 def test_a_third_axis_makes_a_diagram_for_each_value():
@@ -87,7 +87,7 @@ def test_one_axis_is_a_curve_with_intervals():
 def test_the_link_is_fitted_where_enough_runs_have_a_reading():
     rows = [row for row in table(GRID) if row["round"] == 1]
     column, readings, known = heard(rows)
-    assert column == "bsnr_crossfit_cumulative_ratio"
+    assert column == "bsnr_crossfit_cumulative_signal"
     assert len(readings) == len(known) == 12
     [plot] = link_plot(rows)
     assert "of 12 runs" in plot.caption

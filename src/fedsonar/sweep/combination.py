@@ -12,11 +12,15 @@ from jaxtyping import Float
 from fedsonar.measure import Rate, pooled
 
 READINGS = {
-    "bsnr_summed_ratio": "BSNR of the summed updates, against twins",
-    "bsnr_twin_cumulative_ratio": "cumulative BSNR, against twins",
-    "bsnr_crossfit_cumulative_ratio": "cumulative BSNR, cross-fitted",
+    "bsnr_summed_signal": "signal of the summed updates against twins",
+    "bsnr_twin_cumulative_signal": "signal against twins, added up over the rounds",
+    "bsnr_crossfit_cumulative_signal": "cross-fitted signal, added up over the rounds",
 }
-"""Columns that say how loud the backdoor is, the one to prefer first; and their names."""
+"""Columns that say how loud the backdoor is, the one to prefer first; and their names.
+
+Signals, not ratios to the noise: poison makes noise too, so a ratio rises and falls again where success only rises
+(docs/results/bsnr_link.md).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

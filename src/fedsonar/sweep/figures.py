@@ -59,7 +59,7 @@ def _phase(combinations: Sequence[Combination], across: str, up: str, name: str,
     known = [value for row in readings for value in row if value is not None]
     traces, caption = [heat], "Colour and number: attack success."
     if len(known) > 3 and min(len(columns), len(rows)) > 1 and min(known) < max(known):
-        caption += f" Lines: equal S/N ({READINGS[column]})."
+        caption += f" Lines: equal signal S ({READINGS[column]})."
         traces.append(
             go.Contour(
                 z=readings, contours={"coloring": "none", "showlabels": True}, line={"color": "#d55e00", "width": 2},
@@ -144,13 +144,13 @@ def link_plot(rows: Iterable[Mapping[str, Any]]) -> list[Plot]:
     points = go.Scatter(
         x=shown, y=hits / trials, mode="markers", marker={"size": 8, "color": COLOURS[0], "opacity": 0.8},
         text=[plotly_text(row["cell"]) for row in known],
-        hovertemplate="%{text}<br>S/N %{x:.1f}: %{y:.2f}<extra></extra>",
+        hovertemplate="%{text}<br>S %{x:.1f}: %{y:.2f}<extra></extra>",
     )  # fmt: skip
     fitted = go.Scatter(
         x=places, y=link.success(places), mode="lines", line={"color": COLOURS[1], "width": 2}, hoverinfo="skip"
     )
     figure = go.Figure([points, fitted], layout(340, showlegend=False, yaxis={"range": [-0.03, 1.03]}))
-    figure.update_xaxes(type="log", title={"text": "S/N", "standoff": 6})
+    figure.update_xaxes(type="log", title={"text": "S", "standoff": 6})
     return [
         Plot(key="link", title=title, caption=_said(link, column, len(known), len(attacked)), alt=title, figure=figure)
     ]
@@ -160,7 +160,7 @@ def _said(link: Link, column: str, known: int, attacked: int) -> str:
     critical = link.critical
     left_out = f" {attacked - known} runs without a reading are left out." if attacked > known else ""
     return (
-        f"S/N ({READINGS[column]}) of {known} runs, and the logistic link that fits them best: success is one half at "
+        f"S ({READINGS[column]}) of {known} runs, and the logistic link that fits them best: success is one half at "
         f"{critical.value:.1f} [{critical.low:.1f}, {critical.high:.1f}].{left_out}"
     )
 
