@@ -91,6 +91,7 @@ def bsnr_results(seeds: Sequence[int]) -> None:
     best = max(rows, key=lambda row: row["held out"])["reading"]
     for figure, source in (("bsnr.spearman", "spearman"), ("bsnr.link_held_out_accuracy", "link_held_out")):
         figures[figure] = figures[f"bsnr.{source}_{_key(best)}"]
+    settings = "\n".join(_in_setting(best, setting, attacked) for setting in (FITTED, *SETTINGS))
     nothing = [run for run in runs if run["setting"] == "nothing"]
     covered = sum(
         run["bsnr_crossfit_cumulative_low"] <= 0 <= run["bsnr_crossfit_cumulative_high"] for run in nothing
@@ -114,6 +115,10 @@ interval; no reading can pass {_ceiling(attacked):.3f}, as {silent} of {len(atta
 tied at a success of 0. `critical` is the reading at which the link is at one half. `fit` and `held out` are how often
 it is right on which side of one half a run
 ends, with Wilson intervals; the settings' columns are the parts of `held out`.
+
+{best} by itself in each setting, with a link of its own:
+
+{settings}
 
 At rho = 0 (nobody affected, a placebo half of the clients) the cross-fitted interval covers no signal in {covered} of
 {len(nothing)} runs. Where all clients are affected only twins can be read.
@@ -156,6 +161,19 @@ def _judged(name: str, runs: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any
     for figure, rate in (("_spearman", order), ("_held_out", held_out)):
         row[figure] = (rate.value, rate.low, rate.high, rate.n)
     return row, link
+
+
+def _in_setting(name: str, setting: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """How a reading orders one setting's runs, and where its own link is at one half."""
+    known = [run for run in runs if run["setting"] == setting and run[name] is not None]
+    readings, success = (np.array([run[key] for run in known], dtype=float) for key in (name, "asr"))
+    trials = np.array([run["asr_n"] for run in known], dtype=int)
+    order = spearman(readings, success, stream(0, "results"))
+    critical = fit_link(readings, np.rint(success * trials).astype(int), trials, stream(0, "results")).critical
+    return (
+        f"- {setting}: spearman {order.value:.3f} [{order.low:.3f}, {order.high:.3f}] (at most {_ceiling(known):.3f}), "
+        f"critical {critical.value:.2f} [{critical.low:.2f}, {critical.high:.2f}], n = {len(known)}"
+    )
 
 
 def _ceiling(runs: Sequence[Mapping[str, Any]]) -> float:

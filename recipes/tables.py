@@ -51,7 +51,8 @@ def measure_long(
     """
     path = RESULTS / f"{folder}_runs.csv"
     kept = {row["experiment"]: row for row in read_table(path)} if path.exists() else {}
-    keys = {name: hashlib.sha256(to_toml(e).encode()).hexdigest()[:16] for name, e in experiments.items()}
+    # The x keeps digits from being read as a number.
+    keys = {name: "x" + hashlib.sha256(to_toml(e).encode()).hexdigest()[:15] for name, e in experiments.items()}
     names = {keys[name]: name for name in reversed(experiments)}
     missing = {name: experiments[name] for key, name in reversed(names.items()) if key not in kept}
     try:
