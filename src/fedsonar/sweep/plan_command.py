@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="attack success to be reached (default: .5)")  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--norm", type=float, metavar="X",
-                      help="median norm of your clients' updates, which tells how large their steps are (default: that "
-                           "of the sweep's)")  # fmt: skip
+                      help="median norm of your clients' updates; signals are taken to grow with it (default: the "
+                           "sweep's)")  # fmt: skip
     size.add_argument("--like", type=Path, metavar="RUN", help="take that norm from a run, of clean data say")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the intervals (default: 0)")
 
@@ -89,24 +89,24 @@ def _print(needs: list[Need], options: argparse.Namespace, runs: int, norm: floa
         table.add_row(
             f"{need.affected:,} of {options.clients:,}",
             f"{need.rate.value:.1%}" if enough else "more than all",
-            f"{min(need.rate.low, 1):.1%} to {_most(need.rate)}",
+            "–" if need.rate.low > 1 else f"{need.rate.low:.1%} to {_most(need.rate)}",
             f"{need.rows.value:,.0f}" if enough else "–",
             "–" if math.isnan(need.rows.low) else f"{need.rows.low:,.0f} to {_rows(need.rows.high)}",
             f"{need.share:.1%}" if enough else "–",
         )
-    console = Console(highlight=False)
-    console.print(table)
+    Console(highlight=False).print(table)
     possible = [need for need in needs if need.rate.value <= 1]
     if possible:
         least = min(possible, key=lambda need: need.rows.value)
-        console.print(
+        print(
             f"Least: {least.rows.value:,.0f} of {options.clients * options.rows:,} rows ({least.share:.1%}), in "
             f"{least.affected:,} of {options.clients:,} clients, for an attack success of {options.success:g}."
         )
     else:
-        console.print(f"No poison of these clients' rows gives an attack success of {options.success:g}.")
-    console.print(f"From {runs} runs; updates of norm {norm:.3g}. Another trigger, model or number of rounds: "
-                  "another sweep.")  # fmt: skip
+        print(f"No poison of these clients' rows gives an attack success of {options.success:g}.")
+    print(
+        f"From {runs} runs, for updates of norm {norm:.3g}. Another trigger, model or number of rounds needs a sweep."
+    )
 
 
 def _most(rate: Rate) -> str:
