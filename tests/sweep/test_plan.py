@@ -12,57 +12,67 @@ from fedsonar.cli import main
 from fedsonar.rng import stream
 from fedsonar.sweep.plan import Law, Observation, fit_law, link_of, observations, plan
 
-TRUE = Law(offset=math.log(20), spread=0.9, depth=0.4)
+TRUE = Law(start=math.log(6), spread=0.9, depth=0.45, both=-0.1, bend=-0.04)
 CRITICAL, SLOPE = 6.0, 8.0
 
 
-def run_of(affected, rate, error=0.0):
-    signal = math.exp(TRUE.offset + error) * affected**TRUE.spread * rate**TRUE.depth
+def run_of(affected, rows, error=0.0):
+    signal = math.exp(error) * TRUE.signal(affected, rows)
     success = 1 / (1 + (CRITICAL / signal) ** SLOPE)
     return Observation(
-        affected=affected, rate=rate, signal=signal, norm=2.0, hits=round(2000 * success), trials=2000
+        affected=affected, rows=rows, signal=signal, norm=2.0, hits=round(2000 * success), trials=2000
     )  # fmt: skip
 
 
-GRID = [(affected, rate) for affected in (0.2, 0.4, 0.6, 0.8, 1.0) for rate in (0.04, 0.08, 0.16, 0.32)]
+GRID = [(affected, rows) for affected in (0.2, 0.4, 0.6, 0.8, 1.0) for rows in (1, 2, 5, 10)]
 RUNS = [run_of(*dials) for dials in GRID]
 
 
 def test_the_law_and_the_link_are_found_again():
     law = fit_law(RUNS)
-    assert (law.offset, law.spread, law.depth) == pytest.approx((TRUE.offset, TRUE.spread, TRUE.depth))
-    assert law.rate(0.5, 7.0) == pytest.approx(TRUE.rate(0.5, 7.0))
+    for name in ("start", "spread", "depth", "both", "bend"):
+        assert getattr(law, name) == pytest.approx(getattr(TRUE, name)), name
     link = link_of(RUNS)
     assert link.critical.value == pytest.approx(CRITICAL, rel=0.01)
     assert link.slope == pytest.approx(SLOPE, rel=0.05)
     assert math.isnan(link.critical.low)
 
 
+@pytest.mark.parametrize("law", [TRUE, Law(1.0, 0.9, 0.4, 0.0, 0.0), Law(1.0, 0.9, 0.4, 0.1, 0.05)])
+@pytest.mark.parametrize("affected", [0.1, 0.5, 1.0])
+def test_the_fewest_rows_give_the_signal(law, affected):
+    needed = law.signal(affected, 3.0)
+    assert law.rows(affected, needed) == pytest.approx(3.0)
+
+
+def test_a_signal_that_no_number_of_rows_gives_is_said_so():
+    top = math.exp((TRUE.depth + TRUE.both * math.log(0.5)) / (-2 * TRUE.bend))
+    assert TRUE.rows(0.5, 1.01 * TRUE.signal(0.5, top)) == math.inf
+    assert Law(0.0, 1.0, 0.0, 0.0, 0.0).rows(0.5, 2.0) == math.inf
+
+
 @pytest.mark.parametrize(("success", "scale"), [(0.5, 1.0), (0.9, 1.0), (0.5, 2.0)])
-def test_a_plan_gives_the_rate_that_the_truth_needs(success, scale):
-    needs = plan(RUNS, 40, 100, stream(0, "test"), success=success, scale=scale, resamples=20)
+def test_a_plan_gives_the_rows_that_the_truth_needs(success, scale):
+    needs = plan(RUNS, 40, 20, stream(0, "test"), success=success, scale=scale, resamples=20)
     assert [need.affected for need in needs] == [2, 4, 8, 12, 20, 30, 40]
     needed = CRITICAL * (success / (1 - success)) ** (1 / SLOPE) / scale
     for need in needs:
-        rate = TRUE.rate(need.affected / 40, needed)
-        assert need.rate.value == pytest.approx(rate, rel=0.1)
-        if need.rate.value <= 1:
-            assert need.rows.value == need.affected * math.ceil(need.rate.value * 100)
-            assert need.share == need.rows.value / 4000
+        assert need.each.value == pytest.approx(TRUE.rows(need.affected / 40, needed), rel=0.1)
+        if need.each.value <= 20:
+            assert need.rows.value == need.affected * math.ceil(need.each.value)
+            assert need.share == need.rows.value / 800
         else:
-            assert math.isnan(need.rows.value)
+            assert need.rows.value == math.inf
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    covered, trials = 0, 40
+    covered, trials, truth = 0, 40, TRUE.rows(1.0, CRITICAL)
     for trial in range(trials):
         rng = stream(trial, "noise")
-        noisy = [run_of(*dials, error=0.15 * rng.standard_normal()) for dials in GRID]
-        # The link's own points are exact: only the law errs, so intervals are on the wide side.
-        needs = plan(noisy, 10, 100, rng, resamples=100)
-        truth = TRUE.rate(1.0, CRITICAL)
-        covered += needs[-1].rate.low <= truth <= needs[-1].rate.high
-    assert covered >= 0.85 * trials
+        noisy = [run_of(*dials, error=0.1 * rng.standard_normal()) for dials in GRID]
+        need = plan(noisy, 10, 100, rng, resamples=60)[-1]
+        covered += need.each.low <= truth <= need.each.high
+    assert covered >= 0.8 * trials
 
 
 def test_small_federations_have_no_share_twice():
@@ -78,7 +88,7 @@ def sweep(tmp_path):
         run.mkdir(parents=True)
         (run / "summary.json").write_text("{}")
         poisoned = [
-            client < round(10 * observed.affected) and row < observed.rate * 100
+            client < round(10 * observed.affected) and row < observed.rows
             for client in range(10) for row in range(100)
         ]  # fmt: skip
         tables = {
@@ -97,23 +107,22 @@ def sweep(tmp_path):
 
 
 def test_the_runs_of_a_sweep_are_read(sweep):
-    found = sorted(observations(sweep), key=lambda run: (run.affected, run.rate))
-    assert found == sorted(RUNS, key=lambda run: (run.affected, run.rate))
+    found = sorted(observations(sweep), key=lambda run: (run.affected, run.rows))
+    assert found == sorted(RUNS, key=lambda run: (run.affected, run.rows))
 
 
 def test_the_command_prints_the_least_poison(sweep, capsys):
-    assert main(["plan", str(sweep), "--clients", "40", "--rows", "100"]) == 0
+    assert main(["plan", str(sweep), "--clients", "40", "--rows", "20"]) == 0
     said = capsys.readouterr().out
     assert "40 of 40" in said
     assert "more than all" in said
-    least = f"{40 * math.ceil(100 * TRUE.rate(1.0, CRITICAL)):,} of 4,000 rows"
-    assert f"Least: {least}" in " ".join(said.split())
-    assert main(["plan", str(sweep), "--clients", "40", "--rows", "100", "--json", "--norm", "4"]) == 0
+    assert f"Least: {40 * math.ceil(TRUE.rows(1.0, CRITICAL)):,} of 800 rows" in " ".join(said.split())
+    assert main(["plan", str(sweep), "--clients", "40", "--rows", "20", "--json", "--norm", "4"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["runs"] == len(RUNS)
     assert (result["norm"], result["sweep_norm"]) == (4.0, 2.0)
-    assert result["needs"][-1]["rate"]["value"] == pytest.approx(TRUE.rate(1.0, CRITICAL / 2), rel=0.05)
-    assert main(["plan", str(sweep), "--clients", "40", "--rows", "100", "--json", "--like", str(sweep / "0")]) == 0
+    assert result["needs"][-1]["each"]["value"] == pytest.approx(TRUE.rows(1.0, CRITICAL / 2), rel=0.05)
+    assert main(["plan", str(sweep), "--clients", "40", "--rows", "20", "--json", "--like", str(sweep / "0")]) == 0
     assert json.loads(capsys.readouterr().out)["norm"] == 2.0
 
 

@@ -17,6 +17,9 @@ SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Shares of affected clients that a plan looks at."""
 
 _FEWEST = 8
+_STRAIGHT = 1e-9
+"""A bend or a slope below it is none."""
+
 _ESTIMATORS = {"summed": "signal", "twin": "cumulative_signal"}
 """Whose reading is taken, the better first, and its column of bsnr.parquet."""
 
@@ -27,7 +30,7 @@ class Observation:
 
     Args:
         affected: Share of the clients that hold poisoned rows.
-        rate: Share of poisoned rows among those clients' rows.
+        rows: Poisoned rows of such a client, on average.
         signal: The backdoor's signal, summed over the rounds.
         norm: Median norm of the clients' updates over all rounds.
         hits: Triggered test rows that got the target.
@@ -35,7 +38,7 @@ class Observation:
     """
 
     affected: float
-    rate: float
+    rows: float
     signal: float
     norm: float
     hits: int
@@ -44,18 +47,32 @@ class Observation:
 
 @dataclass(frozen=True)
 class Law:
-    """How the signal grows with the dials: ``signal = exp(offset) affected^spread rate^depth``.
+    """How the signal grows: its logarithm in those of the share of affected clients and of the poisoned rows of each.
 
-    Spread over more clients, poison adds up; deeper in one client it saturates: `spread` is near 1 and `depth` below.
+    ``log S = start + spread log affected + depth log rows + both log affected log rows + bend log^2 rows``. More of
+    either adds ever less, and the number of poisoned rows counts, not their share of a client's (docs/log.md).
     """
 
-    offset: float
+    start: float
     spread: float
     depth: float
+    both: float
+    bend: float
 
-    def rate(self, affected: float, signal: float) -> float:
-        """The rate at which so many affected clients give a signal."""
-        return math.exp((math.log(signal) - self.offset - self.spread * math.log(affected)) / self.depth)
+    def signal(self, affected: float, rows: float) -> float:
+        """The signal of so many affected clients with so many poisoned rows each."""
+        a, r = math.log(affected), math.log(rows)
+        return math.exp(self.start + self.spread * a + (self.depth + self.both * a + self.bend * r) * r)
+
+    def rows(self, affected: float, signal: float) -> float:
+        """The fewest poisoned rows of each affected client that give a signal; infinite where none do."""
+        a = math.log(affected)
+        slope, missing = self.depth + self.both * a, math.log(signal) - self.start - self.spread * a
+        if abs(self.bend) < _STRAIGHT:
+            return math.exp(missing / slope) if slope > _STRAIGHT else math.inf
+        root = slope**2 + 4 * self.bend * missing
+        # Where the signal rises with the rows: before its greatest if it bends down, behind its least if up.
+        return math.exp((math.sqrt(root) - slope) / (2 * self.bend)) if root >= 0 else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +81,13 @@ class Need:
 
     Args:
         affected: How many clients hold poisoned rows.
-        rate: Share of their rows, with its 95 % interval; above 1 where no poison of theirs is enough.
-        rows: Poisoned rows of all of them together, with the interval; nan where the rate is above 1.
+        each: Poisoned rows of each of them, with the 95 % interval; infinite where no number is enough.
+        rows: Whole rows of all of them together, with the interval; infinite where a client has not as many.
         share: The same as a share of the federation's rows.
     """
 
     affected: int
-    rate: Rate
+    each: Rate
     rows: Rate
     share: float
 
@@ -85,13 +102,19 @@ def observations(folder: Path) -> list[Observation]:
         ValueError: If there are too few; says how to get them.
     """
     found = [made for run in sorted(folder.iterdir()) if (run / "summary.json").is_file() for made in _observed(run)]
-    if len(found) < _FEWEST or len({(o.affected, o.rate) for o in found}) < 4:
+    if len(found) < _FEWEST or not _spans(found):
         raise ValueError(
-            f"a plan needs {_FEWEST} finished runs with poison, of at least 4 combinations of affected and rate, whose "
-            f"signal was read; {folder} has {len(found)}: run fedsonar sweep EXP.toml --set bsnr.twins=true "
+            f"a plan needs {_FEWEST} finished runs with poison whose signal was read, with several shares of affected "
+            f"clients and several rates; {folder} has {len(found)}: run fedsonar sweep EXP.toml --set bsnr.twins=true "
             "--grid attack.placement.affected=0.2,0.5,1 --grid attack.placement.rate=0.04,0.08,0.16"
         )
     return found
+
+
+def _spans(runs: Sequence[Observation]) -> bool:
+    """Whether the law can be fitted: more than one value of each dial, and more combinations than that takes."""
+    dials = {(run.affected, run.rows) for run in runs if run.signal > 0}
+    return len(dials) > 3 and all(len({dial[place] for dial in dials}) > 1 for place in (0, 1))
 
 
 def _observed(run: Path) -> Iterator[Observation]:
@@ -105,8 +128,8 @@ def _observed(run: Path) -> Iterator[Observation]:
         return
     holders = np.unique(client[poisoned.astype(bool)])
     yield Observation(
-        affected=len(holders) / len(np.unique(client)), rate=float(poisoned[np.isin(client, holders)].mean()),
-        signal=signal, norm=typical_norm(run), hits=round(last["asr"] * last["asr_n"]), trials=int(last["asr_n"]),
+        affected=len(holders) / len(np.unique(client)), rows=float(poisoned.sum()) / len(holders), signal=signal,
+        norm=typical_norm(run), hits=round(last["asr"] * last["asr_n"]), trials=int(last["asr_n"]),
     )  # fmt: skip
 
 
@@ -117,12 +140,13 @@ def typical_norm(run: Path) -> float:
 
 
 def fit_law(runs: Sequence[Observation]) -> Law:
-    """The law that fits the runs' signals best, by least squares of logarithms."""
+    """The law that fits the runs' signals best, by least squares of logarithms; straight where rows take two values."""
     heard = [run for run in runs if run.signal > 0]
-    dials = np.array([[1.0, math.log(run.affected), math.log(run.rate)] for run in heard])
-    offset, spread, depth = np.linalg.lstsq(dials, np.log([run.signal for run in heard]), rcond=None)[0].tolist()
-    # Poison that makes no difference, or less the more there is, cannot be planned with.
-    return Law(offset, spread, max(depth, 1e-3))
+    a, r = (np.log([getattr(run, name) for run in heard]) for name in ("affected", "rows"))
+    bends = len({run.rows for run in heard}) > 2
+    dials = np.stack([np.ones_like(a), a, r, a * r, *([r**2] if bends else [])], axis=1)
+    start, spread, depth, both, *bend = np.linalg.lstsq(dials, np.log([run.signal for run in heard]))[0].tolist()
+    return Law(start, spread, depth, both, bend[0] if bend else 0.0)
 
 
 def plan(
@@ -137,9 +161,9 @@ def plan(
 ) -> list[Need]:
     """The least poison that would give an attack success, for several numbers of affected clients.
 
-    The link tells the signal that it takes, and the law the rate that gives this signal. Neither depends on the number
-    of clients: the mean over clients keeps what they share. Intervals are of both together, by a bootstrap over the
-    runs. What differs in anything but size (trigger, rounds, model, learning rate) needs a sweep of its own.
+    The link tells the signal that it takes, and the law the poisoned rows that give it. Neither depends on the number of
+    clients: the mean over clients keeps what they share. Intervals are of both together, by a bootstrap over the runs.
+    What differs in anything but size (trigger, target, rounds, model, learning rate) needs a sweep of its own.
 
     Args:
         runs: From `observations`.
@@ -151,25 +175,27 @@ def plan(
         resamples: Their number.
     """
     counts = sorted({max(1, round(share * clients)) for share in SHARES})
-    drawn = [_rates(runs, [count / clients for count in counts], success, scale)]
+    drawn = [_rows_each(runs, [count / clients for count in counts], success, scale)]
     for _ in range(resamples):
         chosen = [runs[place] for place in rng.integers(len(runs), size=len(runs))]
-        if len({(run.affected, run.rate) for run in chosen if run.signal > 0}) > 3:
-            drawn.append(_rates(chosen, [count / clients for count in counts], success, scale))
+        if _spans(chosen):
+            drawn.append(_rows_each(chosen, [count / clients for count in counts], success, scale))
     needs = []
-    for count, (value, *others) in zip(counts, np.array(drawn).T.tolist(), strict=True):
-        low, high = np.quantile(others, [0.025, 0.975]).tolist()
-        rate = Rate(value, len(runs), low, high)
-        total = [float(count * math.ceil(r * rows)) if r <= 1 else math.nan for r in (value, low, high)]
-        drawn_rows = Rate(total[0], len(runs), total[1], total[2])
-        needs.append(Need(affected=count, rate=rate, rows=drawn_rows, share=total[0] / (clients * rows)))
+    for count, (value, *others) in zip(counts, zip(*drawn, strict=True), strict=True):
+        # Of values that may be infinite, the next ones stand for quantiles between two.
+        low = float(np.quantile(others, 0.025, method="lower"))
+        each = Rate(value, len(runs), low, float(np.quantile(others, 0.975, method="higher")))
+        total = [count * math.ceil(r) if r <= rows else math.inf for r in (each.value, each.low, each.high)]
+        share = total[0] / (clients * rows)
+        in_all = Rate(total[0], len(runs), total[1], total[2])
+        needs.append(Need(affected=count, each=each, rows=in_all, share=share))
     return needs
 
 
-def _rates(runs: Sequence[Observation], shares: Sequence[float], success: float, scale: float) -> list[float]:
+def _rows_each(runs: Sequence[Observation], shares: Sequence[float], success: float, scale: float) -> list[float]:
     link, law = link_of(runs), fit_law(runs)
     needed = link.critical.value * (success / (1 - success)) ** (1 / link.slope) / scale
-    return [law.rate(share, needed) for share in shares]
+    return [law.rows(share, needed) for share in shares]
 
 
 def link_of(runs: Sequence[Observation]) -> Link:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Tells from the runs of a sweep how few poisoned rows would give the attack a success of one half in a federation "
     "of K clients with N rows each, for several numbers of affected clients, with 95 % intervals. The sweep shows how "
-    "the signal grows with the share of affected clients and the rate, and what signal the attack needs; so it should "
-    "vary both, and read signals against twins (--set bsnr.twins=true). What differs in more than size, as another "
-    "trigger, model or number of rounds, needs a sweep of its own."
+    "the signal grows with the share of affected clients and their poisoned rows, and what signal the attack needs; so "
+    "it should vary both, and read signals against twins (--set bsnr.twins=true). What differs in more than size, as "
+    "another trigger, target, model or number of rounds, needs a sweep of its own."
 )
 EXAMPLES = (
     "Examples:\n"
@@ -82,20 +82,20 @@ def _print(needs: list[Need], options: argparse.Namespace, runs: int, norm: floa
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in ("affected", "of their rows", "95 %", "poisoned rows", "95 %", "of all rows"):
+    for heading in ("affected", "poisoned rows of each", "95 %", "of all", "95 %", "of all rows"):
         table.add_column(heading, justify="right")
     for need in needs:
-        enough = need.rate.value <= 1
+        enough = math.isfinite(need.rows.value)
         table.add_row(
             f"{need.affected:,} of {options.clients:,}",
-            f"{need.rate.value:.1%}" if enough else "more than all",
-            "–" if need.rate.low > 1 else f"{need.rate.low:.1%} to {_most(need.rate)}",
+            f"{need.each.value:.1f}" if enough else "more than all",
+            _between(need.each, options.rows, ".1f"),
             f"{need.rows.value:,.0f}" if enough else "–",
-            "–" if math.isnan(need.rows.low) else f"{need.rows.low:,.0f} to {_rows(need.rows.high)}",
+            _between(need.rows, options.clients * options.rows, ",.0f"),
             f"{need.share:.1%}" if enough else "–",
         )
     Console(highlight=False).print(table)
-    possible = [need for need in needs if need.rate.value <= 1]
+    possible = [need for need in needs if math.isfinite(need.rows.value)]
     if possible:
         least = min(possible, key=lambda need: need.rows.value)
         print(
@@ -109,9 +109,8 @@ def _print(needs: list[Need], options: argparse.Namespace, runs: int, norm: floa
     )
 
 
-def _most(rate: Rate) -> str:
-    return f"{rate.high:.1%}" if rate.high <= 1 else "all"
-
-
-def _rows(high: float) -> str:
-    return "all" if math.isnan(high) else f"{high:,.0f}"
+def _between(rate: Rate, most: int, form: str) -> str:
+    """The interval in words, where more than there are may be needed."""
+    if rate.low > most:
+        return "–"
+    return f"{rate.low:{form}} to {rate.high:{form}}" if rate.high <= most else f"{rate.low:{form}} or more"
