@@ -161,9 +161,9 @@ def plan(
 ) -> list[Need]:
     """The least poison that would give an attack success, for several numbers of affected clients.
 
-    The link tells the signal that it takes, and the law the poisoned rows that give it. Neither depends on the number of
-    clients: the mean over clients keeps what they share. Intervals are of both together, by a bootstrap over the runs.
-    What differs in anything but size (trigger, target, rounds, model, learning rate) needs a sweep of its own.
+    The link tells the signal that it takes, and the law the poisoned rows that give it. Neither depends on how many
+    clients there are: the mean over clients keeps what they share. Intervals are of both together, by a bootstrap
+    over the runs. What differs in anything but size (trigger, target, rounds, model, learning rate) needs a sweep of its own.
 
     Args:
         runs: From `observations`.
