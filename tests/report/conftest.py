@@ -18,7 +18,7 @@ NUMBERS = (
     *(f"{rate}{part}" for rate in RATES for part in ("", "_low", "_high", "_n")),
     *(f"{rate}{part}" for rate in ("near_miss", "asr_judged") for part in ("", "_low", "_high", "_n")),
     *("bsnr_plain_db", "bsnr_plain_cumulative_db"),
-    *(f"{name}_{part}" for name in READINGS for part in ("db", "ratio", "low", "high")),
+    *(f"{name}_{part}" for name in READINGS for part in ("db", "signal", "ratio", "low", "high")),
     *("bsnr_blind_ratio", "bsnr_blind_limit"),
 )
 

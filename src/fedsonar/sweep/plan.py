@@ -162,8 +162,8 @@ def plan(
     """The least poison that would give an attack success, for several numbers of affected clients.
 
     The link tells the signal that it takes, and the law the poisoned rows that give it. Neither depends on how many
-    clients there are: the mean over clients keeps what they share. Intervals are of both together, by a bootstrap
-    over the runs. What differs in anything but size (trigger, target, rounds, model, learning rate) needs a sweep of its own.
+    clients there are: the mean over clients keeps what they share. Intervals are of both together, by a bootstrap over
+    the runs. What differs in anything but size (trigger, target, rounds, model, learning rate) needs its own sweep.
 
     Args:
         runs: From `observations`.
