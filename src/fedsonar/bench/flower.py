@@ -138,6 +138,7 @@ def run(command: list[str]) -> tuple[float, float | None]:
         ChildProcessError: If it failed; ends with what it said last.
     """
     quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    quiet |= {"RAY_worker_niceness": "0"}  # Ray's workers would wait for whatever else the machine does
     with tempfile.TemporaryFile("w+") as said:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | quiet)
