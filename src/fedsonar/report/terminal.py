@@ -16,7 +16,7 @@ from fedsonar.report.folder import read_runs
 from fedsonar.report.tables import comparison_row
 
 # The page's columns, named so that a row fits 80 characters.
-_HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false act.", "dB", "∑ dB")
+_HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false act.", "dB", "∑dB")
 _WRAPPED = ("run", "rule")
 _LONGEST_WORD = 16
 """A longer one is broken."""
@@ -32,7 +32,7 @@ def comparison_table(runs: Sequence[Path]) -> Table:
         ValueError: If a folder is missing, incomplete or not a run's; names the folder and what is missing.
     """
     table = Table(
-        box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="dB: BSNR of the last round; ∑ dB: cumulative"
+        box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="dB: BSNR of the last round; ∑dB: cumulative"
     )
     rows = [comparison_row(run) for run in read_runs(runs)]
     for place, heading in enumerate(_HEADINGS):
