@@ -30,8 +30,7 @@ def test_one_row_a_run(four_runs: list[Path]) -> None:
         "false",
         "act.",
         "dB",
-        "∑",
-        "dB",
+        "∑dB",
     ]
     krum, *_ = (line for line in lines if "4 · krum many" in line)
     assert krum.split()[4:8] == ["Krum", "0.6", "0.16", "96/1,000"]
