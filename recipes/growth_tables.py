@@ -48,6 +48,11 @@ class Factor:
     noise: float | None
     why: str
 
+    @property
+    def key(self) -> str:
+        """Its name in those of runs and files."""
+        return self.name.replace(" ", "-")
+
 
 FACTORS = (
     Factor(
@@ -83,14 +88,14 @@ ROUNDS = Factor(
 def growth_results(seeds: Sequence[int]) -> None:
     """Signal and noise over clients, rounds, local epochs, rank and heterogeneity, each alone."""
     made = {
-        f"{factor.name.replace(' ', '-')}-{value:g}-{seed}": replace(experiment, seed=seed)
+        f"{factor.key}-{value:g}-{seed}": replace(experiment, seed=seed)
         for factor in (*FACTORS, ROUNDS) for value, experiment in factor.runs.items() for seed in seeds
     }  # fmt: skip
     found = measure_long(made, "growth", (), _by_round)
     rows = []
     for factor in FACTORS:
         points = [
-            (value, found[f"{factor.name.replace(' ', '-')}-{value:g}-{seed}"])
+            (value, found[f"{factor.key}-{value:g}-{seed}"])
             for value in factor.runs for seed in seeds
         ]  # fmt: skip
         rows += _lines(factor, [(value, run[f"S {_ROUNDS}"], run[f"N {_ROUNDS}"]) for value, run in points])
@@ -102,8 +107,7 @@ def growth_results(seeds: Sequence[int]) -> None:
     command, seed_list = said("growth", seeds)
     wrong = [f"{row['what']} over {row['factor']}" for row in rows if row["model is"] == "wrong"]
     pictures = "\n".join(
-        f"![Signal and noise over {factor.name}](growth-{factor.name.replace(' ', '-')}.svg)"
-        for factor in (*FACTORS, ROUNDS)
+        f"![Signal and noise over {factor.name}](growth-{factor.key}.svg)" for factor in (*FACTORS, ROUNDS)
     )
     text = f"""# How signal and noise grow
 
@@ -141,7 +145,7 @@ def _lines(factor: Factor, points: Sequence[tuple[float, float | None, float | N
         lines.append(row)
         foretold = None if model is None else [means[values[0]] * (value / values[0]) ** model for value in values]
         series.append(Series(what, known, foretold and list(zip(values, foretold, strict=True))))
-    draw(f"growth-{factor.name.replace(' ', '-')}", factor.name, "norm of the step", series)
+    draw(f"growth-{factor.key}", factor.name, "norm of the step", series)
     return lines
 
 

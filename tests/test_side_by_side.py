@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from alive import runs
 from fedsonar import Experiment, run
 from fedsonar.data import IID, Atlas
 from fedsonar.measure import Evaluation
@@ -101,10 +102,6 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the kernel's list of processes is Linux's")
 def test_workers_end_with_a_caller_that_is_killed(tmp_path):
-    def runs(process):
-        stat = Path(f"/proc/{process}/stat")
-        return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
     (tmp_path / "long.py").write_text(LONG)
     command = [sys.executable, tmp_path / "long.py", tmp_path / "runs"]
     environment = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1", "PATH": ""}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from alive import runs
 from fedsonar.bench.contest import Ratio, take_turns
 
 
@@ -60,10 +61,6 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the kernel's list of processes is Linux's")
 def test_contenders_end_with_a_caller_that_is_killed(tmp_path):
-    def runs(process):
-        stat = Path(f"/proc/{process}/stat")
-        return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
     (tmp_path / "killed.py").write_text(KILLED)
     with subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE) as caller:
         assert caller.stdout is not None

@@ -49,7 +49,6 @@ class GridEngine(Engine):
             ValueError: If a twin did not answer: simulations have no way to go on without.
         """
         nodes = self._nodes({job.client for job in jobs if job.client != ROOT})
-        asked: dict[str, int] = {}
         updates: dict[int, Update] = {}
         messages, seen = [], set()
         for place, job in enumerate(jobs):

@@ -39,8 +39,8 @@ def phase_diagrams(combinations: Sequence[Combination], axes: Sequence[str]) -> 
     groups: dict[str, list[Combination]] = {}
     for combination in combinations:
         groups.setdefault(in_words(combination.values, others), []).append(combination)
-    drawn = [_phase(group, across, up, name, index) for index, (name, group) in enumerate(groups.items())]
-    return drawn[:_MOST_DIAGRAMS]
+    shown = list(groups.items())[:_MOST_DIAGRAMS]
+    return [_phase(group, across, up, name, index) for index, (name, group) in enumerate(shown)]
 
 
 def _phase(combinations: Sequence[Combination], across: str, up: str, name: str, index: int) -> Plot:
