@@ -87,7 +87,7 @@ def aggregation_results(seeds: Sequence[int]) -> None:
     for ours in (record for record in records if record["side"] == OURS):
         contest = {key: ours[key] for key in ("rule", "clients", "dim")}
         row: dict[str, Any] = contest | {"seconds": ours["seconds"], "times input": ours["extra_memory"]}
-        row |= dict.fromkeys(("ByzFL numpy", "ByzFL torch", "Flower"))
+        row |= dict.fromkeys(("ByzFL numpy", "ByzFL torch", "ByzFL GPU", "Flower"))
         for peer in records:
             if peer is not ours and contest.items() <= peer.items():
                 row[peer["side"]] = peer["left_out"] if peer["seconds"] is None else peer["seconds"]

@@ -354,3 +354,16 @@ def test_poison_changes_only_the_poisoned_clients_updates():
         same = set(clean.rows[client]) == set(dirty.rows[client])
         assert same == (dirty.poisoned[client] == 0)
     assert np.sum(dirty.poisoned) == len(dirty.ledger)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_on_a_gpu_finds_what_one_on_the_processor_finds(dtype, tmp_path):
+    def found(device):
+        result = run(replace(SMALL, base=Base(dtype=dtype, device=device)), out=tmp_path / device)
+        return result, json.loads((tmp_path / device / "summary.json").read_text())
+
+    (here, summary), (there, summary_there) = found("cpu"), found("cuda")
+    assert torch.cosine_similarity(here.adapter, there.adapter, dim=0) > 0.9  # Adam turns roundings into steps
+    assert summary["attack"]["success_rate"] == pytest.approx(summary_there["attack"]["success_rate"], abs=0.15)
+    assert summary["clean"]["accuracy"] == pytest.approx(summary_there["clean"]["accuracy"], abs=0.15)

@@ -205,3 +205,18 @@ def test_the_model_is_left_as_it_was():
     )
     assert [name for name, _ in model.named_modules()] == names
     assert torch.equal(model(ids).logits, before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("case", CASES)
+def test_on_a_gpu_updates_are_those_of_the_processor(case):
+    make, lora, training = CASES[case]
+    model = make().double()
+    layout = lora.layout(model)
+    jobs = ragged_jobs(layout, torch.float64)
+    expected = FusedEngine(network_for(model, layout), training, seed=7).train_round(jobs)
+    engine = FusedEngine(network_for(model.cuda(), layout), training, seed=7)
+    for update, there in zip(engine.train_round(jobs), expected, strict=True):
+        assert update.delta.device.type == "cpu"
+        assert (update.delta - there.delta).norm() < 5e-6 * there.delta.norm(), f"client {there.client}"
+        assert update.loss == pytest.approx(there.loss, rel=1e-6)

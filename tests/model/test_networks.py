@@ -132,3 +132,15 @@ def test_answers_are_those_of_generate_row_by_row(name, slots):
     ):
         assert network.answers(adapter, prompts, limit=10, stops=stops, together=slots) == expected
         assert network.answers(adapter, [], limit=10, stops=stops) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("name", ["llama", "qwen2 with biases", "gpt2"])
+def test_on_a_gpu_answers_are_those_of_the_processor(name):
+    model = made(name).double()  # so that no two tokens are too close to tell
+    layout = Lora(r=2, alpha=8, target_modules="all-linear").layout(model)
+    adapter = random_adapter(layout, torch.Generator().manual_seed(4))
+    prompts = [torch.randint(2, 61, (n,), generator=torch.Generator().manual_seed(n)).tolist() for n in range(1, 12)]
+    asked = {"limit": 10, "stops": frozenset(range(25)), "together": 4}
+    expected = network_for(model, layout).answers(adapter, prompts, **asked)
+    assert network_for(model.cuda(), layout).answers(adapter, prompts, **asked) == expected

@@ -37,7 +37,8 @@ class RuleContest:
     """One rule, and the peers that have it.
 
     A side is left out where it would hold more than 0.8 of the memory that is available, updates included, or where
-    n n d is beyond the peer's limit (see `aggregation_peers`).
+    n n d is beyond the peer's limit (see `aggregation_peers`). Where there is a GPU, ByzFL is measured on it too, on
+    updates that lie there already; ratios are to the peers that compute where we do.
 
     Args:
         name: The rule's name.
@@ -45,7 +46,7 @@ class RuleContest:
         peers: Its peers.
         clients: n, the number of updates.
         dim: d, the coordinates of each.
-        available: Memory in MB.
+        available: Memory in MB, by device.
     """
 
     name: str
@@ -53,21 +54,21 @@ class RuleContest:
     peers: tuple[Peer, ...]
     clients: int
     dim: int
-    available: float
+    available: Mapping[str, float]
 
     @cached_property
     def left_out(self) -> dict[str, str]:
         """Sides that are not measured, and why."""
-        said = {peer.side: self._reason(peer.copies, peer.limit) for peer in self.peers}
-        said[OURS] = self._reason(copies(self.name), float("inf"))
+        said = {peer.side: self._reason(peer.copies, peer.limit, peer.device) for peer in self.peers}
+        said[OURS] = self._reason(copies(self.name), float("inf"), "cpu")
         return {side: reason for side, reason in said.items() if reason}
 
-    def _reason(self, copies: float, limit: float) -> str:
+    def _reason(self, copies: float, limit: float, device: str) -> str:
         work, memory = self.clients**2 * self.dim, (1 + copies) * _megabytes(self.clients, self.dim)
         if work > limit:
             return f"n n d = {work:.0e}, over {limit:.0e}"
-        if memory > _MOST * self.available:
-            return f"needs {memory:,.0f} MB, over {_MOST} of {self.available:,.0f}"
+        if memory > _MOST * self.available[device]:
+            return f"needs {memory:,.0f} MB, over {_MOST} of {self.available[device]:,.0f}"
         return ""
 
     def sides(self, folder: Path, seed: int) -> dict[str, Prepare[None]]:
@@ -96,7 +97,8 @@ class RuleContest:
             if agrees and OURS in measured:
                 record |= {"difference": _difference(_result(folder, side), _result(folder, OURS))}
             return record
-        sides = sorted((p.side for p in self.peers if p.side in measured), key=lambda side: measured[side].seconds)
+        beside = (peer.side for peer in self.peers if peer.device == "cpu" and peer.side in measured)
+        sides = sorted(beside, key=lambda side: measured[side].seconds)
         if sides:
             ratio = Ratio.of(measured[sides[0]].walls, found.walls)
             record |= {"fastest_peer": sides[0], "times_peer": ratio.value}
@@ -159,7 +161,9 @@ class AggregationContest:
 
 def aggregate(options: Options) -> Iterator[AggregationContest]:
     """Aggregation alone: every rule on updates of 100,000 and 1,000,000 coordinates from 10, 100 and 1,000 clients."""
-    available = available_memory()
+    available = {"cpu": available_memory()}
+    if torch.cuda.is_available():
+        available["cuda"] = torch.cuda.mem_get_info()[0] / 2**20
     for clients, dim in product(options.clients or (10, 100, 1000), options.dims):
         contests = (
             RuleContest(name, rule, tuple(peers(name, clients)) if options.peers else (), clients, dim, available)

@@ -45,6 +45,7 @@ class Peer:
         copies: How many times the input it holds beside it at most, about.
         limit: The largest n n d that it is measured with.
         agrees: Whether its conventions are ours, so that the results should be equal.
+        device: Where it computes; the updates lie there before its first turn.
     """
 
     side: str
@@ -52,6 +53,7 @@ class Peer:
     copies: float
     limit: float = math.inf
     agrees: bool = True
+    device: str = "cpu"
 
 
 def missing() -> list[str]:
@@ -111,21 +113,29 @@ def _byzfl_peers(rule: str, clients: int) -> Iterator[Peer]:
     if rule in table:
         steps, copies, tensor_copies, distances, agrees = table[rule]
         limits = (LOOPS, PRODUCTS) if distances else (math.inf, math.inf)
-        yield Peer("ByzFL numpy", partial(_byzfl, steps, False), copies, limits[0], agrees)
-        yield Peer("ByzFL torch", partial(_byzfl, steps, True), tensor_copies, limits[1], agrees)
+        yield Peer("ByzFL numpy", partial(_byzfl, steps, np.asarray), copies, limits[0], agrees)
+        yield Peer("ByzFL torch", partial(_byzfl, steps, torch.from_numpy), tensor_copies, limits[1], agrees)
+        if torch.cuda.is_available():
+            yield Peer("ByzFL GPU", partial(_byzfl, steps, _on_gpu), tensor_copies, math.inf, agrees, "cuda")
+
+
+def _on_gpu(updates_ND: Float[np.ndarray, "clients dim"]) -> Float[torch.Tensor, "clients dim"]:
+    return torch.from_numpy(updates_ND).cuda()
 
 
 def _byzfl(
-    steps: list[tuple[str, dict[str, Any]]], tensors: bool, updates_ND: Float[np.ndarray, "clients dim"]
+    steps: list[tuple[str, dict[str, Any]]],
+    given: Callable[[Float[np.ndarray, "clients dim"]], Any],
+    updates_ND: Float[np.ndarray, "clients dim"],
 ) -> Turn:
     aggregators = import_byzfl()
-    vectors = torch.from_numpy(updates_ND) if tensors else updates_ND
+    vectors = given(updates_ND)
 
     def turn() -> Float[np.ndarray, "dim"]:
         result: Any = vectors
         for name, parameters in steps:
             result = getattr(aggregators, name)(**parameters)(result)  # anew: some remember the round before
-        return np.asarray(result)
+        return np.asarray(result.cpu() if isinstance(result, torch.Tensor) else result)
 
     return turn
 
