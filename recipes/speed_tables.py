@@ -83,11 +83,12 @@ def aggregation_results(seeds: Sequence[int]) -> None:
     records = read_table(path) if path.exists() else []
     for clients, dim in product((10, 100, 1000), options.dims):
         _aggregated(replace(options, clients=(clients,), dims=(dim,)), records)
+    peers = sorted({record["side"] for record in records} - {OURS})
     rows, figures = [], {}
     for ours in (record for record in records if record["side"] == OURS):
         contest = {key: ours[key] for key in ("rule", "clients", "dim")}
         row: dict[str, Any] = contest | {"seconds": ours["seconds"], "times input": ours["extra_memory"]}
-        row |= dict.fromkeys(("ByzFL numpy", "ByzFL torch", "ByzFL GPU", "Flower"))
+        row |= dict.fromkeys(peers)
         for peer in records:
             if peer is not ours and contest.items() <= peer.items():
                 row[peer["side"]] = peer["left_out"] if peer["seconds"] is None else peer["seconds"]
