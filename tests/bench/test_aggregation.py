@@ -33,7 +33,7 @@ def measured(walls, memory=None):
 
 
 def contest(*peers, clients=100, dim=10_000, available=1e6, name="Krum"):
-    return RuleContest(name, Krum(), peers, clients, dim, available)
+    return RuleContest(name, Krum(), peers, clients, dim, {"cpu": available, "cuda": 100.0})
 
 
 def peer(side, **options):
@@ -84,6 +84,7 @@ def test_sides_are_left_out_by_their_work_and_their_memory():
     # 763 MB of updates: 1,600 MB may be taken.
     assert found.left_out == {"loops": "n n d = 2e+11, over 1e+11", "large": "needs 7,629 MB, over 0.8 of 2,000"}
     assert list(found.sides(MagicMock(), 0)) == ["products", "FedSonar"]
+    assert contest(peer("GPU", copies=26, device="cuda")).left_out == {"GPU": "needs 103 MB, over 0.8 of 100"}
     assert contest(available=4.0).left_out == {"FedSonar": "needs 4 MB, over 0.8 of 4"}
     assert contest(available=6.0, name="NNM + FedAvg").left_out == {"FedSonar": "needs 8 MB, over 0.8 of 6"}
 
@@ -107,6 +108,15 @@ def test_records_against_the_fastest_peer(tmp_path):
         shown.print(table)
     assert "2.50 [2.00, 3.00]" in captured.get()
     assert "100 clients, 10,000 coordinates" in captured.get()
+
+
+def test_no_peer_on_a_gpu_is_the_one_that_we_are_held_against(tmp_path):
+    np.save(tmp_path / aggregation._file("FedSonar"), np.ones(2))
+    found = contest(peer("ByzFL GPU", agrees=False, device="cuda"), peer("ByzFL torch", agrees=False))
+    walls = {"ByzFL GPU": [1.0], "ByzFL torch": [6.0], "FedSonar": [2.0]}
+    gpu, _, ours = found.records({side: measured(wall) for side, wall in walls.items()}, tmp_path)
+    assert gpu["seconds"] == 1.0
+    assert (ours["fastest_peer"], ours["times_peer"], ours["times_byzfl"]) == ("ByzFL torch", 3.0, 3.0)
 
 
 def test_a_rule_that_refuses_is_said_so_and_the_others_go_on(monkeypatch):
