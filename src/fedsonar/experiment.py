@@ -18,6 +18,7 @@ from fedsonar.engine import Training
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
+from fedsonar.screen import Screen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class Experiment:
         partition: How rows are dealt out to clients.
         template: How a row becomes a prompt; by default the model's chat template, or plain sections.
         attack: What is planted in the clients' rows; none for a clean run.
+        screen: Judges every client's rows before the first round; what it flags leaves training and weights.
+        screen_every: Judge anew every so many rounds, with the model tuned so far; none for once.
         training: How a client trains.
         pass_tokens: Most padded tokens in one training pass, which bounds memory; 0 takes what suits the device.
         space: What an update is to the rule: the ``factors`` A and B, their ``product`` (for small models; the server
@@ -74,6 +77,8 @@ class Experiment:
     partition: Partitioner = field(default_factory=IID)
     template: Template | None = None
     attack: Attack | None = None
+    screen: Screen | None = None
+    screen_every: int | None = None
     training: Training = field(default_factory=Training)
     pass_tokens: int = 0
     space: SpaceName = "factors"

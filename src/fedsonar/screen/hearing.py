@@ -1,0 +1,51 @@
+"""A screen's passes over a federation, whoever carries the summaries, and each client's verdict after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fedsonar.screen.screen import Screen, Silo, Tables
+
+Gather = Callable[[Sequence[Tables]], Sequence[Tables]]
+"""Asks all clients for their summaries of the next pass, given what they heard so far; gives their sum alone where the
+screen is additive and the federation sums securely."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a screen says of one client's rows, in their order.
+
+    Args:
+        suspicion: More is worse, on the screen's own scale.
+        flagged: Whether a row leaves training.
+    """
+
+    suspicion: Float[np.ndarray, "rows"]
+    flagged: Bool[np.ndarray, "rows"]
+
+
+def hear(screen: Screen, gather: Gather) -> list[Tables]:
+    """What the server says after each of a screen's passes."""
+    heard: list[Tables] = []
+    for _ in range(screen.passes):
+        heard.append(screen.merge(gather(heard), heard))
+    return heard
+
+
+def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
+    """A client's verdict on its own rows.
+
+    Raises:
+        ValueError: If the screen gives another number of suspicions than there are rows, or one that is no number.
+    """
+    suspicion = np.asarray(screen.suspicion(silo, heard), np.float64)
+    if suspicion.shape != (len(silo.samples),) or np.isnan(suspicion).any():
+        raise ValueError(
+            f"{type(screen).__name__} gives client {silo.client} suspicions of shape {suspicion.shape} with "
+            f"{int(np.isnan(suspicion).sum())} nan for its {len(silo.samples)} rows"
+        )
+    return Verdict(suspicion, screen.flag(suspicion, heard))

@@ -1,0 +1,96 @@
+"""What a screen is: how rows that do not belong are found before training, and what leaves a client for that."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fedsonar.data import Sample, TokenRow
+
+if TYPE_CHECKING:
+    from fedsonar.screen.features import Features
+
+Tables = Mapping[str, np.ndarray]
+"""Arrays by name: all that a client says to the server for a screen, and all that it hears."""
+
+
+@dataclass(frozen=True)
+class Silo:
+    """One client's rows as a screen sees them: text, tokens and what the base model makes of them, no ground truth.
+
+    Args:
+        client: The client's number.
+        samples: Its rows.
+        rows: The same in tokens, in the same order; none where the screen reads the text alone.
+        features: What the base model makes of them, computed when it is asked for; None where there is no model,
+            because the screen reads the text alone.
+    """
+
+    client: int
+    samples: Sequence[Sample]
+    rows: Sequence[TokenRow] = ()
+    features: Features | None = None
+
+
+class Threshold(ABC):
+    """Cuts suspicions: which rows leave training."""
+
+    @abstractmethod
+    def flag(self, suspicion: Float[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
+        """Which rows are suspects, of one client."""
+
+
+class Screen(ABC):
+    """Judges every row of a federation before it trains, each client its own.
+
+    In each pass all clients summarize their rows, the server merges the summaries, and every client hears the result.
+    After the last pass each client judges its rows by itself. A screen without passes lets every client judge alone.
+    Screens are frozen dataclasses; their order of rows is the silo's, and they draw nothing that is not seeded.
+    """
+
+    threshold: Threshold
+    """What cuts the suspicions; a parameter of every screen."""
+    text_alone: ClassVar[bool] = False
+    """Whether the samples' text is all that it reads: no tokens, no model."""
+    passes: ClassVar[int] = 0
+    """How many times clients summarize."""
+    additive: ClassVar[bool] = False
+    """Whether summaries may be summed before `merge` sees them: it then gets their sum alone, summed securely where
+    the federation can do that."""
+
+    def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
+        """What leaves the client in the next pass.
+
+        Args:
+            silo: The client's rows.
+            heard: What the server said after each pass so far.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no passes")
+
+    def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
+        """What the server makes of the clients' summaries of a pass, and tells every client.
+
+        Args:
+            summaries: One a client, or their sum alone where the screen is `additive`.
+            heard: What it said after the passes before.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no passes")
+
+    @abstractmethod
+    def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
+        """How suspect each of the client's rows is; more is worse, and the scale is the screen's own.
+
+        Args:
+            silo: The client's rows.
+            heard: What the server said after each pass.
+        """
+
+    def flag(self, suspicion: Float[np.ndarray, "rows"], heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
+        """Which of the client's rows leave training: what the threshold says, unless the screen hears where to cut."""
+        del heard
+        return self.threshold.flag(suspicion)
