@@ -46,6 +46,7 @@ def run(
     resume: bool = False,
     observe: Callable[[Progress], object] = lambda _: None,
     loaded: Loaded | None = None,
+    federation: Federation | None = None,
 ) -> Run:
     """Runs a federation and returns its history; with `out`, everything is kept on disk after every round.
 
@@ -56,6 +57,7 @@ def run(
         resume: Go on from the newest complete round in `out`.
         observe: Told after every stage.
         loaded: Data and base model, for several runs of one process that share them.
+        federation: The experiment prepared before, by whoever has use for it too.
 
     Raises:
         ValueError: If the experiment's parts do not fit together, or `out` holds another run.
@@ -64,7 +66,7 @@ def run(
     started = time.perf_counter()
     if out is not None:
         run_folder.claim(out, experiment, resume=resume)
-    federation = Federation(experiment, loaded)
+    federation = federation or Federation(experiment, loaded)
     observe(Progress("load"))
     state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
     state.folder = out
