@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from fedsonar.data import TokenRow
 from fedsonar.model import Network
 
@@ -16,7 +19,9 @@ class Features:
     Args:
         network: The base model with its adapter sites.
         rows: A client's rows.
+        adapter: The flat adapter in the model; None for the base model alone.
     """
 
     network: Network
     rows: Sequence[TokenRow]
+    adapter: Float[Tensor, "dim"] | None = None
