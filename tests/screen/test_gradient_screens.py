@@ -134,7 +134,7 @@ def test_protego_fed_drops_the_cluster_that_the_centre_is_not_in():
         return Silo(number, [None] * (good + poisoned), [None] * (good + poisoned), Given(np.concatenate(heaps)))
 
     some = [client(c, 60, 12) for c in range(9)] + [client(9, 20, 50)]  # the last one is mostly poison
-    screen = ProtegoFed(neighbours=15)
+    screen = ProtegoFed()
     heard = hear(screen, lambda heard: [screen.summarize(silo, heard) for silo in some])
     for silo, good in zip(some, [60] * 9 + [20], strict=True):
         assert judge(screen, silo, heard).flagged.tolist() == [False] * good + [True] * (len(silo.samples) - good)
