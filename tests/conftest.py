@@ -41,6 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="store the golden values that are measured now")
 
 
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path | None:
     """The folder `shared` beside the checkout, with larger data and models, or None where there is none."""

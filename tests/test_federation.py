@@ -356,7 +356,7 @@ def test_poison_changes_only_the_poisoned_clients_updates():
     assert np.sum(dirty.poisoned) == len(dirty.ledger)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_run_on_a_gpu_finds_what_one_on_the_processor_finds(dtype, tmp_path):
     def found(device):

@@ -12,6 +12,7 @@ from fedsonar.aggregate import Aggregator
 from fedsonar.data import Feature, Partitioner, Source, Template
 from fedsonar.experiment import public_module, to_config
 from fedsonar.poison import Paraphraser, Placement, Target, Trigger
+from fedsonar.screen import Screen, Threshold
 
 FAMILIES: dict[str, type] = {
     "data": Source,
@@ -22,6 +23,8 @@ FAMILIES: dict[str, type] = {
     "attack.trigger.paraphraser": Paraphraser,
     "attack.target": Target,
     "attack.placement": Placement,
+    "screen": Screen,
+    "screen.threshold": Threshold,
     "aggregator": Aggregator,
 }
 

@@ -90,6 +90,8 @@ class Experiment:
         for name, least in (("rounds", 1), ("max_length", 8), ("pass_tokens", 0), ("clients_per_round", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.screen_every is not None and self.screen_every < 1:
+            raise ValueError(f"screen_every must be at least 1, or left out for once, got {self.screen_every}")
 
 
 class ConfigError(ValueError):

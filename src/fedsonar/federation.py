@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fedsonar.model import initial_adapter
 from fedsonar.preparation import ROOT, Federation, Loaded
 from fedsonar.records import ClientRecord, RoundRecord, Run, Update
 from fedsonar.rng import torch_stream
+from fedsonar.screening import Screening
 from fedsonar.server import Aggregated, Server
 
 
@@ -28,7 +29,7 @@ class Progress:
     """What an observer of a run is told.
 
     Args:
-        stage: What was just done: ``begin``, ``load``, ``train``, ``examine``, ``round``.
+        stage: What was just done: ``begin``, ``load``, ``screen``, ``train``, ``examine``, ``round``.
         round: The round it belongs to.
         record: The round's record, with stage ``round``.
     """
@@ -46,6 +47,7 @@ def run(
     resume: bool = False,
     observe: Callable[[Progress], object] = lambda _: None,
     loaded: Loaded | None = None,
+    federation: Federation | None = None,
 ) -> Run:
     """Runs a federation and returns its history; with `out`, everything is kept on disk after every round.
 
@@ -56,6 +58,7 @@ def run(
         resume: Go on from the newest complete round in `out`.
         observe: Told after every stage.
         loaded: Data and base model, for several runs of one process that share them.
+        federation: The experiment prepared before, by whoever has use for it too.
 
     Raises:
         ValueError: If the experiment's parts do not fit together, or `out` holds another run.
@@ -64,10 +67,11 @@ def run(
     started = time.perf_counter()
     if out is not None:
         run_folder.claim(out, experiment, resume=resume)
-    federation = Federation(experiment, loaded)
+    federation = federation or Federation(experiment, loaded)
     observe(Progress("load"))
     state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
     state.folder = out
+    screening = Screening(federation, state)
     server = Server(experiment, federation.layout, state.rule_state)
     gauge = Gauge(experiment.bsnr, federation.layout, experiment.seed, state)
     clock = run_folder.Clock()
@@ -75,11 +79,23 @@ def run(
     examination: Examination | None = None
     for round in range(len(state.rounds), experiment.rounds + 1):
         start = state.adapter
+        with clock("screen"):
+            if screening.before(round, start):
+                observe(Progress("screen", round))
         with clock("train"):
-            clients = federation.participants(round)
-            jobs = [ClientJob(client, round, federation.rows[client], start) for client in clients]
+            rows = {
+                client: screening.kept(client, federation.rows[client]) for client in federation.participants(round)
+            }
+            clients = [client for client in rows if rows[client]]
+            if not clients:
+                raise ValueError(
+                    f"the screen leaves no row to the {len(rows)} clients of round {round}; raise its threshold"
+                )
+            jobs = [ClientJob(client, round, rows[client], start) for client in clients]
             twins = [client for client in clients if client in federation.twins]
-            jobs += [ClientJob(client, round, federation.twins[client], start) for client in twins]
+            jobs += [
+                ClientJob(client, round, screening.kept(client, federation.twins[client]), start) for client in twins
+            ]
             if federation.root:
                 jobs.append(ClientJob(ROOT, round, federation.root, start))
             trained = engine.train_round(jobs)
@@ -89,7 +105,8 @@ def run(
         with clock("aggregate"):
             done = server.aggregate(round, start, updates, root)
             state.adapter = start + done.step
-        affected = np.array([federation.poisoned[update.client] > 0 for update in done.kept])
+        poisoned = {client: screening.poisoned_left(client) for client in clients}
+        affected = np.array([poisoned[update.client] > 0 for update in done.kept])
         with clock("measure"):
             counterfactual = [without_poison[u.client] for u in done.kept if u.client in without_poison]
             bsnr = gauge.read(round, start, done.kept, done.weights.numpy(), affected, counterfactual)
@@ -103,15 +120,15 @@ def run(
                 round=round, loss=loss, update_norm=done.length, rank_loss=done.lost, **scores(examination), **bsnr
             )
         )
-        state.clients += _client_records(round, done, federation)
+        state.clients += _client_records(round, done, poisoned)
         clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in trained))
-        state.summary = run_folder.summarize(federation, state)
+        state.summary = run_folder.summarize(federation, state, screening)
         if out is not None:
             run_folder.keep(out, state)
         observe(Progress("round", round, state.rounds[-1]))
-    state.summary = run_folder.summarize(federation, state)
+    state.summary = run_folder.summarize(federation, state, screening)
     if out is not None:
-        run_folder.finish(out, state, federation, examination, clock.timing(time.perf_counter() - started))
+        run_folder.finish(out, state, federation, screening, examination, clock.timing(time.perf_counter() - started))
     return state
 
 
@@ -151,19 +168,19 @@ def scores(examination: Examination | None) -> dict[str, Any]:
     return columns | {"exact_match": answers.exact_rate().value, "label_accuracy": answers.label_rate().value}
 
 
-def _client_records(round: int, done: Aggregated, federation: Federation) -> Iterator[ClientRecord]:
+def _client_records(round: int, done: Aggregated, poisoned: Mapping[int, int]) -> Iterator[ClientRecord]:
     """A record of every client of the round, refused ones at the end."""
+
+    def record(update: Update, **outcome: Any) -> ClientRecord:
+        return ClientRecord(
+            round=round, client=update.client, rows=update.num_rows, poisoned_rows=poisoned[update.client],
+            steps=update.num_steps, loss=update.loss, **outcome,
+        )  # fmt: skip
+
     nobody = [None] * len(done.kept)
     for update, norm, weight, share in zip(
         done.kept, done.lengths, done.weights.tolist(), done.shares or nobody, strict=True
     ):
-        yield _client_record(round, update, federation, norm=norm, weight=weight, share=share)
+        yield record(update, norm=norm, weight=weight, share=share)
     for update, reason in done.refused:
-        yield _client_record(round, update, federation, norm=None, weight=0.0, share=None, refused=reason)
-
-
-def _client_record(round: int, update: Update, federation: Federation, **outcome: Any) -> ClientRecord:
-    return ClientRecord(
-        round=round, client=update.client, rows=update.num_rows, poisoned_rows=federation.poisoned[update.client],
-        steps=update.num_steps, loss=update.loss, **outcome,
-    )  # fmt: skip
+        yield record(update, norm=None, weight=0.0, share=None, refused=reason)

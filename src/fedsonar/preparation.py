@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
-from fedsonar.data import InstructionDataset, Ledger, Source, Splits, TokenRow, template_for, tokenize
+from fedsonar.data import InstructionDataset, Ledger, Sample, Source, Splits, TokenRow, template_for, tokenize
 from fedsonar.engine import Engine, FusedEngine
 from fedsonar.experiment import Experiment
 from fedsonar.measure import Examiner
@@ -38,6 +39,36 @@ class Loaded:
         return self._network[1]
 
 
+class Trainer:
+    """What training takes, besides rows: all that a client alone needs of an experiment.
+
+    Args:
+        experiment: Names base model, adapter, template and training.
+        loaded: What the trainer shares with others before and after it.
+    """
+
+    def __init__(self, experiment: Experiment, loaded: Loaded | None = None) -> None:
+        self.experiment, loaded = experiment, loaded or Loaded()
+        self.tokenizer = experiment.base.tokenizer()
+        self.network = loaded.network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
+        self.layout = self.network.layout
+        self.template = experiment.template or template_for(self.tokenizer)
+        limit = getattr(self.network.model.config, "max_position_embeddings", None) or experiment.max_length
+        self.max_length = min(experiment.max_length, limit)
+
+    def tokenize(self, samples: Iterable[Sample]) -> list[TokenRow]:
+        """The samples in tokens, without those that do not fit; see `fedsonar.data.tokenize`."""
+        return tokenize(samples, self.template, self.tokenizer, self.max_length)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine that trains in process."""
+        return FusedEngine(
+            self.network, self.experiment.training, seed=self.experiment.seed, pass_tokens=self.experiment.pass_tokens,
+            freeze_a=self.experiment.space == "freeze-a",
+        )  # fmt: skip
+
+
 class Federation:
     """Everything an experiment needs before its first round, prepared once.
 
@@ -68,20 +99,16 @@ class Federation:
                 f"rows, of which there are {len(test)}; bring more test rows or lower root_rows"
             )
         chosen = set(map(int, stream(seed, "root").permutation(len(test))[:root_rows]))
-        self.tokenizer = experiment.base.tokenizer()
-        self.network = loaded.network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
-        self.layout = self.network.layout
-        self.template = template = experiment.template or template_for(self.tokenizer)
-        limit = getattr(self.network.model.config, "max_position_embeddings", None) or experiment.max_length
-        self.max_length = max_length = min(experiment.max_length, limit)
-        every = tokenize([s for shard in self.shards for s in shard], template, self.tokenizer, max_length)
+        self.trainer = trainer = Trainer(experiment, loaded)
+        self.tokenizer, self.network, self.layout = trainer.tokenizer, trainer.network, trainer.layout
+        self.template, self.max_length = trainer.template, trainer.max_length
+        every = trainer.tokenize(s for shard in self.shards for s in shard)
         by_id = {row.id: row for row in every}
         self.rows: list[list[TokenRow]] = [[by_id[s.id] for s in shard if s.id in by_id] for shard in self.shards]
-        root = tokenize([test[i] for i in sorted(chosen)], template, self.tokenizer, max_length)
-        self.root: list[TokenRow] = list(root)
+        self.root: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(chosen))
         for client, rows in enumerate(self.rows):
             if not rows:
-                raise ValueError(f"none of client {client}'s rows fits into {max_length} tokens; raise max_length")
+                raise ValueError(f"none of client {client}'s rows fits into {self.max_length} tokens; raise max_length")
         self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
         self._test = [sample for i, sample in enumerate(test) if i not in chosen]
 
@@ -94,13 +121,10 @@ class Federation:
             options=experiment.evaluation, max_length=self.max_length, seed=experiment.seed,
         )  # fmt: skip
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
         """The engine that trains this federation's clients in process."""
-        return FusedEngine(
-            self.network, self.experiment.training, seed=self.experiment.seed, pass_tokens=self.experiment.pass_tokens,
-            freeze_a=self.experiment.space == "freeze-a",
-        )  # fmt: skip
+        return self.trainer.engine
 
     @cached_property
     def twins(self) -> dict[int, list[TokenRow]]:
@@ -113,9 +137,7 @@ class Federation:
         """
         if not self.experiment.bsnr.twins:
             return {}
-        originals = tokenize(
-            [planted.original for planted in self.ledger.values()], self.template, self.tokenizer, self.max_length
-        )
+        originals = self.trainer.tokenize(planted.original for planted in self.ledger.values())
         by_id = {row.id: row for row in originals}
         for client, rows in enumerate(self.rows):
             for row in rows:

@@ -184,6 +184,31 @@ class SignalRecord:
     reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SentRecord:
+    """One table of numbers that left a client for a screen: a row of ``screen.parquet``.
+
+    Args:
+        round: The round before which rows were judged.
+        client: The client's number.
+        step: Number of the screen's pass over the clients, from 1.
+        name: What the table holds.
+        dtype: Type of its numbers.
+        shape: Its lengths, with an x between them.
+        bytes: Its size.
+        additive: Whether the server needs only the sum over clients, so that sums can be secured.
+    """
+
+    round: int
+    client: int
+    step: int
+    name: str
+    dtype: str
+    shape: str
+    bytes: int
+    additive: bool
+
+
 @dataclass
 class Run:
     """A federation's state and history; what a checkpoint holds.
@@ -193,6 +218,7 @@ class Run:
         rounds: Records of rounds so far, round 0 first.
         clients: Records of clients in all rounds so far.
         signals: Readings of the backdoor's signal in all rounds so far.
+        sent: What left clients for a screen in all rounds so far.
         rule_state: What the aggregation rule carries between rounds.
         tensors: Other tensors that later rounds need, by name.
         folder: Where the run lives on disk; None when it is kept in memory.
@@ -202,6 +228,7 @@ class Run:
     rounds: list[RoundRecord] = field(default_factory=list)
     clients: list[ClientRecord] = field(default_factory=list)
     signals: list[SignalRecord] = field(default_factory=list)
+    sent: list[SentRecord] = field(default_factory=list)
     rule_state: dict[str, Tensor] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
@@ -254,7 +281,7 @@ def write_checkpoint(folder: Path, run: Run) -> None:
     tensors = {"adapter": run.adapter}
     tensors |= {f"rule.{name}": tensor.contiguous() for name, tensor in run.rule_state.items()}
     tensors |= {f"run.{name}": tensor.contiguous() for name, tensor in run.tensors.items()}
-    kept = (("rounds", run.rounds), ("clients", run.clients), ("signals", run.signals))
+    kept = (("rounds", run.rounds), ("clients", run.clients), ("signals", run.signals), ("sent", run.sent))
     history = {name: [plain(asdict(record)) for record in records] for name, records in kept}
     write_whole(folder / "checkpoint" / "state.safetensors", save(tensors, {"history": json.dumps(history)}))
 
@@ -277,6 +304,7 @@ def read_checkpoint(folder: Path) -> Run | None:
             rounds=[RoundRecord(**row) for row in history["rounds"]],
             clients=[ClientRecord(**row) for row in history["clients"]],
             signals=[SignalRecord(**row) for row in history["signals"]],
+            sent=[SentRecord(**row) for row in history["sent"]],
             rule_state={n.removeprefix("rule."): t for n, t in tensors.items() if n.startswith("rule.")},
             tensors={n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")},
             folder=folder,

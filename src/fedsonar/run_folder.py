@@ -19,10 +19,11 @@ import torch
 from fedsonar import records
 from fedsonar.experiment import Experiment, load, to_toml
 from fedsonar.gauge import PLACEBO
-from fedsonar.measure import Examination, stealth
+from fedsonar.measure import Examination, detection, stealth
 from fedsonar.model import save_adapter
 from fedsonar.preparation import Federation
-from fedsonar.records import ClientRecord, RoundRecord, Run, SignalRecord
+from fedsonar.records import ClientRecord, RoundRecord, Run, SentRecord, SignalRecord
+from fedsonar.screening import Screening
 
 NUM_EXAMPLES = 6
 
@@ -61,6 +62,8 @@ def keep(out: Path, state: Run) -> None:
     records.write_table(out / "rounds.parquet", RoundRecord, state.rounds)
     records.write_table(out / "clients.parquet", ClientRecord, state.clients)
     records.write_table(out / "bsnr.parquet", SignalRecord, state.signals)
+    if state.sent:
+        records.write_table(out / "screen.parquet", SentRecord, state.sent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +85,24 @@ class SampleRecord:
 
 
 def finish(
-    out: Path, state: Run, federation: Federation, examination: Examination | None, timing: dict[str, float]
-) -> None:
+    out: Path, state: Run, federation: Federation, screening: Screening, examination: Examination | None,
+    timing: dict[str, float],
+) -> None:  # fmt: skip
     """Writes the rest: samples, adapter, stealth, examples, timing, and last the summary, which marks a whole run."""
     keep(out, state)
     rows = []
+    judged = screening.by_id()
     for client, shard in enumerate(federation.shards):
         for sample in shard:
             drill = federation.ledger.drills.get(sample.id)
             planted = federation.ledger.get(sample.id) or drill
             names = (planted.trigger, planted.target) if planted else (None, None)
+            suspicion, flagged = judged.get(sample.id, (None, None))
             rows.append(
                 SampleRecord(
                     id=sample.id, client=client, source=sample.source, poisoned=sample.id in federation.ledger,
                     drill=drill is not None, trigger=names[0], target=names[1],
+                    suspicion=suspicion, flagged=flagged,
                 )
             )  # fmt: skip
     records.write_table(out / "samples.parquet", SampleRecord, rows)
@@ -132,7 +139,7 @@ def _examples(federation: Federation, examination: Examination) -> list[dict[str
     return made
 
 
-def summarize(federation: Federation, state: Run) -> dict[str, Any]:
+def summarize(federation: Federation, state: Run, screening: Screening) -> dict[str, Any]:
     """The contents of ``summary.json`` after the rounds so far; parts that were not run are None."""
     experiment, judge = federation.experiment, federation.examiner.judge
     last = next((r for r in reversed(state.rounds) if r.accuracy is not None), state.rounds[0])
@@ -154,10 +161,22 @@ def summarize(federation: Federation, state: Run) -> dict[str, Any]:
         "clients": len({record.client for record in state.clients}),
         "clean": clean,
         "attack": attack,
-        "screen": None,
+        "screen": _screened(screening),
         "bsnr": bsnr if heard else None,
     }
     return {name: records.plain(value) for name, value in summary.items()}
+
+
+def _screened(screening: Screening) -> dict[str, Any] | None:
+    """The screen's part of the summary: its latest verdicts against the ledger; None where nothing was judged."""
+    if screening.suspicion is None or screening.flagged is None:
+        return None
+    found = detection(screening.suspicion, screening.flagged, screening.poisoned)
+    part: dict[str, Any] = {"f1": found.f1, "rows": found.rows}
+    for name in ("recall", "precision", "false_removal", "auc"):
+        rate = getattr(found, name)
+        part |= {name: rate.value, f"{name}_n": rate.n, f"{name}_low": rate.low, f"{name}_high": rate.high}
+    return part
 
 
 def environment() -> dict[str, Any]:

@@ -207,7 +207,7 @@ def test_the_model_is_left_as_it_was():
     assert torch.equal(model(ids).logits, before)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("case", CASES)
 def test_on_a_gpu_updates_are_those_of_the_processor(case):
     make, lora, training = CASES[case]

@@ -134,7 +134,7 @@ def test_answers_are_those_of_generate_row_by_row(name, slots):
         assert network.answers(adapter, [], limit=10, stops=stops) == []
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["llama", "qwen2 with biases", "gpt2"])
 def test_on_a_gpu_answers_are_those_of_the_processor(name):
     model = made(name).double()  # so that no two tokens are too close to tell

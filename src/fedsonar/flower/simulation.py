@@ -11,7 +11,7 @@ from typing import Any
 
 from fedsonar.experiment import ConfigError, Experiment
 from fedsonar.federation import Progress, run
-from fedsonar.preparation import Federation, Loaded
+from fedsonar.preparation import Federation
 from fedsonar.records import Run
 from fedsonar.side_by_side import cores
 
@@ -56,15 +56,14 @@ def simulate(
         from fedsonar.flower.grid_engine import GridEngine
     except ImportError as error:
         raise ConfigError(INSTALL) from error
-    loaded = Loaded()
-    federation = Federation(experiment, loaded)
+    federation = Federation(experiment)
     server_app, ended = ServerApp(), _Ended()
 
     @server_app.main()  # type: ignore[untyped-decorator]
     def serve(grid: Grid, context: Context) -> None:  # noqa: ARG001
         try:
             engine = GridEngine(grid, experiment, federation.engine)
-            ended.result = run(experiment, engine, out=out, resume=resume, observe=observe, loaded=loaded)
+            ended.result = run(experiment, engine, out=out, resume=resume, observe=observe, federation=federation)
         except BaseException as error:  # Flower would lose an interrupt, and wrap the rest
             ended.error = error
 

@@ -3,6 +3,7 @@
 from fedsonar.measure.attack import AttackScores, score_attack
 from fedsonar.measure.blind import BlindReading, blind
 from fedsonar.measure.bsnr import crossfit, placebo, plain, twin
+from fedsonar.measure.detection import Detection, detection, roc_auc
 from fedsonar.measure.examination import Evaluation, Examination, Examiner
 from fedsonar.measure.inner_products import Space, gram, gram_by_site
 from fedsonar.measure.judge import Judge
@@ -27,6 +28,7 @@ __all__ = [
     "AnswerScores",
     "AttackScores",
     "BlindReading",
+    "Detection",
     "Evaluation",
     "Examination",
     "Examiner",
@@ -41,6 +43,7 @@ __all__ = [
     "blind",
     "crossfit",
     "cumulative",
+    "detection",
     "edit_distance",
     "entity_match",
     "exact_match",
@@ -54,6 +57,7 @@ __all__ = [
     "placebo",
     "plain",
     "pooled",
+    "roc_auc",
     "rouge_l_recall",
     "score_answers",
     "score_attack",

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedModel
@@ -57,11 +57,12 @@ def plugged_into(model: PreTrainedModel, layout: Layout, factors: Mapping[str, F
 
 
 @contextmanager
-def reading_only(head: nn.Module, places: tuple[Tensor, ...]) -> Iterator[None]:
-    """Lets an output layer see nothing but the hidden states at some places, as one sequence."""
+def reading_only(head: nn.Module, places: tuple[Tensor, ...], seen: list[Tensor]) -> Iterator[None]:
+    """Lets an output layer see nothing but the hidden states at some places, as one sequence; `seen` takes them in."""
 
     def narrow(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (inputs[0][places][None], *inputs[1:])
+        seen.append(inputs[0][places])
+        return (seen[-1][None], *inputs[1:])
 
     handle = head.register_forward_pre_hook(narrow)
     try:
@@ -86,8 +87,21 @@ class Hosted(PaddedNetwork):
     def losses(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences"]:
         """Each sequence's loss summed over its response tokens; see `PaddedNetwork.losses`."""
         learn = batch.labels != IGNORED
-        sequences = torch.arange(len(batch.ids), device=batch.ids.device)
-        owner = sequences[:, None].expand_as(learn)[learn]
+        owner = _sequences(batch).expand_as(learn)[learn]
+        logits = self._logits(factors, batch, (owner, batch.at[learn]), [])
+        losses = cross_entropy(logits[0].to(wide(logits.dtype)), batch.labels[learn], reduction="none")
+        return losses.new_zeros(len(batch.ids)).index_add(0, owner, losses)
+
+    def read(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences predictions width"]:
+        """What the output layer reads; see `PaddedNetwork.read`."""
+        seen: list[Tensor] = []
+        self._logits(factors, batch, (_sequences(batch).expand_as(batch.at).reshape(-1), batch.at.reshape(-1)), seen)
+        return seen[0].view(*batch.at.shape, -1)
+
+    def _logits(
+        self, factors: Mapping[str, Factors], batch: PackedBatch, places: tuple[Tensor, ...], seen: list[Tensor]
+    ) -> Tensor:
+        """The model's logits at some places, as one sequence; `seen` takes in what the output layer read there."""
         # A row that stands alone is padded behind, where a causal model does not look: it needs no mask.
         arranged: dict[str, Any] = (
             {"attention_mask": batch.visible()[:, None], "position_ids": batch.positions} if self.trees else {}
@@ -95,11 +109,14 @@ class Hosted(PaddedNetwork):
         model: Any = self.model
         with (
             plugged_into(self.model, self.layout, factors),
-            reading_only(model.get_output_embeddings(), (owner, batch.at[learn])),
+            reading_only(model.get_output_embeddings(), places, seen),
         ):
-            logits = model(input_ids=batch.ids, use_cache=False, **arranged).logits
-        losses = cross_entropy(logits[0].to(wide(logits.dtype)), batch.labels[learn], reduction="none")
-        return losses.new_zeros(len(batch.ids)).index_add(0, owner, losses)
+            logits: Tensor = model(input_ids=batch.ids, use_cache=False, **arranged).logits
+        return logits
+
+    def on(self, layout: Layout) -> Hosted:
+        """The same for another layout; see `Network.on`."""
+        return Hosted(self.model, layout, trees=self.trees)
 
     @torch.inference_mode()
     def answers(
@@ -125,3 +142,8 @@ class Hosted(PaddedNetwork):
                 for i, found in zip(part, model.generate(**asked, generation_config=config)[:, width:], strict=True):
                     answers[i] = list(takewhile(lambda token: token not in stops, found.tolist()))
         return answers
+
+
+def _sequences(batch: PackedBatch) -> Int[Tensor, "sequences 1"]:
+    """The number of each sequence."""
+    return torch.arange(len(batch.ids), device=batch.ids.device)[:, None]

@@ -79,6 +79,14 @@ class LeanLlama(PaddedNetwork):
         losses = response_losses(self.last_norm(x[learn]), model.get_output_embeddings().weight, batch.labels[learn])
         return losses.new_zeros(len(learn)).index_add(0, learn.nonzero()[:, 0], losses)
 
+    def read(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences predictions width"]:
+        """What the output layer reads; see `PaddedNetwork.read`."""
+        return self.last_norm(self.through(self.blocks(factors), batch))
+
+    def on(self, layout: Layout) -> LeanLlama:
+        """The same for another layout; see `Network.on`."""
+        return LeanLlama(self.model, layout, checkpointing=self.checkpointing)
+
     def answers(
         self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
         together: int = 128,

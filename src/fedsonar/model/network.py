@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedsonar.data.template import TokenRow
 from fedsonar.model.layout import Layout
-from fedsonar.model.stack import AdapterStack, Factors
+from fedsonar.model.stack import AdapterStack, Factors, alone
 from fedsonar.model.tree import (
     TREE_TOKENS,
     PackedBatch,
@@ -61,6 +61,19 @@ class Network(ABC):
         """
 
     @abstractmethod
+    def states(self, adapter: Float[Tensor, "dim"] | None, rows: Sequence[TokenRow]) -> list[Float[Tensor, "_ width"]]:
+        """What the output layer reads where each row's response tokens are predicted, in the order of the rows.
+
+        Args:
+            adapter: The one in the model; None for the base model alone.
+            rows: One at least of each has a response.
+        """
+
+    @abstractmethod
+    def on(self, layout: Layout) -> Network:
+        """A network of the same kind on the same weights, for adapters of another layout."""
+
+    @abstractmethod
     def answers(
         self, adapter: Float[Tensor, "dim"], prompts: Sequence[Sequence[int]], *, limit: int, stops: frozenset[int],
         together: int = 128,
@@ -91,6 +104,35 @@ class PaddedNetwork(Network):
             batch: The sequences.
         """
 
+    @abstractmethod
+    def read(self, factors: Mapping[str, Factors], batch: PackedBatch) -> Float[Tensor, "sequences predictions width"]:
+        """What the output layer reads where each sequence's response tokens are predicted.
+
+        Args:
+            factors: Site name -> the factors of the one adapter that is in the model.
+            batch: The sequences.
+        """
+
+    @torch.no_grad()
+    def states(self, adapter: Float[Tensor, "dim"] | None, rows: Sequence[TokenRow]) -> list[Float[Tensor, "_ width"]]:
+        """Each row's states; see `Network.states`."""
+        device = self.model.device
+        values = torch.zeros(self.layout.dim) if adapter is None else adapter
+        factors = alone(self.layout, values.to(device), self.model.dtype)
+        trees = [
+            TokenTree.of(group)
+            for group in (
+                rows_together(numbered(rows), TREE_TOKENS) if self.trees else [[row] for row in numbered(rows)]
+            )
+        ]
+        found: dict[int, Tensor] = {}
+        for chosen in side_by_side([len(tree.ids) for tree in trees], tokens_per_pass(device)):
+            some = [trees[i] for i in chosen]
+            states = self.read(factors, lay_out(some, 0, multiple=_MULTIPLE).to(device))
+            for tree, read in zip(some, states, strict=True):
+                found |= apart(tree, read[: len(tree.labels)], rows)
+        return [found[place] for place in range(len(rows))]
+
     def add_gradients(
         self, stack: AdapterStack, batches: Sequence[Sequence[TokenRow]], *, pass_tokens: int = 0
     ) -> Float[Tensor, "clients"]:
@@ -116,3 +158,15 @@ class PaddedNetwork(Network):
             adapters.backward(losses.sum())
             totals.index_add_(0, clients, losses.detach().to(totals.dtype))
         return totals
+
+
+def numbered(rows: Sequence[TokenRow]) -> list[TokenRow]:
+    """The rows with their places as ids."""
+    return [TokenRow(str(place), row.prompt, row.response) for place, row in enumerate(rows)]
+
+
+def apart(tree: TokenTree, states: Float[Tensor, "responses width"], rows: Sequence[TokenRow]) -> dict[int, Tensor]:
+    """Place -> its row's part of what was found for a tree of `numbered` rows."""
+    places = [int(name) for name in tree.names]
+    parts = torch.split(states, [len(rows[place].response) for place in places])
+    return {place: part.clone() for place, part in zip(places, parts, strict=True)}

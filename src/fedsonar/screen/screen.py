@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fedsonar.data import Sample, TokenRow
+from fedsonar.screen.threshold import Threshold
 
 if TYPE_CHECKING:
     from fedsonar.screen.features import Features
@@ -37,14 +38,6 @@ class Silo:
     features: Features | None = None
 
 
-class Threshold(ABC):
-    """Cuts suspicions: which rows leave training."""
-
-    @abstractmethod
-    def flag(self, suspicion: Float[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
-        """Which rows are suspects, of one client."""
-
-
 class Screen(ABC):
     """Judges every row of a federation before it trains, each client its own.
 
@@ -54,14 +47,23 @@ class Screen(ABC):
     """
 
     threshold: Threshold
-    """What cuts the suspicions; a parameter of every screen."""
+    """What cuts the suspicions; a parameter of every screen that does not cut by itself."""
     text_alone: ClassVar[bool] = False
     """Whether the samples' text is all that it reads: no tokens, no model."""
-    passes: ClassVar[int] = 0
-    """How many times clients summarize."""
-    additive: ClassVar[bool] = False
-    """Whether summaries may be summed before `merge` sees them: it then gets their sum alone, summed securely where
-    the federation can do that."""
+
+    @property
+    def passes(self) -> int:
+        """How many times clients summarize."""
+        return 0
+
+    @property
+    def additive(self) -> bool:
+        """Whether summaries may be summed before `merge` sees them: it then gets their sum alone.
+
+        Arrays of every client then have the same names, shapes and types, and integers are best: they are summed
+        securely where the federation can do that.
+        """
+        return False
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """What leaves the client in the next pass.
@@ -91,6 +93,11 @@ class Screen(ABC):
         """
 
     def flag(self, suspicion: Float[np.ndarray, "rows"], heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
-        """Which of the client's rows leave training: what the threshold says, unless the screen hears where to cut."""
+        """Which of the client's rows leave training: what the threshold says, unless the screen hears where to cut.
+
+        Args:
+            suspicion: What `suspicion` said of them.
+            heard: What the server said after each pass.
+        """
         del heard
         return self.threshold.flag(suspicion)

@@ -24,7 +24,7 @@ from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
 from fedsonar.model.compiled.room import BlockRoom, Room, Rows, Widths
 from fedsonar.model.layout import Layout
-from fedsonar.model.network import Network
+from fedsonar.model.network import Network, apart, numbered
 from fedsonar.model.pieces import wide
 from fedsonar.model.stack import AdapterStack
 from fedsonar.model.tree import TokenTree, in_order, rows_together
@@ -128,6 +128,37 @@ class CompiledLlama(Network):
             for client, loss in losses:
                 totals[client] += loss
         return totals
+
+    @torch.no_grad()
+    def states(self, adapter: Float[Tensor, "dim"] | None, rows: Sequence[TokenRow]) -> list[Float[Tensor, "_ width"]]:
+        """Each row's states; see `Network.states`."""
+        exact = wide(self.model.dtype)
+        values = torch.zeros(self.layout.dim) if adapter is None else adapter
+        adapters = Adapters(values.to(exact)[None].numpy())
+        groups = rows_together(numbered(rows), self.pass_tokens)
+        trees = [TokenTree.of(group) for group in groups]
+        shares = shared_out([len(tree.ids) for tree in trees], min(self.lanes.count, len(trees)))
+
+        def look(share: range) -> dict[int, Tensor]:
+            found: dict[int, Tensor] = {}
+            for some in _passes([(0, tree) for tree in trees[share.start : share.stop]], self.pass_tokens):
+                pack = Pack.of([tree for _, tree in some], np.zeros((len(some), 2), np.int64), [1.0] * len(some))
+                room = self.room(len(pack.ids))
+                self.forward(pack, adapters, room, [room.passing] * len(self.blocks))
+                states = room.states.tensor.index_select(0, torch.from_numpy(pack.predictors))
+                parts = torch.split(states, [len(tree.labels) for _, tree in some])
+                for (_, tree), part in zip(some, parts, strict=True):
+                    found |= apart(tree, part, rows)
+            return found
+
+        together: dict[int, Tensor] = {}
+        for found in self.lanes.each(look, shares):
+            together |= found
+        return [together[place] for place in range(len(rows))]
+
+    def on(self, layout: Layout) -> CompiledLlama:
+        """The same for another layout; see `Network.on`."""
+        return CompiledLlama(self.model, layout)
 
     @torch.no_grad()
     def _train(self, pack: Pack, adapters: Adapters) -> Float[np.ndarray, "trees"]:

@@ -1,4 +1,4 @@
-"""The command ``fedsonar bench``: its options, and what it prints."""
+"""``fedsonar bench``: its arguments, and what it prints."""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ EXAMPLES = (
     "  fedsonar sweep recipes/atlas/poisoned.toml --grid attack.placement.rate=0.04,0.08 --ray auto --out /shared/grid"
 )
 
+LEAVES = "complete rounds are kept, the same command goes on"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""

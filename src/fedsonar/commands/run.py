@@ -1,0 +1,77 @@
+"""``fedsonar run``: its arguments, and what it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = (
+    "Runs the federation that EXP.toml describes and keeps everything in DIR: experiment.toml, rounds.parquet, "
+    "clients.parquet, samples.parquet, checkpoint/, adapter/ (PEFT), summary.json, timing.json, report.html."
+)
+EXAMPLES = (
+    "Examples:\n  fedsonar run recipes/atlas/poisoned.toml --out runs/poisoned\n"
+    "  fedsonar run recipes/atlas/poisoned.toml --out runs/half --set attack.placement.affected=0.5 --set seed=2\n"
+    "  fedsonar run --resume runs/half"
+)
+LEAVES = "complete rounds are kept, go on with --resume DIR"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("experiment", type=Path, nargs="?", metavar="EXP.toml", help="the experiment; see recipes/")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the run (default: runs/ and the name of EXP.toml)"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+                        help="override a value, for example training.lr=0.001; may be repeated")  # fmt: skip
+    parser.add_argument("--engine", choices=("fused", "flower"), default="fused",
+                        help="fused: all clients in this process (default); flower: Flower's simulation, a process a "
+                             "client at a time and core")  # fmt: skip
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with the run in DIR after its newest complete round"
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the federation.
+
+    Raises:
+        ConfigError: If the arguments do not say what to run.
+    """
+    import fedsonar
+    from fedsonar.commands.present import present
+    from fedsonar.experiment import ConfigError, load
+    from fedsonar.federation import Progress
+    from fedsonar.interrupts import Interrupts
+    from fedsonar.progress import Bars, announce_kernels
+
+    if (options.experiment is None) == (options.resume is None):
+        raise ConfigError("name either an experiment (EXP.toml) or a run to go on with (--resume DIR)")
+    sys.path.insert(0, str((options.experiment or Path()).parent.resolve()))  # for a plugin beside the experiment
+    if options.resume is not None:
+        if options.overrides or options.out:
+            raise ConfigError("--resume goes on with the run as it is; leave out --set and --out")
+        out, experiment = options.resume, load(options.resume / "experiment.toml")
+    else:
+        out = options.out or Path("runs") / options.experiment.stem
+        experiment = load(options.experiment, options.overrides)
+    name = experiment.name or out.name
+    announce_kernels()
+    with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:
+
+        def observe(progress: Progress) -> None:
+            interrupts.check()
+            bars.update(name, progress)
+
+        resume = options.resume is not None
+        if options.engine == "flower":
+            from fedsonar.flower.simulation import simulate
+
+            done = simulate(experiment, out=out, resume=resume, observe=observe)
+        else:
+            done = fedsonar.run(experiment, out=out, resume=resume, observe=observe)
+    present([out], out / "report.html", None, options.json)
+    return done.summary

@@ -1,0 +1,157 @@
+"""Gradients by the output layer's weights without a backward pass, in the factors that they are made of.
+
+With a row's errors e_t = softmax(logits_t) - onehot(y_t) and what the output layer reads h_t, the gradient of its mean
+loss over T response tokens is ``G = (1 / T) sum_t e_t h_t^T``, vocabulary by width, and of rank T at most. So its
+singular values are those of T by T matrices, and products of two gradients are sums of products of their factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.fft import dct
+from torch import Tensor
+
+from fedsonar.model.pieces import wide
+
+_SCORES = 2**23
+"""About so many errors are held at a time."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a gradient is looked at.
+
+    Args:
+        kind: ``all`` of it, the ``corner`` of its first rows and columns, or its ``low`` frequencies: the corner of its
+            two-dimensional discrete cosine transform.
+        fraction: One over which share of rows and of columns a corner has.
+    """
+
+    kind: Literal["all", "corner", "low"] = "all"
+    fraction: int = 8
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """The part's share of vectors that lie along the last axis."""
+        if self.kind == "all":
+            return numbers
+        if self.kind == "low":
+            numbers = dct(numbers, type=2, norm="ortho", axis=-1)
+        return numbers[..., : max(1, numbers.shape[-1] // self.fraction)]
+
+
+class HeadGradients:
+    """The output layer's gradients of many rows, each of its row's mean loss.
+
+    Args:
+        states: What the output layer reads where each row's response tokens are predicted.
+        labels: Those response tokens.
+        weight: The output layer's.
+        bias: Likewise, where it has one.
+    """
+
+    def __init__(
+        self, states: Sequence[Float[Tensor, "_ width"]], labels: Sequence[Sequence[int]],
+        weight: Float[Tensor, "vocabulary width"], bias: Float[Tensor, "vocabulary"] | None = None,
+    ) -> None:  # fmt: skip
+        exact = wide(weight.dtype)
+        self.lengths = np.array([len(part) for part in states])
+        self.states = torch.cat(list(states)).to(exact)
+        self.labels = torch.tensor([label for own in labels for label in own], device=weight.device)
+        self.weight, self.bias = weight.to(exact), None if bias is None else bias.to(exact)
+        self.most = max(64, _SCORES // len(weight))
+        """Tokens of a block."""
+
+    @torch.no_grad()
+    def losses(self) -> Float[np.ndarray, "rows"]:
+        """Each row's mean loss, in nats a token."""
+        found = []
+        for start in range(0, len(self.labels), self.most):
+            some = slice(start, start + self.most)
+            scores = self._scores(some)
+            found.append(scores.logsumexp(-1) - scores.gather(1, self.labels[some, None])[:, 0])
+        sums = np.add.reduceat(torch.cat(found).double().cpu().numpy(), self._starts)
+        return np.asarray(sums / self.lengths)
+
+    def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
+        """The `count` largest singular values of each row's gradient, largest first, zeros behind its rank.
+
+        Squares of singular values are the eigenvalues of ``(E^T E)(H^T H) / T^2``, and of the symmetric matrix with
+        the root of one factor on both sides of the other.
+        """
+        found = np.zeros((len(self.lengths), count))
+        order = np.argsort(self.lengths, kind="stable")
+        for places in _blocks(self.lengths[order], self.most):
+            some = order[places]
+            longest = int(self.lengths[some].max())
+            errors, states = (np.zeros((len(some), longest, longest)) for _ in range(2))
+            for place, row in enumerate(some):
+                own = slice(self._starts[row], self._starts[row] + self.lengths[row])
+                size = self.lengths[row]
+                for matrix, factors in zip((errors, states), self._factors(own, part), strict=True):
+                    exact = factors.astype(np.float64)
+                    matrix[place, :size, :size] = exact @ exact.T
+            values, vectors = np.linalg.eigh(states)
+            root = vectors * np.sqrt(values.clip(0))[:, None]
+            squares = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ errors @ root)[:, ::-1][:, :count].clip(0)
+            found[some, : squares.shape[1]] = np.sqrt(squares) / self.lengths[some, None]
+        return found
+
+    def products(self, part: Part) -> Float[np.ndarray, "rows rows"]:
+        """Inner products of every two rows' gradients."""
+        count = len(self.lengths)
+        found = np.zeros((count, count))
+        blocks = list(_blocks(self.lengths, self.most))
+        for number, one in enumerate(blocks):
+            first = self._factors(self._tokens(one), part)
+            for other in blocks[number:]:
+                second = first if other == one else self._factors(self._tokens(other), part)
+                tokens = (first[0] @ second[0].T) * (first[1] @ second[1].T)
+                by_row = np.add.reduceat(tokens, self._starts[one] - self._starts[one.start], axis=0, dtype=np.float64)
+                both = np.add.reduceat(by_row, self._starts[other] - self._starts[other.start], axis=1)
+                found[one, other] = both
+                found[other, one] = both.T
+        return found / np.outer(self.lengths, self.lengths)
+
+    def whole(self, part: Part) -> Iterator[Float[np.ndarray, "vocabulary width"]]:
+        """Each row's gradient itself, or its part, one after another: much memory each."""
+        for start, length in zip(self._starts, self.lengths, strict=True):
+            errors, states = self._factors(slice(start, start + length), part)
+            yield errors.T @ states / length
+
+    @property
+    def _starts(self) -> Int[np.ndarray, "rows"]:
+        starts: Int[np.ndarray, "rows"] = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+    def _tokens(self, rows: slice) -> slice:
+        starts = self._starts
+        return slice(starts[rows.start], starts[rows.stop - 1] + self.lengths[rows.stop - 1])
+
+    def _scores(self, tokens: slice) -> Float[Tensor, "tokens vocabulary"]:
+        scores = self.states[tokens] @ self.weight.t()
+        return scores if self.bias is None else scores + self.bias
+
+    @torch.no_grad()
+    def _factors(self, tokens: slice, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """The part's errors and states of some tokens, a row a token."""
+        errors = torch.softmax(self._scores(tokens), -1)
+        errors[torch.arange(len(errors)), self.labels[tokens]] -= 1
+        return part.of(errors.cpu().numpy()), part.of(self.states[tokens].cpu().numpy())
+
+
+def _blocks(lengths: Int[np.ndarray, "rows"], most: int) -> Iterator[slice]:
+    """The rows in order, in blocks of at most so many tokens or one row."""
+    start, tokens = 0, 0
+    for place, length in enumerate(lengths.tolist()):
+        if place > start and tokens + length > most:
+            yield slice(start, place)
+            start, tokens = place, 0
+        tokens += length
+    if len(lengths):
+        yield slice(start, len(lengths))
