@@ -79,7 +79,35 @@ class Features:
         made = ("values", rank, seed)
         return self._once(made, lambda: value_gradients(self.network, self.rows, rank=rank, seed=seed))
 
+    def some(self, places: Sequence[int]) -> Features:
+        """Those of some of the rows, which share what was or will be computed for all.
+
+        Only inner products, of which there are as many as pairs of rows, are each part's own.
+        """
+        return _Some(self.network, [self.rows[i] for i in places], self.adapter, self, tuple(places))
+
     def _once(self, what: object, make: Callable[[], np.ndarray]) -> np.ndarray:
         if what not in self._kept:
             self._kept[what] = make()
         return self._kept[what]
+
+
+@dataclass(frozen=True)
+class _Some(Features):
+    whole: Features = field(kw_only=False, default=None)  # type: ignore[assignment]
+    places: tuple[int, ...] = ()
+
+    @cached_property
+    def states(self) -> list[Float[Tensor, "_ width"]]:
+        return [self.whole.states[i] for i in self.places]
+
+    @cached_property
+    def losses(self) -> Float[np.ndarray, "rows"]:
+        found: Float[np.ndarray, "rows"] = self.whole.losses[list(self.places)]
+        return found
+
+    def head_spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
+        return self.whole.head_spectra(part, count)[list(self.places)]
+
+    def value_gradients(self, *, rank: int, seed: int) -> Float[np.ndarray, "rows out rank"]:
+        return self.whole.value_gradients(rank=rank, seed=seed)[list(self.places)]
