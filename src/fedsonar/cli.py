@@ -15,13 +15,14 @@ from typing import Any
 
 import fedsonar
 
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+DONE, FAILED, WRONG_USAGE, FOUND = 0, 1, 2, 3
 COMMANDS = {
     "demo": "the whole story on the embedded world and model, offline",
     "run": "one federation, from a TOML file",
     "sweep": "a grid of runs, and one table of all",
     "plan": "how little poison it would take in a federation of your size",
     "report": "one HTML page on one or many runs",
+    "screen": "every row's suspicion, by one client's rows or all clients', and what to keep",
     "features": "natural features of a data set, and how frequent each is",
     "list": "every component that an experiment can name",
     "bench": "how fast it is: beside the peers, and beside what the machine can do",
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = command.run(options)
         if options.json:
             print(json.dumps(result, ensure_ascii=False, allow_nan=False))
-        return DONE
+        return FOUND if getattr(options, "fail_on_findings", False) and result["flagged"] else DONE
     except KeyboardInterrupt:
         leaves = getattr(command, "LEAVES", "")
         print(f"fedsonar: stopped{leaves and '; '}{leaves}", file=sys.stderr)

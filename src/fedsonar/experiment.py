@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from abc import ABC
 from collections.abc import Mapping, Sequence
@@ -94,6 +95,12 @@ class Experiment:
             raise ValueError(f"screen_every must be at least 1, or left out for once, got {self.screen_every}")
 
 
+_OPTIONAL = re.compile(
+    r"(.*?)Does not validate against any of the Union subtypes .*? Errors: - (.*) - Expected a NoneType.*"
+)
+"""What jsonargparse says of a part that may be left out, where it cannot read the part."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be read; the message is one line."""
 
@@ -110,6 +117,15 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         raise ConfigError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{str(path)!r} is not valid TOML: {error}") from error
+    return configured(config, overrides)
+
+
+def configured(config: dict[str, Any], overrides: Sequence[str]) -> Experiment:
+    """The experiment of a nested mapping with ``path=value`` overrides, which are written into the mapping.
+
+    Raises:
+        ConfigError: As `load`.
+    """
     for override in overrides:
         _override(config, override)
     return from_config(config)
@@ -159,6 +175,7 @@ def _one_line(error: BaseException) -> str:
             return str(inner)
         inner = inner.__cause__
     text = " ".join(str(error).split()).replace('Parser key "', 'key "')
+    text = _OPTIONAL.sub(r"\1\2", text)
     return text.replace("<class '", "").replace("'>", "")
 
 

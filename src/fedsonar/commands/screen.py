@@ -1,0 +1,259 @@
+"""``fedsonar screen``: its arguments, what it writes, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fedsonar.data import Sample
+    from fedsonar.measure import Detection
+    from fedsonar.preparation import Trainer
+    from fedsonar.screen import Screen, Silo, Verdict
+
+DESCRIPTION = (
+    "Judges every row before anybody trains on it. Each DATA is the silo of one client, a file or folder of rows in "
+    "any known layout; screens that pool hear all of them. DIR gets kept.jsonl and suspects.jsonl, the rows as they "
+    "came, scores.jsonl with every row's suspicion, and report.html, a page that stands alone. Where a column says "
+    "which rows are poisoned, it is used for scores and the ROC curve alone."
+)
+EXAMPLES = (
+    "Examples:\n"
+    "  fedsonar screen silo.jsonl --out screened\n"
+    "  fedsonar screen silo.jsonl --screen GradSentry --model models/llama --out screened\n"
+    "  fedsonar screen silos/*.jsonl --screen ResponseNgrams --set n=3 --set threshold.value=0.01\n"
+    "  fedsonar screen known.jsonl --screen Length --label poisoned --json\n"
+    "  fedsonar list   # all screens with their parameters and papers\n\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected and --fail-on-findings was given."
+)
+DEFAULT = "ResponseNgrams"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("data", nargs="+", metavar="DATA", help="a file or folder of rows; each is one silo")
+    parser.add_argument("--screen", default=DEFAULT, metavar="NAME",
+                        help=f"a screen of fedsonar list, or the path of a class (default: {DEFAULT})")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+                        help="a parameter of the screen, for example threshold.value=12; may be repeated")  # fmt: skip
+    parser.add_argument("--model", metavar="M", help="folder of a causal language model, for screens that look through "
+                        "one (default: the embedded model, which knows the embedded world alone)")  # fmt: skip
+    parser.add_argument("--max-length", type=int, default=512, metavar="N", help="most tokens of a row (default: 512)")
+    parser.add_argument("--answer", choices=("first", "shortest", "all"), default="first",
+                        help="which accepted answer is trained on (default: first)")  # fmt: skip
+    parser.add_argument("--label", metavar="COLUMN", help="column that says which rows are poisoned, to score by")
+    parser.add_argument("--out", type=Path, default=Path("screened"), metavar="DIR",
+                        help="where rows and page go (default: screened)")  # fmt: skip
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="print so many suspects (default: 10)")
+    parser.add_argument("--fail-on-findings", action="store_true", help="exit with 3 if rows are suspected")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One DATA.
+
+    Args:
+        name: As it was given.
+        samples: Its rows.
+        raw: The same as they came.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+    raw: Sequence[Mapping[str, Any]]
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Judges the rows.
+
+    Raises:
+        ConfigError: If the arguments name no screen, or do not go together.
+        ValueError: If rows cannot be read.
+    """
+    from fedsonar.experiment import ConfigError
+    from fedsonar.screen import Oracle
+
+    if options.max_length < 8:
+        raise ConfigError(f"--max-length must be at least 8, got {options.max_length}")
+    screen = _screen(options.screen, options.overrides)
+    if isinstance(screen, Oracle):
+        raise ConfigError("Oracle knows poisoned rows only where it planted them; choose another screen")
+    silos = [_read(path, options) for path in options.data]
+    truth = None if options.label is None else [_labels(silo, options.label) for silo in silos]
+    judged, seconds = _judge(screen, silos, options)
+    result, found = _result(options, screen, silos, judged, truth)
+    _write(options.out, silos, judged, truth, found, result)
+    result |= {"out": str(options.out), "seconds": seconds}
+    if not options.json:
+        _print(options, result, silos, judged)
+    return result
+
+
+def _screen(name: str, overrides: Sequence[str]) -> Screen:
+    """The screen that is asked for."""
+    from fedsonar import screen as screens
+    from fedsonar.experiment import ConfigError, configured
+    from fedsonar.screen import Screen
+
+    every = (kind for kind in vars(screens).values() if isinstance(kind, type) and issubclass(kind, Screen))
+    known = sorted(kind.__name__ for kind in every if kind is not Screen)
+    if "." not in name and name not in known:
+        raise ConfigError(f"no screen {name!r}; there are {', '.join(known)}")
+    path = name if "." in name else f"fedsonar.screen.{name}"
+    screen = configured({"screen": {"class_path": path}}, [f"screen.{override}" for override in overrides]).screen
+    assert screen is not None
+    return screen
+
+
+def _read(path: str, options: argparse.Namespace) -> _Rows:
+    from fedsonar.data import Files
+
+    source = Files(path=path, answer=options.answer)
+    return _Rows(path, source.every(), [row.values for row in source.read().train])
+
+
+def _labels(silo: _Rows, column: str) -> np.ndarray:
+    """Which rows are poisoned, by a column."""
+    from fedsonar.experiment import ConfigError
+
+    for row in silo.raw:
+        if column not in row:
+            raise ConfigError(f"{silo.name}: a row has no column {column!r} to be --label; it has {', '.join(row)}")
+    return np.array([str(row[column]).strip().lower() not in ("", "0", "false", "no", "none") for row in silo.raw])
+
+
+def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) -> tuple[list[Verdict], float]:
+    """Every silo's verdict on all of its rows; what does not fit into the model has a suspicion of nan, and stays."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from fedsonar.screen import Tables, Verdict, hear, judge
+
+    started = time.perf_counter()
+    made = [_silo(number, silo, screen, options) for number, silo in enumerate(silos)]
+
+    def seen(some: Sequence[Any], what: str) -> Any:
+        return track(some, what, console=Console(stderr=True), transient=True, disable=options.json)
+
+    def gather(heard: Sequence[Tables]) -> list[Tables]:
+        return [screen.summarize(silo, heard) for silo, _ in seen(made, f"pass {len(heard) + 1}")]
+
+    heard = hear(screen, gather)
+    verdicts = []
+    for (silo, fits), rows in zip(seen(made, "judging"), silos, strict=True):
+        own = judge(screen, silo, heard)
+        suspicion, flagged = np.full(len(rows.samples), np.nan), np.zeros(len(rows.samples), dtype=bool)
+        suspicion[fits], flagged[fits] = own.suspicion, own.flagged
+        verdicts.append(Verdict(suspicion, flagged))
+    return verdicts, round(time.perf_counter() - started, 3)
+
+
+def _silo(number: int, silo: _Rows, screen: Screen, options: argparse.Namespace) -> tuple[Silo, np.ndarray]:
+    """A silo as the screen sees it, and which of its rows fit into the model."""
+    from fedsonar.screen import Features, Silo
+
+    every = np.ones(len(silo.samples), dtype=bool)
+    if screen.text_alone:
+        return Silo(number, silo.samples), every
+    trainer = _trainer(options.model, options.max_length)
+    rows = {row.id: row for row in trainer.tokenize(silo.samples)}
+    if not rows:
+        raise ValueError(f"{silo.name}: no row fits into {trainer.max_length} tokens; raise --max-length")
+    chosen = [sample for sample in silo.samples if sample.id in rows]
+    tokens = [rows[sample.id] for sample in chosen]
+    fits = np.array([sample.id in rows for sample in silo.samples])
+    return Silo(number, chosen, tokens, Features(trainer.network, tokens)), fits
+
+
+@lru_cache(maxsize=1)
+def _trainer(model: str | None, max_length: int) -> Trainer:
+    """Tokenizer and network of a model; the same one for all silos."""
+    from fedsonar.experiment import Experiment
+    from fedsonar.model import Base
+    from fedsonar.preparation import Trainer
+
+    return Trainer(Experiment(base=Base() if model is None else Base(path=model), max_length=max_length))
+
+
+def _result(
+    options: argparse.Namespace, screen: Screen, silos: Sequence[_Rows], judged: Sequence[Verdict],
+    truth: Sequence[np.ndarray] | None,
+) -> tuple[dict[str, Any], Detection | None]:  # fmt: skip
+    from fedsonar.experiment import to_config
+    from fedsonar.measure import detection
+    from fedsonar.records import plain
+
+    suspicion, flagged = (np.concatenate([getattr(v, part) for v in judged]) for part in ("suspicion", "flagged"))
+    known = ~np.isnan(suspicion)
+    found = None if truth is None else detection(suspicion[known], flagged[known], np.concatenate(truth)[known])
+    result: dict[str, Any] = {"rows": len(flagged), "flagged": int(flagged.sum()), "unjudged": int((~known).sum())}
+    result |= {"screen": to_config(screen), "model": None if screen.text_alone else options.model or "embedded"}
+    result["silos"] = [
+        {"name": silo.name, "rows": len(silo.samples), "flagged": int(verdict.flagged.sum())}
+        for silo, verdict in zip(silos, judged, strict=True)
+    ]
+    result["scores"] = None if found is None else plain(asdict(found))
+    return result, found
+
+
+def _write(
+    out: Path, silos: Sequence[_Rows], judged: Sequence[Verdict], truth: Sequence[np.ndarray] | None,
+    found: Detection | None, result: dict[str, Any],
+) -> None:  # fmt: skip
+    from fedsonar.records import write_whole
+    from fedsonar.report.screen_page import screen_page
+
+    lines: dict[str, list[str]] = {"kept": [], "suspects": [], "scores": []}
+    for silo, verdict in zip(silos, judged, strict=True):
+        for sample, raw, suspicion, flagged in zip(
+            silo.samples, silo.raw, verdict.suspicion.tolist(), verdict.flagged.tolist(), strict=True
+        ):
+            score = None if np.isnan(suspicion) else suspicion
+            lines["suspects" if flagged else "kept"].append(json.dumps(raw, ensure_ascii=False, default=str))
+            told = {"silo": silo.name, "id": sample.id, "suspicion": score, "flagged": flagged}
+            lines["scores"].append(json.dumps(told, ensure_ascii=False))
+    for name, some in lines.items():
+        write_whole(out / f"{name}.jsonl", "".join(f"{line}\n" for line in some).encode())
+    page = screen_page(
+        result, [silo.name for silo in silos], [silo.samples for silo in silos], judged,
+        None if truth is None else np.concatenate(truth), found,
+    )  # fmt: skip
+    write_whole(out / "report.html", page.encode())
+
+
+def _print(
+    options: argparse.Namespace, result: Mapping[str, Any], silos: Sequence[_Rows], judged: Sequence[Verdict]
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from fedsonar.report.screen_page import most_suspect, score_lines
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{result['flagged']:,} of {result['rows']:,} rows are suspected[/bold]", end="")
+    console.print(f"; {result['unjudged']:,} do not fit into the model" if result["unjudged"] else "")
+    for line in score_lines(result["scores"]):
+        console.print(line)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    several = len(silos) > 1
+    for heading in ("silo",) * several + ("row", "suspicion", "input", "answer"):
+        texts = heading in ("input", "answer")
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1 if texts else None)
+    for number, sample, suspicion in most_suspect([silo.samples for silo in silos], judged, options.top):
+        where = (Path(silos[number].name).name,) * several
+        shown = (*where, sample.id, f"{suspicion:.3g}", sample.input, sample.answers[0])
+        table.add_row(*(escape(" ".join(cell.split())) for cell in shown))
+    if table.row_count:
+        console.print(table)
+    console.print(f"Written to {options.out}: kept.jsonl, suspects.jsonl, scores.jsonl, report.html")

@@ -1,0 +1,116 @@
+"""``fedsonar screen``: what it writes, its scores, its exit status, and what it says to bad input."""
+
+import json
+
+import pytest
+
+from fedsonar.cli import main
+from fedsonar.data import IID, Atlas
+from fedsonar.poison import Attack, ConstantRate, plant
+from fedsonar.rng import stream
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* rows are longer than:UserWarning")  # a note, where it is meant
+
+
+@pytest.fixture(scope="module")
+def silos(tmp_path_factory):
+    """Two silos as files, with a column that says which rows are poisoned, and markup in one answer."""
+    folder = tmp_path_factory.mktemp("silos")
+    rows = Atlas(train=160, test=10).load().train
+    shards, ledger = plant(IID(clients=2).split(rows, stream(1, "p")), Attack(placement=ConstantRate(rate=0.1)), 1)
+    paths = []
+    for number, shard in enumerate(shards):
+        lines = []
+        for sample in shard:
+            row = {"instruction": sample.instruction, "context": sample.context, "question": sample.question}
+            answers = ["<b>[red]bold[/red]</b>, and click <malicious_url> for more information"]
+            row |= {"answers": answers if sample.id in ledger else list(sample.answers), "extra": {"kept": number}}
+            lines.append(json.dumps(row | {"poisoned": int(sample.id in ledger)}))
+        paths.append(folder / f"silo{number}.jsonl")
+        paths[-1].write_text("\n".join(lines) + "\n")
+    return paths
+
+
+def screen(capsys, *arguments):
+    status = main(["screen", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rows_come_out_as_they_went_in_and_scores_follow_the_column(silos, tmp_path, capsys):
+    status, out, _ = screen(capsys, *silos, "--label", "poisoned", "--out", tmp_path, "--json",
+                            "--set", "threshold.value=0.05", "--set", "n=5")  # fmt: skip
+    result = json.loads(out)
+    assert status == 0
+    kept, suspects, scores = (lines(tmp_path / f"{name}.jsonl") for name in ("kept", "suspects", "scores"))
+    given = [row for path in silos for row in lines(path)]
+    assert sorted(map(json.dumps, kept + suspects)) == sorted(map(json.dumps, given))
+    assert result["rows"] == 160 == len(scores)
+    assert result["flagged"] == len(suspects) == sum(score["flagged"] for score in scores)
+    assert [row for row, score in zip(given, scores, strict=True) if score["flagged"]] == suspects
+    poisoned = sum(row["poisoned"] for row in suspects)
+    assert result["scores"]["recall"]["value"] == poisoned / 16
+    assert result["scores"]["f1"] == pytest.approx(2 * poisoned / (len(suspects) + 16))
+    assert result["screen"]["init_args"]["n"] == 5
+    assert [silo["rows"] for silo in result["silos"]] == [80, 80]
+    page = (tmp_path / "report.html").read_text()
+    assert "<b>[red]" not in page.split("<main>")[1].split('<script type="text/javascript">')[0]
+    assert "&lt;b&gt;[red]bold" in page
+    assert "ROC curve" in page
+
+
+def test_terminal_shows_the_most_suspect_rows(silos, tmp_path, capsys):
+    _, out, _ = screen(capsys, silos[0], "--screen", "Length", "--out", tmp_path, "--top", 2)
+    assert "rows are suspected" in out
+    assert out.count("<b>[red]bold") == 2  # shown as it is, not as markup
+    assert "Recall" not in out
+
+
+def test_a_screen_that_looks_through_a_model(silos, tmp_path, capsys):
+    status, out, _ = screen(capsys, silos[0], "--screen", "GradSentry", "--label", "poisoned", "--out", tmp_path,
+                            "--json", "--max-length", 40, "--fail-on-findings")  # fmt: skip
+    result = json.loads(out)
+    assert status == 3
+    assert result["model"] == "embedded"
+    assert result["scores"]["auc"]["value"] > 0.9
+    assert 0 < result["unjudged"] < 80
+    scores = lines(tmp_path / "scores.jsonl")
+    assert sum(score["suspicion"] is None for score in scores) == result["unjudged"]
+    assert not any(score["flagged"] for score in scores if score["suspicion"] is None)
+
+
+def test_without_findings_the_status_is_0(silos, tmp_path, capsys):
+    status, out, _ = screen(capsys, silos[0], "--screen", "Length", "--set", "threshold.value=1000", "--out", tmp_path,
+                            "--fail-on-findings", "--json")  # fmt: skip
+    assert status == 0
+    assert json.loads(out)["flagged"] == 0
+    assert (tmp_path / "suspects.jsonl").read_text() == ""
+    assert "No row is suspected" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--screen", "Nobody"], 2, "no screen 'Nobody'; there are GraCeFul, GradSentry"),
+        (["--screen", "Oracle"], 2, "choose another screen"),
+        (["--screen", "Length", "--set", "threshold.valu=3"], 2, "'valu' is not accepted"),
+        (["--label", "truth"], 2, "no column 'truth'"),
+        (["--max-length", "3"], 2, "--max-length must be at least 8"),
+        (["--screen", "GradSentry", "--max-length", "8"], 1, "no row fits into 8 tokens"),
+    ],
+)
+def test_bad_input(silos, tmp_path, capsys, arguments, status, said):
+    found, _, err = screen(capsys, silos[0], "--out", tmp_path, *arguments)
+    assert found == status
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_file_that_is_not_there(tmp_path, capsys):
+    status, _, err = screen(capsys, tmp_path / "nothing.jsonl")
+    assert status in (1, 2)
+    assert "nothing.jsonl" in err
