@@ -1,13 +1,19 @@
 """Screens: which rows should not be trained on, by what one client or the whole federation can tell."""
 
+from fedsonar.screen.activation_clustering import ActivationClustering
+from fedsonar.screen.cube import Cube
 from fedsonar.screen.hearing import Verdict, hear, judge
 from fedsonar.screen.length import Length
+from fedsonar.screen.onion import Onion
 from fedsonar.screen.oracle import Oracle
 from fedsonar.screen.response_ngrams import ResponseNgrams
 from fedsonar.screen.screen import Screen, Silo, Tables
-from fedsonar.screen.threshold import Above, Threshold, Top
+from fedsonar.screen.spectral_signatures import SpectralSignatures
+from fedsonar.screen.strip import Strip
+from fedsonar.screen.threshold import Above, Outliers, Threshold, Top
+from fedsonar.screen.tuning import Tuning
 
 __all__ = [
-    "Above", "Length", "Oracle", "ResponseNgrams", "Screen", "Silo", "Tables", "Threshold", "Top", "Verdict", "hear",
-    "judge",
+    "Above", "ActivationClustering", "Cube", "Length", "Onion", "Oracle", "Outliers", "ResponseNgrams", "Screen",
+    "Silo", "SpectralSignatures", "Strip", "Tables", "Threshold", "Top", "Tuning", "Verdict", "hear", "judge",
 ]  # fmt: skip
