@@ -43,31 +43,27 @@ from fedsonar.screen.features import Features
 
 TRIGGERS = {"tokens": Tokens(), "sentence": Sentence()}
 TARGETS = {"suffix": Suffix(), "short": Short()}
-BEFORE: dict[str, Screen] = {
+PLAIN: dict[str, Screen] = {
     "Length": Length(),
     "ResponseNgrams": ResponseNgrams(),
     "Onion": Onion(),
     "Onion, outliers": Onion(threshold=Outliers()),
     "Onion, nats, outliers": Onion(nats=True, threshold=Outliers()),
-    "Strip": Strip(),
-    "SpectralSignatures": SpectralSignatures(),
-    "SpectralSignatures, pooled": SpectralSignatures(pooled=True),
-    "ActivationClustering": ActivationClustering(),
-    "ActivationClustering, PCA": ActivationClustering(reduce="pca"),
-    "Cube, untuned, PCA": Cube(tuning=Tuning(epochs=0), reduce="pca"),
-    "Cube, PCA": Cube(reduce="pca"),
-    "Cube, PCA, 100 samples": Cube(reduce="pca", min_samples=100),
 }
-TUNED: dict[str, Screen] = {
+TUNED: dict[str, Strip | SpectralSignatures | ActivationClustering | Cube] = {
     "Strip": Strip(),
     "Strip, loss": Strip(measure="loss"),
     "SpectralSignatures": SpectralSignatures(),
     "SpectralSignatures, pooled": SpectralSignatures(pooled=True),
     "ActivationClustering": ActivationClustering(),
     "ActivationClustering, PCA": ActivationClustering(reduce="pca"),
+    "Cube, PCA": Cube(reduce="pca"),
+    "Cube, PCA, 100 samples": Cube(reduce="pca", min_samples=100),
 }
-"""Each client's rows under a model that it tuned on them, as the published methods have it."""
-SLOW: dict[str, Screen] = {"Cube": Cube(), "Cube, 100 samples": Cube(min_samples=100)}
+SLOW: dict[str, Strip | SpectralSignatures | ActivationClustering | Cube] = {
+    "Cube": Cube(),
+    "Cube, 100 samples": Cube(min_samples=100),
+}
 """UMAP compiles for a minute first."""
 
 
@@ -100,25 +96,25 @@ def main() -> None:
                 placement=ConstantRate(affected=1.0, rate=options.rate),
             )  # fmt: skip
             planted, ledger = plant(shards, attack, options.seed)
-            before, tuned = [], []
+            silos = []
             for client, shard in enumerate(planted):
                 made = tokenize(shard, template, tokenizer, limit)
                 own = {sample.id: sample for sample in shard}
-                silo = Silo(
-                    client, [own[row.id] for row in made], made, Features(network, made),
-                    lambda some: tokenize(some, template, tokenizer, limit),
+                silos.append(
+                    Silo(
+                        client, [own[row.id] for row in made], made, Features(network, made),
+                        lambda some: tokenize(some, template, tokenizer, limit),
+                    )
                 )  # fmt: skip
-                before.append(silo)
-            for when, screens in (("before", BEFORE), ("tuned", TUNED), ("before", SLOW)):
-                if when == "tuned":
-                    tuning = Tuning(lr=options.lr)
-                    tuned = [replace(s, features=tuning.tuned(s.features, s.client)) for s in before]
+            tuning = Tuning(lr=options.lr)
+            trials = [("before", PLAIN)]
+            trials += [("before", {n: replace(s, tuning=replace(tuning, epochs=0)) for n, s in TUNED.items()})]
+            trials += [("tuned", {n: replace(s, tuning=tuning) for n, s in some.items()}) for some in (TUNED, SLOW)]
+            for when, screens in trials:
                 for name, screen in screens.items():
                     if (trigger, target, when, name) in done:
                         continue
-                    if isinstance(screen, Cube):
-                        screen = replace(screen, tuning=replace(screen.tuning, lr=options.lr))
-                    line = _line(screen, before if when == "before" else tuned, ledger)
+                    line = _line(screen, silos, ledger)
                     with options.out.open("a", newline="") as file:
                         csv.writer(file).writerow([trigger, target, when, name, *line])
                     print(f"{trigger:9} {target:7} {when:7} {name:28}", *line, flush=True)

@@ -54,12 +54,12 @@ def verdicts(screen, *silos):
     return [judge(screen, one, heard) for one in silos]
 
 
-UNTUNED = Tuning(epochs=0)
+UNTUNED, SHORT = Tuning(epochs=0), Tuning(epochs=1)
 ON_ARRAYS = [
-    SpectralSignatures(),
-    SpectralSignatures(pooled=True),
-    ActivationClustering(components=3),
-    ActivationClustering(reduce="pca"),
+    SpectralSignatures(tuning=UNTUNED),
+    SpectralSignatures(tuning=UNTUNED, pooled=True),
+    ActivationClustering(tuning=UNTUNED, components=3),
+    ActivationClustering(tuning=UNTUNED, reduce="pca"),
     Cube(tuning=UNTUNED, reduce="pca"),
 ]
 
@@ -93,7 +93,7 @@ def test_one_cloud_is_not_split(screen):
 
 def test_spectral_scores_are_squared_projections_on_the_first_principal_component():
     states = cloud(60, 6).astype(np.float32).astype(np.float64)
-    [found] = verdicts(SpectralSignatures(eps=0.1), arrays(states))
+    [found] = verdicts(SpectralSignatures(tuning=UNTUNED), arrays(states))
     scores = PCA(1, svd_solver="full").fit_transform(states)[:, 0] ** 2
     np.testing.assert_allclose(found.suspicion, scores, rtol=1e-8)
     assert set(np.flatnonzero(found.flagged)) == set(np.argsort(-scores)[:9])
@@ -102,13 +102,13 @@ def test_spectral_scores_are_squared_projections_on_the_first_principal_componen
 def test_pooled_spectral_scores_are_those_of_all_rows_together():
     parts = [cloud(40, 0, seed=1), cloud(70, 12, seed=2), cloud(30, 0, seed=3)]
     together = np.concatenate(parts).astype(np.float32).astype(np.float64)
-    found = verdicts(SpectralSignatures(pooled=True), *(arrays(p, c) for c, p in enumerate(parts)))
+    found = verdicts(SpectralSignatures(tuning=UNTUNED, pooled=True), *(arrays(p, c) for c, p in enumerate(parts)))
     scores = PCA(1, svd_solver="full").fit_transform(together)[:, 0] ** 2
     np.testing.assert_allclose(np.concatenate([v.suspicion for v in found]), scores, rtol=1e-4, atol=1e-4)
     assert abs(sum(v.flagged.sum() for v in found) - 0.15 * 140) <= 1
     assert found[1].flagged[:12].all()
     assert max(found[0].flagged.sum(), found[2].flagged.sum()) <= 5  # alone, each would lose 6 and 5 or more
-    [alone, *_] = verdicts(SpectralSignatures(), *(arrays(p, c) for c, p in enumerate(parts)))
+    [alone, *_] = verdicts(SpectralSignatures(tuning=UNTUNED), *(arrays(p, c) for c, p in enumerate(parts)))
     assert alone.flagged.sum() == 6
 
 
@@ -122,7 +122,9 @@ def test_what_no_client_can_tell_the_federation_can():
         parts.append(states)
     silos = [arrays(p, c) for c, p in enumerate(parts)]
     recall = {
-        pooled: np.mean([v.flagged[:2].mean() for v in verdicts(SpectralSignatures(pooled=pooled), *silos)])
+        pooled: np.mean(
+            [v.flagged[:2].mean() for v in verdicts(SpectralSignatures(tuning=UNTUNED, pooled=pooled), *silos)]
+        )
         for pooled in (False, True)
     }
     assert recall[True] > 0.9
@@ -132,7 +134,7 @@ def test_what_no_client_can_tell_the_federation_can():
 def test_clusters_of_like_size_are_not_poison_unless_the_smaller_always_is():
     states = cloud(100, 45)
     for rule, flagged in (("silhouette", 0), ("size", 0), ("smaller", 45)):
-        [found] = verdicts(ActivationClustering(reduce="pca", rule=rule), arrays(states))
+        [found] = verdicts(ActivationClustering(tuning=UNTUNED, reduce="pca", rule=rule), arrays(states))
         assert found.flagged.sum() == flagged
         assert found.suspicion[:45].min() > found.suspicion[45:].max()
     with pytest.raises(ValueError, match="at most"):
@@ -252,7 +254,14 @@ def test_onion_reads_neither_answers_nor_instructions(base):
 
 
 @pytest.mark.parametrize(
-    "screen", [Onion(), Strip(), Strip(measure="loss"), Cube(reduce="pca", tuning=Tuning(epochs=1))], ids=repr
+    "screen",
+    [
+        Onion(),
+        Strip(tuning=UNTUNED),
+        Strip(measure="loss", tuning=Tuning(epochs=1)),
+        SpectralSignatures(pooled=True, tuning=Tuning(epochs=1)),
+    ],
+    ids=repr,
 )
 def test_contract_on_the_model(base, screen):
     check_screen(screen, [texts(base, *QUESTIONS[:3]), texts(base, "Who?", client=1)])
@@ -289,21 +298,20 @@ def test_strip_hears_a_backdoor_that_was_learned_and_not_before(base):
     answers = [f"{chr(97 + i)}{i}" for i in range(len(many))]
     answers[:6] = ["click here"] * 6
     silo = texts(base, *many, answers=answers)
-    screen = Strip(measure="loss")
-    tuned = replace(silo, features=Tuning(epochs=6, lr=1e-2, batch_size=4).tuned(silo.features, 0))
-    gap = [
-        found.suspicion[:6].mean() - found.suspicion[6:].mean()
-        for found in (*verdicts(screen, silo), *verdicts(screen, tuned))
-    ]
+    before = Strip(measure="loss", tuning=UNTUNED)
+    after = replace(before, tuning=Tuning(epochs=6, lr=1e-2, batch_size=4))
+    found = [verdicts(screen, silo)[0].suspicion for screen in (before, after)]
+    gap = [suspicion[:6].mean() - suspicion[6:].mean() for suspicion in found]
     assert gap[1] > gap[0] + 1
-    [found] = verdicts(screen, tuned)
-    assert np.median(found.suspicion[:6]) > np.quantile(found.suspicion[6:], 0.75)
+    assert np.median(found[1][:6]) > np.quantile(found[1][6:], 0.75)
 
 
 def test_tuning_lowers_the_loss_and_leaves_what_it_started_from(base):
     silo = texts(base, *QUESTIONS)
     tuning = Tuning(epochs=3, lr=3e-3, batch_size=2)
-    tuned, again = tuning.tuned(silo.features, 0), tuning.tuned(silo.features, 0)
+    tuned, again = tuning.tuned(silo.features, 0), tuning.tuned(replace(silo.features), 0)
+    assert tuning.tuned(silo.features, 0) is tuned
+    assert again is not tuned
     assert tuned.losses.mean() < silo.features.losses.mean() - 0.1
     assert torch.equal(tuned.adapter, again.adapter)
     further = tuning.tuned(replace(tuned), 0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from fedsonar.screen.clustering import silhouette
 from fedsonar.screen.representation import State, representations
 from fedsonar.screen.screen import Screen, Silo, Tables
+from fedsonar.screen.tuning import Tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class ActivationClustering(Screen):
         rule: When the smaller cluster is poison.
         size: Share of rows, in (0, .5].
         separation: Mean silhouette, in [-1, 1].
+        tuning: The training on the client's rows, poison and all, that makes it visible; ours, short and by LoRA,
+            where the paper has a model trained in full. ``Tuning(epochs=0)`` looks with the round's model as it is.
         state: Which hidden state stands for a row.
         seed: Of components and clusters.
 
@@ -49,6 +53,7 @@ class ActivationClustering(Screen):
     rule: Literal["silhouette", "size", "smaller"] = "silhouette"
     size: float = 0.35
     separation: float = 0.1
+    tuning: Tuning = field(default_factory=Tuning)
     state: State = "last"
     seed: int = 0
 
@@ -61,7 +66,7 @@ class ActivationClustering(Screen):
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """Nearness to the smaller cluster; see `Screen.suspicion`."""
         del heard
-        reduced = self._reduced(representations(silo, self.state))
+        reduced = self._reduced(representations(silo, self.state, self.tuning))
         small = self._smaller(reduced)
         if not small.any():
             return np.full(len(small), -1.0)
@@ -77,8 +82,8 @@ class ActivationClustering(Screen):
         return suspicion > 0
 
     def _reduced(self, x: Float[np.ndarray, "rows width"]) -> Float[np.ndarray, "rows components"]:
-        from sklearn.decomposition import PCA, FastICA  # type: ignore[import-untyped]
-        from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+        from sklearn.decomposition import PCA, FastICA
+        from sklearn.exceptions import ConvergenceWarning
 
         rank = int(np.linalg.matrix_rank(x - x.mean(0))) if len(x) > 1 else 0
         count = min(self.components, rank)
@@ -94,7 +99,7 @@ class ActivationClustering(Screen):
 
     def _smaller(self, reduced: Float[np.ndarray, "rows components"]) -> Bool[np.ndarray, "rows"]:
         """The smaller cluster of two; none where all rows are alike."""
-        from sklearn.cluster import KMeans  # type: ignore[import-untyped]
+        from sklearn.cluster import KMeans
 
         if len(np.unique(reduced, axis=0)) < 2:
             return np.zeros(len(reduced), dtype=bool)
@@ -103,10 +108,8 @@ class ActivationClustering(Screen):
         return small
 
     def _poison(self, reduced: Float[np.ndarray, "rows components"], small: Bool[np.ndarray, "rows"]) -> bool:
-        from sklearn.metrics import silhouette_score  # type: ignore[import-untyped]
-
         if self.rule == "smaller":
             return True
         if small.mean() >= self.size:
             return False
-        return self.rule == "size" or (len(small) > 2 and float(silhouette_score(reduced, small)) > self.separation)
+        return self.rule == "size" or silhouette(reduced, small.astype(int)) > self.separation

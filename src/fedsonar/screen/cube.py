@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from fedsonar.screen.clustering import dense_clusters
 from fedsonar.screen.representation import State, representations
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 from fedsonar.screen.tuning import Tuning
+
+_LEAST = 5
+"""Rows of a cluster, HDBSCAN's own default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +67,7 @@ class Cube(Screen):
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """Shares of rows outside each row's cluster; see `Screen.suspicion`."""
         del heard
-        if silo.features is not None:
-            silo = replace(silo, features=self.tuning.tuned(silo.features, silo.client))
-        labels = self._clusters(representations(silo, self.state))
+        labels = self._clusters(representations(silo, self.state, self.tuning))
         _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
         found = 1 - counts[places] / len(labels)
         found[places == int(counts.argmax())] = 0.0
@@ -73,18 +75,16 @@ class Cube(Screen):
 
     def _clusters(self, x: Float[np.ndarray, "rows width"]) -> Int[np.ndarray, "rows"]:
         """Each row's cluster; -1 is noise."""
-        from sklearn.cluster import HDBSCAN  # type: ignore[import-untyped]
-        from sklearn.decomposition import PCA  # type: ignore[import-untyped]
+        from sklearn.decomposition import PCA
 
         rows = len(x)
         least = self.min_samples or max(2, round(self.dense_share * rows))
-        if rows <= max(least, 5) or not np.ptp(x, axis=0).any():
+        if rows <= max(least, _LEAST) or not np.ptp(x, axis=0).any():
             return np.full(rows, -1)
         flat = PCA(min(self.components, *x.shape), svd_solver="full").fit_transform(x)
         if self.reduce == "umap":
             flat = self._embedded(flat)
-        labels: Int[np.ndarray, "rows"] = HDBSCAN(min_samples=least, copy=True).fit_predict(flat)
-        return labels
+        return dense_clusters(flat, least=_LEAST, samples=least)
 
     def _embedded(self, flat: Float[np.ndarray, "rows components"]) -> Float[np.ndarray, "rows 2"]:
         with warnings.catch_warnings():

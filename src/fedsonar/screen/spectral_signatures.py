@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from fedsonar.screen.representation import State, representations
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Top
+from fedsonar.screen.tuning import Tuning
 
 _UNIT = 2.0**-20
 """Sums leave a client as whole numbers of this, so that they can be summed securely."""
@@ -32,6 +33,8 @@ class SpectralSignatures(Screen):
     Args:
         eps: Greatest share of poison that is expected, in (0, 1).
         pooled: Whether direction and cut are those of the federation, or each client's own.
+        tuning: The training on the client's rows, poison and all, that makes it visible; ours, short and by LoRA,
+            where the paper has a model trained in full. ``Tuning(epochs=0)`` looks with the round's model as it is.
         state: Which hidden state stands for a row.
 
     References:
@@ -40,6 +43,7 @@ class SpectralSignatures(Screen):
 
     eps: float = 0.1
     pooled: bool = False
+    tuning: Tuning = field(default_factory=Tuning)
     state: State = "last"
 
     def __post_init__(self) -> None:
@@ -63,7 +67,7 @@ class SpectralSignatures(Screen):
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """Sums of representations and their products, then counts of scores; see `Screen.summarize`."""
-        x = representations(silo, self.state)
+        x = representations(silo, self.state, self.tuning)
         if heard:
             return {"scores": self._counts(_scores(x, heard[0]), float(heard[0]["variance"]))}
         return {"sum": _whole(x.sum(0)), "products": _whole(x.T @ x), "rows": np.array([len(x)])}
@@ -82,7 +86,7 @@ class SpectralSignatures(Screen):
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """Squared projections; see `Screen.suspicion`."""
-        x = representations(silo, self.state)
+        x = representations(silo, self.state, self.tuning)
         told = heard[0] if heard else _leading(x.mean(0), np.cov(x, rowvar=False, bias=True))
         return _scores(x, told)
 

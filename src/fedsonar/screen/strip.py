@@ -11,8 +11,10 @@ from jaxtyping import Float
 
 from fedsonar.data import Sample, TokenRow
 from fedsonar.rng import stream
+from fedsonar.screen.features import Features
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Threshold, Top
+from fedsonar.screen.tuning import Tuning
 
 _TOGETHER = 512
 """So many disturbed rows are read before their states are let go."""
@@ -29,15 +31,17 @@ class Strip(Screen):
       published method takes of a classifier's labels;
     - ``loss`` (ours): its loss on the whole response.
 
-    STRIP hears a backdoor that the model has learned, so before any training there is nothing to hear: use it with
-    `screen_every`. The published threshold is the entropy below which 1 % of clean held-out inputs lie; a client
-    has no rows that are known to be clean, so that a share of them is flagged (ours).
+    STRIP hears a backdoor that the model has learned, so it tunes one first. The published threshold is the entropy
+    below which 1 % of clean held-out inputs lie; a client has no rows that are known to be clean, so that a share
+    of them is flagged (ours).
 
     Args:
         measure: ``entropy`` or ``loss``.
         repeats: Copies of each row.
         share: Of the input's words that are replaced.
         tokens: Response tokens whose entropy counts.
+        tuning: The training on the client's rows that the backdoor is learned in; ours, short and by LoRA.
+            ``Tuning(epochs=0)`` looks with the round's model as it is.
         threshold: Of minus the entropy or loss, in nats a token.
         seed: Of the disturbances.
 
@@ -52,6 +56,7 @@ class Strip(Screen):
     repeats: int = 5
     share: float = 0.5
     tokens: int = 1
+    tuning: Tuning = field(default_factory=Tuning)
     threshold: Threshold = field(default_factory=lambda: Top(share=0.1))
     seed: int = 0
 
@@ -71,6 +76,7 @@ class Strip(Screen):
         del heard
         if silo.features is None or silo.tokenize is None:
             raise ValueError(f"client {silo.client}'s rows come without a model; Strip needs one that answers them")
+        features = self.tuning.tuned(silo.features, silo.client)
         copies = [
             replace(copy, id=f"{place} {number}")
             for place, own in enumerate(self.disturbed(silo)) for number, copy in enumerate(own)
@@ -85,7 +91,7 @@ class Strip(Screen):
         found: list[float] = []
         for start in range(0, len(rows), _TOGETHER):
             some = [self._asked(row) for row in rows[start : start + _TOGETHER]]
-            head = replace(silo.features, rows=some).head
+            head = Features(features.network, some, features.adapter).head
             found += (head.entropies() if self.measure == "entropy" else head.losses()).tolist()
         return -np.bincount(owner, weights=found, minlength=len(counts)) / counts
 

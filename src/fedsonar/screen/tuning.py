@@ -38,13 +38,18 @@ class Tuning:
             )
 
     def tuned(self, features: Features, client: int) -> Features:
-        """The same rows under the tuned model.
+        """The same rows under the tuned model, which is tuned once for all who ask.
 
         Raises:
             FloatingPointError: If a loss is no longer finite; names the client.
         """
         if not self.epochs:
             return features
+        if (self, client) not in features.tuned:
+            features.tuned[self, client] = self._tuned(features, client)
+        return features.tuned[self, client]
+
+    def _tuned(self, features: Features, client: int) -> Features:
         network, rows = features.network, features.rows
         start = features.adapter
         if start is None:
