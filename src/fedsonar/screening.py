@@ -72,7 +72,8 @@ class Screening:
         return [
             Silo(
                 client, [by_id[row.id] for row in rows],
-                *(() if screen.text_alone else (rows, Features(federation.network, rows, adapter))),
+                *(() if screen.text_alone
+                  else (rows, Features(federation.network, rows, adapter), federation.trainer.tokenize)),
             )
             for client, rows in enumerate(federation.rows)
         ]  # fmt: skip

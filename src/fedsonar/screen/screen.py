@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,12 +30,14 @@ class Silo:
         rows: The same in tokens, in the same order; none where the screen reads the text alone.
         features: What the base model makes of them, computed when it is asked for; None where there is no model,
             because the screen reads the text alone.
+        tokenize: Puts changed samples into tokens as the rows were, leaving out what does not fit.
     """
 
     client: int
     samples: Sequence[Sample]
     rows: Sequence[TokenRow] = ()
     features: Features | None = None
+    tokenize: Callable[[Sequence[Sample]], list[TokenRow]] | None = None
 
 
 class Screen(ABC):

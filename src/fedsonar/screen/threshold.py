@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+_NORMAL_MAD = 0.6745
+"""Median absolute deviation of a standard normal distribution."""
+
 
 class Threshold(ABC):
     """Cuts suspicions: which rows leave training. Thresholds are frozen dataclasses."""
@@ -51,4 +54,32 @@ class Top(Threshold):
         """The most suspect rows."""
         flagged = np.zeros(len(suspicion), dtype=bool)
         flagged[np.argsort(-suspicion, kind="stable")[: math.floor(self.share * len(suspicion) + 0.5)]] = True
+        return flagged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outliers(Threshold):
+    """Flags what lies far above the middle of the rows, for whoever knows neither scale nor share.
+
+    Far is `deviations` times the median absolute deviation, in units of a normal distribution's standard deviation.
+    Where more than half of the rows are equally suspect that is 0, and all rows above them are flagged.
+
+    Args:
+        deviations: Above 0.
+
+    References:
+        Hampel, 1974, "The influence curve and its role in robust estimation", section 5, for the deviation.
+    """
+
+    deviations: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.deviations <= 0:
+            raise ValueError(f"deviations must be above 0, got {self.deviations}")
+
+    def flag(self, suspicion: Float[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
+        """The rows far above the median."""
+        middle = np.median(suspicion)
+        spread = np.median(np.abs(suspicion - middle)) / _NORMAL_MAD
+        flagged: Bool[np.ndarray, "rows"] = suspicion > middle + self.deviations * spread
         return flagged

@@ -40,6 +40,11 @@ class Features:
         return self.network.states(self.adapter, self.rows)
 
     @cached_property
+    def tuned(self) -> dict[object, Features]:
+        """The same rows by other models, each made once, under whatever names it."""
+        return {}
+
+    @cached_property
     def head(self) -> HeadGradients:
         """Gradients by the output layer's weights."""
         layer = self.network.model.get_output_embeddings()

@@ -78,6 +78,16 @@ class HeadGradients:
         sums = np.add.reduceat(torch.cat(found).double().cpu().numpy(), self._starts)
         return np.asarray(sums / self.lengths)
 
+    @torch.no_grad()
+    def entropies(self) -> Float[np.ndarray, "rows"]:
+        """The mean entropy of what the model expects at each row's response tokens, in nats a token."""
+        found = []
+        for start in range(0, len(self.labels), self.most):
+            logs = self._scores(slice(start, start + self.most)).log_softmax(-1)
+            found.append(-(logs.exp() * logs).sum(-1))
+        sums = np.add.reduceat(torch.cat(found).double().cpu().numpy(), self._starts)
+        return np.asarray(sums / self.lengths)
+
     def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
         """The `count` largest singular values of each row's gradient, largest first, zeros behind its rank.
 
