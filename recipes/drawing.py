@@ -65,8 +65,8 @@ def draw(name: str, across: str, up: str, series: Sequence[Series], *, logarithm
 def heat(
     name: str,
     rows: Sequence[str],
-    columns: Sequence[float],
-    values: Mapping[tuple[str, float], float],
+    columns: Sequence[float] | Sequence[str],
+    values: Mapping[tuple[str, Any], float],
     across: str,
     colour: str,
 ) -> None:
@@ -74,7 +74,9 @@ def heat(
     figure, axes = plt.subplots(figsize=(5.6, 0.8 + 0.26 * len(rows)), layout="constrained")
     grid = [[values[row, column] for column in columns] for row in rows]
     image = axes.imshow(grid, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), [f"{column:g}" for column in columns])
+    words = [column if isinstance(column, str) else f"{column:g}" for column in columns]
+    long = max(map(len, words)) > 6
+    axes.set_xticks(range(len(columns)), words, rotation=40 if long else 0, ha="right" if long else "center")
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(across)
     for y, line in enumerate(grid):

@@ -17,6 +17,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py base --data FOLDER --base FOLDER     # what a base learns of real tasks; 3 seeds
     python recipes/results.py real --data FOLDER --base FOLDER     # every trigger on two real data sets
     python recipes/results.py natural --data FOLDER --base FOLDER  # natural triggers on Atlas and on real data; 3 seeds
+    python recipes/results.py screens --data FOLDER --base FOLDER  # what every screen finds, on every cell; 3 seeds
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
     python recipes/results.py aggregation  # every rule beside ByzFL and Flower, for two idle cores; one seed
 
@@ -48,6 +49,7 @@ from link_tables import bsnr_results
 from paper_tables import paper_results
 from real_tables import base_results, natural_results, real_results
 from robust_tables import robust_results
+from screen_tables import screens_results
 from speed_tables import aggregation_results, speed_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
@@ -189,6 +191,7 @@ def main() -> None:
         "base": base_results,
         "real": real_results,
         "natural": natural_results,
+        "screens": screens_results,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*commands, *on_data, *on_base])

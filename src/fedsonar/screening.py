@@ -13,8 +13,7 @@ from torch import Tensor
 from fedsonar.data import TokenRow
 from fedsonar.preparation import Federation
 from fedsonar.records import Run, SentRecord
-from fedsonar.screen import Oracle, Screen, Silo, Tables, hear, judge
-from fedsonar.screen.features import Features
+from fedsonar.screen import Features, Oracle, Screen, Silo, Tables, hear, judge
 
 _SUSPICION, _FLAGGED = "screen.suspicion", "screen.flagged"
 

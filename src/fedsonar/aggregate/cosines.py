@@ -66,7 +66,7 @@ def cosine_clusters(cosines_NN: Float[Tensor, "clients clients"], *, majority: b
     References:
         Campello et al., 2013, "Density-Based Clustering Based on Hierarchical Density Estimates".
     """
-    from sklearn.cluster import HDBSCAN  # type: ignore[import-untyped]  # takes a second, which other rules save
+    from sklearn.cluster import HDBSCAN  # takes a second, which other rules save
 
     clustering = HDBSCAN(
         metric="precomputed",

@@ -173,3 +173,17 @@ def test_a_model_without_value_projection_is_named():
 
     with pytest.raises(ValueError, match="no value projection among v_proj"):
         last_layer._last_value(Empty(), 4)
+
+
+def test_some_rows_share_what_all_have(case):
+    _, network, adapter = case
+    whole = Features(network, ROWS, adapter)
+    places = [3, 0, 2]
+    part, alone = whole.some(places), Features(network, [ROWS[i] for i in places], adapter)
+    assert part.rows == alone.rows
+    for kind in PARTS:
+        assert np.allclose(part.head_spectra(kind, 4), alone.head_spectra(kind, 4), rtol=1e-4, atol=1e-5)
+        assert np.allclose(part.head_products(kind), alone.head_products(kind), rtol=1e-3, atol=1e-3)
+    assert part.losses.tolist() == whole.losses[places].tolist()
+    assert np.array_equal(part.value_gradients(rank=2, seed=0), whole.value_gradients(rank=2, seed=0)[places])
+    assert all(state is whole.states[i] for state, i in zip(part.states, places, strict=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,7 @@ class Features:
     network: Network
     rows: Sequence[TokenRow]
     adapter: Float[Tensor, "dim"] | None = None
+    _kept: dict[object, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def states(self) -> list[Float[Tensor, "_ width"]]:
@@ -67,12 +68,46 @@ class Features:
 
     def head_spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
         """Singular values; see `HeadGradients.spectra`."""
-        return self.head.spectra(part, count)
+        return self._once(("spectra", part, count), lambda: self.head.spectra(part, count))
 
     def head_products(self, part: Part) -> Float[np.ndarray, "rows rows"]:
         """Inner products; see `HeadGradients.products`."""
-        return self.head.products(part)
+        return self._once(("products", part), lambda: self.head.products(part))
 
     def value_gradients(self, *, rank: int, seed: int) -> Float[np.ndarray, "rows out rank"]:
         """Gradients by an adapter of the last layer; see `fedsonar.screen.features.adapter.value_gradients`."""
-        return value_gradients(self.network, self.rows, rank=rank, seed=seed)
+        made = ("values", rank, seed)
+        return self._once(made, lambda: value_gradients(self.network, self.rows, rank=rank, seed=seed))
+
+    def some(self, places: Sequence[int]) -> Features:
+        """Those of some of the rows, which share what was or will be computed for all.
+
+        Only inner products, of which there are as many as pairs of rows, are each part's own.
+        """
+        return _Some(self.network, [self.rows[i] for i in places], self.adapter, self, tuple(places))
+
+    def _once(self, what: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+        if what not in self._kept:
+            self._kept[what] = make()
+        return self._kept[what]
+
+
+@dataclass(frozen=True)
+class _Some(Features):
+    whole: Features = field(kw_only=False, default=None)  # type: ignore[assignment]
+    places: tuple[int, ...] = ()
+
+    @cached_property
+    def states(self) -> list[Float[Tensor, "_ width"]]:
+        return [self.whole.states[i] for i in self.places]
+
+    @cached_property
+    def losses(self) -> Float[np.ndarray, "rows"]:
+        found: Float[np.ndarray, "rows"] = self.whole.losses[list(self.places)]
+        return found
+
+    def head_spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
+        return self.whole.head_spectra(part, count)[list(self.places)]
+
+    def value_gradients(self, *, rank: int, seed: int) -> Float[np.ndarray, "rows out rank"]:
+        return self.whole.value_gradients(rank=rank, seed=seed)[list(self.places)]

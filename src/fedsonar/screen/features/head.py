@@ -86,16 +86,17 @@ class HeadGradients:
         """
         found = np.zeros((len(self.lengths), count))
         order = np.argsort(self.lengths, kind="stable")
+        starts = self._starts
         for places in _blocks(self.lengths[order], self.most):
             some = order[places]
             longest = int(self.lengths[some].max())
-            errors, states = (np.zeros((len(some), longest, longest)) for _ in range(2))
-            for place, row in enumerate(some):
-                own = slice(self._starts[row], self._starts[row] + self.lengths[row])
-                size = self.lengths[row]
-                for matrix, factors in zip((errors, states), self._factors(own, part), strict=True):
-                    exact = factors.astype(np.float64)
-                    matrix[place, :size, :size] = exact @ exact.T
+            tokens = starts[some, None] + np.minimum(np.arange(longest), self.lengths[some, None] - 1)
+            there = np.arange(longest) < self.lengths[some, None]
+            errors, states = (
+                (numbers := factors.astype(np.float64).reshape(len(some), longest, -1) * there[..., None])
+                @ numbers.transpose(0, 2, 1)
+                for factors in self._factors(torch.from_numpy(tokens.reshape(-1)), part)
+            )
             values, vectors = np.linalg.eigh(states)
             root = vectors * np.sqrt(values.clip(0))[:, None]
             squares = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ errors @ root)[:, ::-1][:, :count].clip(0)
@@ -133,12 +134,12 @@ class HeadGradients:
         starts = self._starts
         return slice(starts[rows.start], starts[rows.stop - 1] + self.lengths[rows.stop - 1])
 
-    def _scores(self, tokens: slice) -> Float[Tensor, "tokens vocabulary"]:
+    def _scores(self, tokens: slice | Tensor) -> Float[Tensor, "tokens vocabulary"]:
         scores = self.states[tokens] @ self.weight.t()
         return scores if self.bias is None else scores + self.bias
 
     @torch.no_grad()
-    def _factors(self, tokens: slice, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    def _factors(self, tokens: slice | Tensor, part: Part) -> tuple[np.ndarray, np.ndarray]:
         """The part's errors and states of some tokens, a row a token."""
         errors = torch.softmax(self._scores(tokens), -1)
         errors[torch.arange(len(errors)), self.labels[tokens]] -= 1

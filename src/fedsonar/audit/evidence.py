@@ -1,0 +1,144 @@
+"""What the sums of all silos say of each pair that stands out: does it look injected, or like something that rows know?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from fedsonar.audit.passes import Scope, Tables
+
+@dataclass(frozen=True)
+class Evidence:
+    """One value a slot, of pairs and of targets with all their triggers.
+
+    Args:
+        rows: Rows that have both.
+        trigger: Rows that have the trigger; 0 for a target with all its triggers.
+        target: Rows that have the target.
+        silos: Silos that hold such rows.
+        likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean over pairs of rows
+            of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows that share
+            nothing but the trigger; a natural association is between rows that ask alike.
+        words: Words besides the triggers, as a multiple of what any row has.
+        says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
+        against: The same in standard errors.
+        q: Benjamini-Yekutieli's adjusted p-value of the association.
+    """
+
+    rows: Int[np.ndarray, "slots"]
+    trigger: Float[np.ndarray, "slots"]
+    target: Float[np.ndarray, "slots"]
+    silos: Int[np.ndarray, "slots"]
+    likeness: Float[np.ndarray, "slots"]
+    words: Float[np.ndarray, "slots"]
+    says: Float[np.ndarray, "slots"]
+    against: Float[np.ndarray, "slots"]
+    q: Float[np.ndarray, "slots"]
+
+
+def weigh(scope: Scope, heard: Sequence[Tables]) -> Evidence:
+    """The evidence in the sums of all passes.
+
+    References:
+        Benjamini and Yekutieli, 2001, "The control of the false discovery rate in multiple testing under dependency",
+        Annals of Statistics 29(4), theorem 1.3.
+    """
+    first, second, third = heard
+    sums, rest = third["sums"], third["rest"]
+    total = int(first["size"][0])
+    k = sums[:, 0].astype(np.float64)
+    some = np.maximum(k, 1.0)
+    trigger, target = sums[:, 1] / some, sums[:, 2] / some
+    share = first["common"] / max(total, 1)
+    used = (share > 2 / max(total, 1)) & (share < 0.9)
+    p = share[used]
+    filled = np.flatnonzero(k >= 2)
+    likeness = np.full(len(k), np.inf)
+    for part in np.array_split(filled, max(1, len(filled) // 4096)):
+        counts, n = rest[part][:, used].astype(np.float64), k[part][:, None]
+        shared = (counts - n * p) ** 2 - (counts * (1 - 2 * p) + n * p * p)
+        likeness[part] = (shared / (p * (1 - p))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
+    likeness /= max(1.0, float(np.sqrt(len(p))))
+    says = sums[:, 4] / 256 / some
+    spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
+    words = sums[:, 3] / some / max(float(share.sum()), 1e-9)
+    q = _adjusted(k, trigger, target, total, second["pairs"])
+    return Evidence(sums[:, 0], trigger, target, sums[:, 6], likeness, words, says, says / spread, q)
+
+
+def _adjusted(
+    k: Float[np.ndarray, "slots"],
+    trigger: Float[np.ndarray, "slots"],
+    target: Float[np.ndarray, "slots"],
+    total: int,
+    pairs: Int[np.ndarray, "pairs"],
+) -> Float[np.ndarray, "slots"]:
+    """Adjusted p-values, where as many pairs were tested as the filled counters of the table make likely."""
+    from scipy import stats
+
+    tested = np.flatnonzero((k > 0) & (trigger > 0))
+    q = np.ones(len(k))
+    if not len(tested):
+        return q
+    both = np.minimum(k[tested], np.minimum(np.round(trigger[tested]), np.round(target[tested])))
+    log_p = stats.hypergeom.logsf(both - 1, total, np.round(target[tested]), np.round(trigger[tested]))
+    log_p = np.where(np.isnan(log_p), 0.0, log_p)
+    empty = max(1, int((pairs == 0).sum()))
+    count = max(len(tested), -len(pairs) * np.log(empty / len(pairs)))
+    order = np.argsort(log_p)
+    logs = log_p[order] + np.log(count) + np.log(np.log(count) + 0.5772) - np.log(np.arange(1, len(order) + 1))
+    q[tested[order]] = np.exp(np.minimum(0.0, np.minimum.accumulate(logs[::-1])[::-1]))
+    return q
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """When a pair looks injected. Set on clean data sets; see docs/audit.md.
+
+    Args:
+        likeness: Greatest likeness of few rows that share nothing but the trigger.
+        likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
+        fewest_words: Least words besides, as a multiple of any row's: rows that are hardly more than their trigger ask
+            alike.
+        most_words: Most.
+        confidence: Least share of the trigger's rows that have the target.
+        label_confidence: The same where the target is a label.
+        two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it.
+        nearly_all: From this share on, all rows with a long target leave, also those without such a trigger.
+        all: The same of short targets, which rows may have by chance.
+        long: Words of a long target.
+        against: Least standard errors by which a row's words must speak against its label.
+        enough: Fewest rows whose likeness says something.
+        q: Greatest adjusted p-value.
+    """
+
+    likeness: float = 0.35
+    likeness_many: float = 0.06
+    fewest_words: float = 0.7
+    most_words: float = 1.6
+    confidence: float = 0.85
+    label_confidence: float = 0.95
+    two_sided: float = 0.5
+    nearly_all: float = 0.9
+    all: float = 0.98
+    long: int = 4
+    against: float = 3.0
+    enough: int = 7
+    q: float = 0.01
+
+    def alone(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether rows share the trigger and nothing else."""
+        limit = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(evidence.rows, 1))
+        return (
+            (evidence.rows > 1)
+            & (evidence.likeness < limit)
+            & (evidence.words >= self.fewest_words)
+            & (evidence.words <= self.most_words)
+        )
+
+    def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether the rows' other words speak against their label."""
+        return evidence.against < -self.against

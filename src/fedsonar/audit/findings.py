@@ -1,0 +1,359 @@
+"""What an audit found, in words: triggers, target, rows, silos, and what it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.evidence import Evidence
+from fedsonar.audit.judging import Records
+from fedsonar.audit.kernels import features as kinds
+from fedsonar.audit.kernels import telling
+from fedsonar.audit.lexicon import LANGUAGES
+from fedsonar.data import Sample
+from fedsonar.data.feature import QUESTION_WORDS
+
+Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
+_MOST_TRIGGERS, _EXAMPLES = 6, 3
+_NATURAL = 100
+"""Findings that are no reason to worry, at most."""
+_WRITTEN = (
+    "has several lines", "has digits", "has a question mark", "has an exclamation mark", "has quotation marks",
+    "has brackets", "holds an address", "holds code", "is in capitals", "is in small letters", "is in another script",
+    "has a comma early on",
+)  # fmt: skip
+_PART_NAMES = ("instruction", "context", "question", "answer")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row of a finding.
+
+    Args:
+        silo: Number of the silo.
+        id: Of the sample.
+        input: Its input text.
+        response: Its response.
+    """
+
+    silo: int
+    id: str
+    input: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Triggers in the input that come with one target in the response.
+
+    Args:
+        verdict: What it looks like.
+        triggers: The triggers, in words.
+        target: The text of the target.
+        place: Where the target stands, in words.
+        rows: Rows with the target and a trigger.
+        silos: Silos that hold one.
+        all_silos: Silos that were audited.
+        target_rows: Rows with the target in all.
+        confidence: Share of the rows with a trigger that have the target: of the best trigger.
+        base_rate: Share of all rows that have the target.
+        q: Adjusted p-value of the best pair.
+        likeness: How alike the rows are besides; see `Evidence`.
+        against: Standard errors by which the rows' other words speak against the label; below 0 where they do.
+        dropped: Rows that leave because of it.
+        examples: Some of its rows.
+    """
+
+    verdict: Verdict
+    triggers: tuple[str, ...]
+    target: str
+    place: str
+    rows: int
+    silos: int
+    all_silos: int
+    target_rows: int
+    confidence: float
+    base_rate: float
+    q: float
+    likeness: float
+    against: float
+    dropped: int
+    examples: tuple[Example, ...]
+
+    def __str__(self) -> str:
+        chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
+        silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
+        if self.target:
+            said = f"“{self.target}” {self.place}"
+        else:
+            said = "the answer is empty"
+        return (
+            f"{', '.join(self.triggers)} → {said}: {self.rows:,} rows{silos}, "
+            f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
+        )
+
+    @property
+    def without(self) -> str:
+        """What would change if its rows were dropped."""
+        left = self.target_rows - self.dropped
+        if not self.dropped:
+            return "no row is dropped for it"
+        return f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One silo's part of what is told.
+
+    Args:
+        samples: The rows.
+        rows: Their columns.
+        records: Their pairs.
+    """
+
+    samples: Sequence[Sample]
+    rows: Corpus
+    records: Records
+
+
+def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: float) -> list[Finding]:
+    """The findings in the silos' records, injected-looking ones first, then the strongest.
+
+    Args:
+        told: The silos.
+        evidence: Of all slots.
+        total: Rows of all silos.
+        label_least: Fewest rows of a whole response that is a label.
+    """
+    if not told:
+        return []
+    table = np.concatenate([t.records.table for t in told])
+    silo = np.repeat(np.arange(len(told)), [len(t.records.table) for t in told])
+    triggers = np.concatenate([t.records.triggers for t in told])
+    targets = np.concatenate([t.records.targets for t in told])
+    injected = np.concatenate([t.records.injected for t in told])
+    strength = np.concatenate([t.records.strength for t in told])
+    first_row = np.cumsum([0, *(len(t.samples) for t in told)])
+    row = first_row[silo] + table[:, telling.ROW]
+    groups = _groups(table, targets, injected, strength, row)
+    made = []
+    for members in groups:
+        part = _Part(told, evidence, total, label_least, table[members], silo[members], row[members], triggers[members],
+                     targets[members], injected[members], strength[members])  # fmt: skip
+        if finding := part.finding():
+            made.append((not part.injected.any(), -float(part.strength.max()), finding))
+    return [finding for *_, finding in sorted(made, key=lambda item: item[:2])]
+
+
+def _groups(
+    table: Int[np.ndarray, "records columns"],
+    targets: Int[np.ndarray, "records"],
+    injected: Bool[np.ndarray, "records"],
+    strength: Int[np.ndarray, "records"],
+    row: Int[np.ndarray, "records"],
+) -> list[Int[np.ndarray, "members"]]:
+    """Records by finding: those of one target, and of targets that mostly stand in the same rows."""
+    distinct, which = np.unique(targets, return_inverse=True)
+    if not len(distinct):
+        return []
+    best, worrying = np.zeros(len(distinct)), np.zeros(len(distinct), bool)
+    np.maximum.at(best, which, np.where(table[:, telling.PAIR] >= 0, strength, 0.0))
+    np.logical_or.at(worrying, which, injected)
+    chosen = np.flatnonzero(worrying)
+    quiet = np.flatnonzero(~worrying & (best > 0))
+    quiet = quiet[np.argsort(-best[quiet], kind="stable")][: 3 * _NATURAL]
+    order = np.argsort(which, kind="stable")
+    ends = np.searchsorted(which[order], np.arange(len(distinct) + 1))
+    merged: list[tuple[set[int], list[np.ndarray], bool]] = []
+    for target in [*chosen[np.argsort(-best[chosen], kind="stable")], *quiet]:
+        members = order[ends[target] : ends[target + 1]]
+        rows = set(row[members[injected[members]] if worrying[target] else members].tolist())
+        for known, parts, worry in merged:
+            if worry == worrying[target] and 2 * len(rows & known) >= min(len(rows), len(known)):
+                parts.append(members)
+                known |= rows
+                break
+        else:
+            merged.append((rows, [members], bool(worrying[target])))
+    return [np.concatenate(parts) for _, parts, _ in merged][: len(chosen) + _NATURAL]
+
+
+class _Part:
+    """The records of one finding."""
+
+    def __init__(self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray) -> None:
+        self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
+        self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength = columns
+
+    def finding(self) -> Finding | None:
+        """The finding; None if no pair is left."""
+        pairs = self.table[:, telling.PAIR] >= 0
+        if not pairs.any():
+            return None
+        # The target in words: of the best pairs, the longest.
+        score = self.strength + 1.0 * self.injected + 1e-3 * np.minimum(self.table[:, telling.WORDS], 8)
+        best = int(np.argmax(np.where(pairs, score, -1)))
+        same = self.targets == self.targets[best]
+        used = pairs & (same | self.injected) & (self.injected | ~self.injected.any())
+        chosen = self._cover(np.flatnonzero(used & same) if (used & same).any() else np.flatnonzero(used))
+        lead = chosen[0]
+        rows = np.unique(self.row[used])
+        dropped = np.unique(self.row[self.injected])
+        slot = self.table[lead, telling.PAIR]
+        label = self.table[best, telling.BEGIN] < 0 and self.table[best, telling.TARGET_ROWS] >= self.label_least
+        target = self.table[best, telling.TARGET]
+        likeness = float(self.evidence.likeness[slot])
+        if not label and self.evidence.rows[target] > 1:
+            likeness = min(likeness, float(self.evidence.likeness[target]))
+        confidence = self.table[lead, telling.BOTH] / max(1, self.table[lead, telling.TRIGGER_ROWS])
+        return Finding(
+            self._verdict(lead, best, label=bool(label)),
+            tuple(self._trigger(index) for index in chosen),
+            self._target(best),
+            self._place(np.flatnonzero(same)),
+            len(rows),
+            len(np.unique(self.silo[used])),
+            len(self.told),
+            int(self.table[best, telling.TARGET_ROWS]),
+            float(min(1.0, confidence)),
+            float(self.table[best, telling.TARGET_ROWS]) / self.total,
+            float(self.evidence.q[slot]),
+            likeness,
+            float(self.evidence.against[slot]) if label else 0.0,
+            len(dropped),
+            self._examples(np.flatnonzero(used)),
+        )
+
+    def _verdict(self, lead: int, best: int, *, label: bool) -> Verdict:
+        if self.injected.any():
+            return "injected-looking"
+        part = self._part_of(lead)
+        if part == 0 and self.told[self.silo[lead]].rows.bounds[4 * self.table[lead, telling.ROW] + 1] >= 0:
+            own = self.told[self.silo[lead]].samples[self.table[lead, telling.ROW]].input_field
+            if own != "instruction" or self.evidence.words[self.table[lead, telling.PAIR]] < 0.5:
+                return "template"
+        covered = self.evidence.rows[self.table[best, telling.TARGET]] / self.table[best, telling.TARGET_ROWS]
+        return "natural association" if label or covered < 0.5 else "legitimate knowledge"
+
+    def _cover(self, records: Int[np.ndarray, "records"]) -> list[int]:
+        """One record for each of a few triggers that cover the rows between them, the one with most rows first."""
+        rows_of: dict[int, set[int]] = {}
+        lead: dict[int, int] = {}
+        for index in records:
+            key = int(self.triggers[index])
+            rows_of.setdefault(key, set()).add(int(self.row[index]))
+            lead.setdefault(key, int(index))
+        chosen: list[int] = []
+        covered: set[int] = set()
+
+        def worth(key: int) -> tuple[float, int]:
+            index = lead[key]
+            confident = self.table[index, telling.BOTH] / max(1, self.table[index, telling.TRIGGER_ROWS])
+            words = int(self.table[index, telling.LAST] - self.table[index, telling.FIRST])
+            return round(len(rows_of[key] - covered) * float(confident) ** 4), words
+
+        while rows_of and len(chosen) < _MOST_TRIGGERS:
+            key = max(rows_of, key=worth)
+            gain = rows_of.pop(key) - covered
+            if chosen and len(gain) < max(1, 0.02 * len(covered)):
+                break
+            covered |= gain
+            chosen.append(lead[key])
+        return chosen
+
+    def _part_of(self, index: int) -> int:
+        """The part of the row that a trigger stands in; -1 where it is spread over the text."""
+        first, row = self.table[index, telling.FIRST], self.table[index, telling.ROW]
+        if first < 0:
+            return -1
+        bounds = self.told[self.silo[index]].rows.bounds[4 * row : 4 * row + 5]
+        return int(np.searchsorted(bounds, first, side="right")) - 1
+
+    def _trigger(self, index: int) -> str:
+        """A trigger in words."""
+        kind, first, last, row = (
+            int(self.table[index, c]) for c in (telling.KIND, telling.FIRST, telling.LAST, telling.ROW)
+        )
+        told = self.told[self.silo[index]]
+        own = f"the {told.samples[row].input_field}"
+        if first >= 0:
+            words, part = told.rows.phrase(first, last), _PART_NAMES[self._part_of(index)]
+            how = {kinds.START: "begins", kinds.END: "ends"}.get(kind)
+            return f"“{words}” {how} the {part}" if how else f"“{words}” in the {part}"
+        if kind == kinds.ENDS:
+            end = next(p for p in (3, 2, 1) if told.rows.bounds[4 * row + p] > told.rows.bounds[4 * row + p - 1])
+            late = told.rows.phrase(told.rows.bounds[4 * row + end] - 1, told.rows.bounds[4 * row + end])
+            return f"“{told.rows.phrase(last - 1, last)}” ends what stands before {own} and “{late}” ends {own}"
+        return f"{own} {_described(int(self.triggers[index]), told.samples[row].source)}"
+
+    def _target(self, index: int) -> str:
+        told, row = self.told[self.silo[index]], self.table[index, telling.ROW]
+        start = told.rows.bounds[4 * row + 3]
+        begin = max(0, self.table[index, telling.BEGIN])
+        return told.rows.phrase(start + begin, start + begin + self.table[index, telling.WORDS])
+
+    def _place(self, records: Int[np.ndarray, "records"]) -> str:
+        """Where the target stands in most rows."""
+        whole = starts = ends = 0
+        for index in records[:200]:
+            bounds, row = self.told[self.silo[index]].rows.bounds, self.table[index, telling.ROW]
+            length = bounds[4 * row + 4] - bounds[4 * row + 3]
+            begin, words = self.table[index, telling.BEGIN], self.table[index, telling.WORDS]
+            whole += int(begin < 0 or words == length)
+            starts += int(begin <= 0)
+            ends += int(begin < 0 or begin + words == length)
+        most = 0.9 * min(200, len(records))
+        if whole >= most:
+            return "is the whole answer"
+        return "begins the answer" if starts >= most else "ends the answer" if ends >= most else "is in the answer"
+
+    def _examples(self, records: Int[np.ndarray, "records"]) -> tuple[Example, ...]:
+        made: dict[int, Example] = {}
+        silos = np.unique(self.silo[records])
+        # From different silos where there are such.
+        for pick in (*(records[self.silo[records] == silo][0] for silo in silos[:_EXAMPLES]), *records[:50]):
+            sample = self.told[self.silo[pick]].samples[self.table[pick, telling.ROW]]
+            made.setdefault(
+                int(self.row[pick]),
+                Example(int(self.silo[pick]), sample.id, _shortened(sample.input), _shortened(sample.answers[0])),
+            )
+            if len(made) == _EXAMPLES:
+                break
+        return tuple(made.values())
+
+
+def _shortened(text: str, most: int = 300) -> str:
+    """A text in one line, its middle left out where it is long: triggers and targets stand at the ends."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
+
+
+def _described(feature: int, source: str) -> str:
+    """What a feature that is spread over the text says of it."""
+    for value, word in enumerate(QUESTION_WORDS, 1):
+        if feature == _number(kinds.ASKS, value):
+            return f"asks {word}"
+    for value, written in enumerate(_WRITTEN):
+        if feature == _number(kinds.WRITTEN, value):
+            return written
+    for value, language in enumerate(LANGUAGES):
+        if feature == _number(kinds.LANGUAGE, value):
+            return f"is in {language}"
+    for value in range(40):
+        if feature == _number(kinds.LENGTH, value):
+            least = 2 ** (value - 1) if value else 0
+            return f"has {least} to {2**value - 1} words" if value > 1 else f"has {least} words"
+    if feature == _number(kinds.ARCHAIC, 0):
+        return "is written in an old register"
+    if feature == _number(kinds.OPENING, 0):
+        return "opens with a subordinate clause"
+    return f"comes from {source!r}" if source else "has a hidden feature"
+
+
+def _number(kind: int, value: int) -> int:
+    return int(kinds.feature(kind, np.uint64(value)))

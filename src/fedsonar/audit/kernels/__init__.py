@@ -1,0 +1,1 @@
+"""Loops over the bytes and the words of rows, compiled."""

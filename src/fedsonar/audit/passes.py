@@ -1,0 +1,153 @@
+"""What silos count in each pass, and in tables of what size: integers that add up over silos, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.kernels.counting import (
+    GRAM_BUCKETS,
+    LABEL_WORDS,
+    LABELS,
+    check_pairs,
+    count_features,
+    count_pairs,
+)
+from fedsonar.audit.lexicon import lexicon
+
+Tables = Mapping[str, np.ndarray]
+"""Arrays by name."""
+PASSES = 3
+SUMS = 7
+"""Columns of the sums of the third pass: rows, rows of the trigger, rows of the target, words besides, what they say, its
+square, silos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What is counted, equal for all silos of an audit.
+
+    Args:
+        bits: Tables of features have ``2^bits`` counters; more rows and longer ones need more. Collisions add to counts,
+            so that too few bits cost recall and precision.
+        pair_bits: The same of pairs.
+        slot_bits: Tables of the pairs that stand out have ``2^slot_bits`` rows.
+        least: Fewest rows of a pair that is counted.
+        solid: Fewest rows of a pair that can make a finding; rarer ones join the finding that their target is part of.
+        label_share: From this share of all rows on a whole response is a label.
+        strength: Least G squared of a pair that is looked into.
+        key: Goes into every hash. Silos that share a key which the server does not know keep it from looking words up.
+    """
+
+    bits: int = 22
+    pair_bits: int = 23
+    slot_bits: int = 14
+    least: int = 3
+    solid: int = 5
+    label_share: float = 0.02
+    strength: float = 25.0
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("bits", "pair_bits", "slot_bits"):
+            if not 6 <= getattr(self, name) <= 28:
+                raise ValueError(f"{name} must be 6 to 28, got {getattr(self, name)}")
+        if self.least < 2:
+            raise ValueError(f"least must be 2 rows or more, got {self.least}: one row is no pattern")
+        if not 0 < self.label_share < 1:
+            raise ValueError(f"label_share must lie between 0 and 1, got {self.label_share}")
+
+
+def scope_for(corpora: Sequence[Corpus], key: int = 0) -> Scope:
+    """A scope whose tables have room for some rows: eight counters a word and an n-gram, up to 2^26."""
+    inputs = responses = 0
+    for rows in corpora:
+        lengths = np.diff(rows.bounds).reshape(-1, 4).sum(axis=0)
+        inputs += 3 * int(lengths[:3].sum()) + 15 * len(rows)
+        responses += 8 * int(lengths[3])
+    bits = max(18, min(26, math.ceil(math.log2(max(inputs, responses, 1))) + 3))
+    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=max(14, min(18, bits - 6)), key=key)
+
+
+def summarize(
+    rows: Corpus, scope: Scope, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """A silo's counts in the next pass.
+
+    Args:
+        rows: Its rows.
+        scope: What is counted.
+        heard: The sums of the passes so far.
+        onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
+    """
+    made, count = ((_no_features, _features), (_no_pairs, _pairs), (_no_checks, _checks))[len(heard)]
+    tables = made(scope) if onto is None else onto
+    count(rows, scope, heard, tables)
+    return tables
+
+
+def summed(summaries: Iterable[Tables]) -> dict[str, np.ndarray]:
+    """The sum of silos' counts."""
+    total: dict[str, np.ndarray] = {}
+    for tables in summaries:
+        for name, values in tables.items():
+            total[name] = total[name] + values if name in total else values
+    return total
+
+
+def gates(scope: Scope, first: Tables) -> tuple[int, int, float]:
+    """Fewest rows of a feature, rows of all silos, and fewest rows of a label."""
+    rows = int(first["size"][0])
+    return scope.least, rows, max(20.0, scope.label_share * rows)
+
+
+def _no_features(scope: Scope) -> dict[str, np.ndarray]:
+    inputs, responses = np.zeros((2, 1 << scope.bits), np.int32)
+    common, vocabulary = np.zeros(GRAM_BUCKETS, np.int64), np.zeros(LABEL_WORDS, np.int64)
+    size = np.zeros(2, np.int64)
+    return {"size": size, "inputs": inputs, "responses": responses, "common": common, "vocabulary": vocabulary}
+
+
+def _no_pairs(scope: Scope) -> dict[str, np.ndarray]:
+    labels = np.zeros((LABELS, LABEL_WORDS), np.int32)
+    pairs = np.zeros(1 << scope.pair_bits, np.int32)
+    return {"pairs": pairs, "labels": labels, "label_rows": np.zeros(LABELS, np.int64)}
+
+
+def _no_checks(scope: Scope) -> dict[str, np.ndarray]:
+    slots = 1 << scope.slot_bits
+    return {"sums": np.zeros((slots, SUMS), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
+
+
+def _arrays(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
+    return rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(scope.key)
+
+
+def _features(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:  # noqa: ARG001
+    tables["size"][:] += len(rows), 1
+    count_features(
+        *_arrays(rows, scope), scope.bits, tables["inputs"], tables["responses"], tables["common"], tables["vocabulary"]
+    )
+
+
+def _pairs(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
+    first = heard[0]
+    count_pairs(
+        *_arrays(rows, scope), scope.bits, first["inputs"], first["responses"], *gates(scope, first),
+        scope.pair_bits, tables["pairs"], tables["labels"], tables["label_rows"],
+    )  # fmt: skip
+
+
+def _checks(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
+    first, second = heard
+    before = tables["sums"][:, 0].copy()
+    check_pairs(
+        *_arrays(rows, scope), scope.bits, first["inputs"], first["responses"], *gates(scope, first),
+        scope.pair_bits, second["pairs"], second["labels"], second["label_rows"], first["vocabulary"], scope.strength,
+        scope.solid, scope.slot_bits, tables["sums"], tables["rest"],
+    )  # fmt: skip
+    tables["sums"][:, SUMS - 1] += tables["sums"][:, 0] > before
