@@ -144,6 +144,27 @@ def test_a_vector_that_was_changed_on_its_way_is_seen_where_it_leaves_the_bound(
         summed(grid, tables)
 
 
+def test_a_vector_of_an_earlier_sum_does_not_pass_for_a_new_one():
+    tables, old = some(4), []
+
+    def replay(message, reply):
+        old.append(reply.content)
+        return Message(old[0], reply_to=message)
+
+    grid = grid_of(tables, changed(1, "input", replay))
+    assert summed(grid, tables).tables["counts"].tolist() == plain(tables)
+    with pytest.raises(SumError, match="a client did not keep to it"):
+        summed(grid, tables)
+
+
+def test_a_reply_that_comes_twice_counts_once():
+    tables = some(4)
+    grid = grid_of(tables)
+    once = grid.send_and_receive
+    grid.send_and_receive = lambda messages, *, timeout=None: [r for reply in once(messages) for r in (reply, reply)]
+    assert summed(grid, tables).tables["counts"].tolist() == plain(tables)
+
+
 def test_a_client_whose_shares_fit_nothing_is_named():
     tables = some(4)
     lies = config(seal=b"y" * 32)
@@ -399,6 +420,12 @@ def test_a_context_without_state_is_a_client_that_left():
     found = summed(grid, tables)
     assert found.tables["counts"].tolist() == plain(tables, {1})
     assert "no keys for that sum" in found.lost[101]
+
+
+def test_more_clients_than_the_layout_has_room_for_are_refused():
+    tables = some(4)
+    with pytest.raises(SumError, match="4 clients, and the layout has room for 3"):
+        summed(grid_of(tables), tables, room=3)
 
 
 @pytest.mark.parametrize(("options", "said"), [({"share": 0.4}, "from .5 to 1"), ({"fewest": 2}, "at least 3")])
