@@ -1,4 +1,4 @@
-"""The mod and the strategies on Flower's own simulation, whose clients are processes that keep nothing but their state."""
+"""The mod and the strategies on Flower's own simulation, whose clients keep nothing but their state."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.passes import Scope, Tables
 
-
 @dataclass(frozen=True)
 class Evidence:
     """One value a slot, of pairs and of targets with all their triggers.

@@ -103,9 +103,7 @@ class Finding:
         left = self.target_rows - self.dropped
         if not self.dropped:
             return "no row is dropped for it"
-        return (
-            f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
-        )
+        return f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
 
 
 @dataclass(frozen=True)
@@ -188,9 +186,7 @@ def _groups(
 class _Part:
     """The records of one finding."""
 
-    def __init__(
-        self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray
-    ) -> None:
+    def __init__(self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray) -> None:
         self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
         self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength = columns
 

@@ -10,18 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules, weigh
-from fedsonar.audit.kernels.telling import (
-    BEGIN,
-    BOTH,
-    COLUMNS,
-    PAIR,
-    ROW,
-    TARGET,
-    TARGET_ROWS,
-    TRIGGER_ROWS,
-    WORDS,
-    tell_pairs,
-)
+from fedsonar.audit.kernels.telling import BEGIN, BOTH, COLUMNS, PAIR, ROW, TARGET, TARGET_ROWS, TRIGGER_ROWS, WORDS, tell_pairs
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Scope, Tables, gates
 
@@ -101,14 +90,10 @@ def _judge(
     covered = np.minimum(1.0, covering / target_rows)
     together = alone[target] & (covering >= rules.enough)
     by_itself = alone[pair] & (seen >= rules.enough)
-    injected = (
-        sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
-    )
+    injected = sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
     injected |= sure & contradicts[pair] & by_itself
     # Rarer triggers of a target that is injected are of the same making, unless it is a label.
-    injected |= (
-        sure & significant[pair] & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
-    )
+    injected |= sure & significant[pair] & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
     confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
     unlike = 1 / (1 + np.maximum(0.0, np.minimum(evidence.likeness[pair], evidence.likeness[target])) / rules.likeness)
     strength = confidence * covered * unlike

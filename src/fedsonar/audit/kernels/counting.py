@@ -89,24 +89,7 @@ def count_features(words, bounds, marks, sources, known, classes, bits, inputs, 
 
 
 @kernel
-def heavy_responses(
-    words,
-    bounds,
-    row,
-    grams,
-    counts,
-    responses,
-    bits,
-    least,
-    most,
-    label_least,
-    copies,
-    copied,
-    heavy,
-    size,
-    begin,
-    length,
-):
+def heavy_responses(words, bounds, row, grams, counts, responses, bits, least, most, label_least, copies, copied, heavy, size, begin, length):
     """Writes the features of a row's response that enough rows have, without phrases of which longer ones say as much.
 
     Phrases all of whose words stand in the row's input are left out: a response may repeat what it is asked about.
@@ -182,22 +165,7 @@ def in_band(trigger, target, label):
 
 @kernel
 def count_pairs(
-    words,
-    bounds,
-    marks,
-    sources,
-    known,
-    classes,
-    bits,
-    inputs,
-    responses,
-    least,
-    rows,
-    label_least,
-    pair_bits,
-    pairs,
-    labels,
-    label_rows,
+    words, bounds, marks, sources, known, classes, bits, inputs, responses, least, rows, label_least, pair_bits, pairs, labels, label_rows
 ):
     """Second pass: adds up how many rows have each pair of an input's and a response's feature, among heavy ones.
 
@@ -227,22 +195,7 @@ def count_pairs(
     seen, seen_word = np.full(len(inputs), -1, np.int32), np.full(labels.shape[1], -1, np.int32)
     for row in range(len(sources)):
         found = heavy_responses(
-            words,
-            bounds,
-            row,
-            grams,
-            counts,
-            responses,
-            bits,
-            least,
-            0.9 * rows,
-            label_least,
-            False,
-            copied,
-            heavy,
-            rows_of,
-            begin,
-            length,
+            words, bounds, row, grams, counts, responses, bits, least, 0.9 * rows, label_least, False, copied, heavy, rows_of, begin, length
         )
         if found == 0:
             continue
@@ -292,22 +245,7 @@ def association(both, trigger, target, rows):
 
 @kernel
 def standing(
-    out,
-    first,
-    last,
-    count,
-    target,
-    target_rows,
-    label,
-    inputs,
-    bits,
-    pairs,
-    pair_bits,
-    rows,
-    least,
-    strength,
-    places,
-    sizes,
+    out, first, last, count, target, target_rows, label, inputs, bits, pairs, pair_bits, rows, least, strength, places, sizes,
     boths,
 ):
     """Finds which of a row's features stand out with a target, without phrases that are a rarer form of a shorter one.
@@ -368,28 +306,8 @@ def standing(
 
 @kernel
 def check_pairs(
-    words,
-    bounds,
-    marks,
-    sources,
-    known,
-    classes,
-    bits,
-    inputs,
-    responses,
-    least,
-    rows,
-    label_least,
-    pair_bits,
-    pairs,
-    labels,
-    label_rows,
-    vocabulary,
-    strength,
-    solid,
-    slot_bits,
-    sums,
-    rest,
+    words, bounds, marks, sources, known, classes, bits, inputs, responses, least, rows, label_least, pair_bits, pairs, labels,
+    label_rows, vocabulary, strength, solid, slot_bits, sums, rest,
 ):
     """Third pass: of the rows of each pair that stands out, adds up what decides whether it looks injected.
 
@@ -428,21 +346,7 @@ def check_pairs(
     turn = 0
     for row in range(len(sources)):
         found = heavy_responses(
-            words,
-            bounds,
-            row,
-            grams,
-            counts,
-            responses,
-            bits,
-            least,
-            0.9 * rows,
-            label_least,
-            False,
-            copied,
-            heavy,
-            rows_of,
-            begin,
+            words, bounds, row, grams, counts, responses, bits, least, 0.9 * rows, label_least, False, copied, heavy, rows_of, begin,
             length,
         )
         if found == 0:
@@ -454,23 +358,8 @@ def check_pairs(
         for j in range(found):
             label = begin[j] == -1 and rows_of[j] >= label_least
             kept = standing(
-                out,
-                first,
-                last,
-                count,
-                heavy[j],
-                rows_of[j],
-                label,
-                inputs,
-                bits,
-                pairs,
-                pair_bits,
-                rows,
-                least,
-                strength,
-                places,
-                sizes,
-                boths,
+                out, first, last, count, heavy[j], rows_of[j], label, inputs, bits, pairs, pair_bits, rows, least, strength,
+                places, sizes, boths,
             )
             passing = 0
             sure = False

@@ -39,7 +39,7 @@ def word_at(text, at, end):
         return 1
     if byte < 128:
         return 0
-    if byte == 0xC2 and at + 1 < end and text[at + 1] < 0xC0 and text[at + 1] != 0xAA and text[at + 1] != 0xBA:
+    if 0xC2 == byte and at + 1 < end and text[at + 1] < 0xC0 and text[at + 1] != 0xAA and text[at + 1] != 0xBA:
         return 0
     if byte < 0xE0:
         return 2 if at + 1 < end else 1
