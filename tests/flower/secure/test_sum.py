@@ -190,6 +190,23 @@ def test_a_client_that_cannot_make_its_tables_is_lost_and_says_why():
     assert found.tables["counts"].tolist() == plain(tables, {4})
 
 
+def test_an_error_that_may_quote_rows_is_raised_and_not_told():
+    def act(message, context):
+        def tables():
+            raise ValueError("row 3: 'a secret'")
+
+        with pytest.raises(ValueError, match="a secret") if stage_of(message) == "input" else contextlib.nullcontext():
+            return answer(message, context, tables)
+        raise TimeoutError
+
+    tables = some(5)
+    grid = grid_of(tables)
+    grid.nodes[101] = 1, act
+    found = summed(grid, tables)
+    assert found.lost == {101: "input: no reply within 0.5 s"}
+    assert found.tables["counts"].tolist() == plain(tables, {1})
+
+
 # ---- what a client refuses
 
 

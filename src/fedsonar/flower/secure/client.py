@@ -38,7 +38,8 @@ def answer(message: Message, context: Context, tables: Callable[[], Tables]) -> 
     Args:
         message: One with the record `RECORD`.
         context: Whose state is changed.
-        tables: Makes what this client adds to the sum; called in stage ``input`` alone.
+        tables: Makes what this client adds to the sum; called in stage ``input`` alone. The server is told of its
+            errors if they are a `RefusalError`; others are raised.
 
     References:
         Bonawitz et al., 2017, "Practical secure aggregation for privacy-preserving machine learning", figure 4;
@@ -145,8 +146,9 @@ def _input(asked: ConfigRecord, kept: ConfigRecord, tables: Callable[[], Tables]
     if len(peers) + 1 < cast(int, kept["threshold"]):
         raise RefusalError(f"{len(peers) + 1} clients are fewer than the threshold {kept['threshold']}")
     layout = Layout.read(cast(str, kept["layout"]))
+    own = tables()  # whose errors may quote rows, and are not told
     try:
-        vector = layout.encode(tables())
+        vector = layout.encode(own)
     except ValueError as error:
         raise RefusalError(str(error)) from error
     vector = vector + own_mask(name, cast(bytes, kept["own_secret"]), layout)
