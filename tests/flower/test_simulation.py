@@ -8,9 +8,11 @@ import pytest
 from fedsonar import Experiment, run
 from fedsonar.aggregate import FLTrust
 from fedsonar.data import IID, Atlas
+from fedsonar.experiment import ConfigError
 from fedsonar.flower.simulation import simulate
 from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
+from fedsonar.screen import Length
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -42,3 +44,8 @@ def test_a_simulation_gives_what_one_process_gives(experiment, tmp_path):
         (r["round"], r["client"], r["rows"], r["steps"], r["refused"]) for r in other
     ]
     assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in other], rel=1e-4)
+
+
+def test_a_screen_that_clients_would_not_heed_is_refused():
+    with pytest.raises(ConfigError, match="would train on the rows that Length flags"):
+        simulate(replace(POISONED, screen=Length()))

@@ -39,9 +39,15 @@ def simulate(
         workers: Clients that train at a time, one core each; by default as many as there are cores.
 
     Raises:
-        ConfigError: If Flower or Ray is not installed.
+        ConfigError: If Flower or Ray is not installed, or the experiment has a screen: clients make their rows from the
+            experiment, and would train on what it flags.
         ValueError: As `fedsonar.run`.
     """
+    if experiment.screen is not None:
+        raise ConfigError(
+            f"clients of a simulation would train on the rows that {type(experiment.screen).__name__} flags; run it in "
+            "process, without --engine flower"
+        )
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,0 +1,154 @@
+"""Tables as one vector of whole numbers modulo 2^32 or 2^64, in which masks vanish and sums are exact."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt
+
+from fedsonar.screen import Tables
+
+_MOST_NUMBERS = 2**27
+"""Of one client: 512 MB at 32 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What all clients of a sum agree on: names, shapes and kinds of their tables, and how large their values may be.
+
+    Whole numbers from ``-bound`` to ``bound`` are summed exactly. Other numbers are clipped to ``[-clip, clip]`` and
+    rounded to multiples of ``clip / bound``, so the sum is off by at most ``clients * clip / (2 * bound)`` besides what
+    was clipped. Numbers have 32 bits where the sum of all clients fits into them, and 64 otherwise.
+
+    Args:
+        shapes: Name -> shape, in the order of the vector.
+        whole: Names of the tables of whole numbers.
+        clients: How many clients may add up.
+        bound: Largest absolute value of a whole number.
+        clip: Largest absolute value of any other number.
+
+    Raises:
+        ValueError: If it cannot be summed; says what to change.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    whole: frozenset[str]
+    clients: int
+    bound: int = 2**24
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.clients < 1 or self.bound < 1:
+            raise ValueError(f"clients and bound must be at least 1, got {self.clients} and {self.bound}")
+        if 2 * self.clients * self.bound >= 2**63:
+            raise ValueError(f"{self.clients} clients with values up to {self.bound} do not add up in 64 bits")
+        if not (math.isfinite(self.clip) and self.clip > 0):
+            raise ValueError(f"clip must be above 0, got {self.clip}")
+        if any(length < 0 for shape in self.shapes.values() for length in shape) or not self.shapes:
+            raise ValueError(f"shapes must be those of one table or more, got {dict(self.shapes)}")
+        if not self.whole <= set(self.shapes):
+            raise ValueError(f"there is no shape for {sorted(self.whole - set(self.shapes))}")
+        if self.count > _MOST_NUMBERS:
+            raise ValueError(f"{self.count} numbers are more than the {_MOST_NUMBERS} that one sum may have")
+
+    @classmethod
+    def of(cls, tables: Tables, clients: int, *, bound: int = 2**24, clip: float = 1.0) -> Layout:
+        """The layout of tables like these.
+
+        Args:
+            tables: Of one client; of their values nothing is kept.
+            clients: How many clients may add up.
+            bound: See the class.
+            clip: See the class.
+
+        Raises:
+            ValueError: If a table holds something else than numbers.
+        """
+        for name, table in tables.items():
+            if table.dtype.kind not in "iuf":
+                raise ValueError(f"table {name!r} holds {table.dtype} instead of numbers; only numbers add up")
+        return cls(
+            shapes={name: tuple(table.shape) for name, table in tables.items()},
+            whole=frozenset(name for name, table in tables.items() if table.dtype.kind in "iu"),
+            clients=clients, bound=bound, clip=clip,
+        )  # fmt: skip
+
+    @property
+    def count(self) -> int:
+        """How many numbers the vector has."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def number(self) -> np.dtype[Any]:
+        """The vector's numbers, which wrap around."""
+        return np.dtype("<u4" if 2 * self.clients * self.bound < 2**32 else "<u8")
+
+    def encode(self, tables: Tables) -> UInt[np.ndarray, "count"]:
+        """A client's tables as a vector.
+
+        Raises:
+            ValueError: If they are not as agreed. The message tells no value.
+        """
+        if set(tables) != set(self.shapes):
+            raise ValueError(f"tables {sorted(tables)} instead of the agreed {sorted(self.shapes)}")
+        parts = []
+        for name, shape in self.shapes.items():
+            table = np.asarray(tables[name])
+            kinds = "iu" if name in self.whole else "f"
+            if table.shape != shape or table.dtype.kind not in kinds:
+                wanted = "whole numbers" if name in self.whole else "floating-point numbers"
+                raise ValueError(f"table {name!r} is {table.dtype} of shape {table.shape}, not {wanted} of {shape}")
+            if name in self.whole:
+                if table.size and (int(table.max()) > self.bound or int(table.min()) < -self.bound):
+                    raise ValueError(f"table {name!r} holds a value beyond the agreed bound {self.bound}; raise bound")
+                numbers = table.astype(np.int64)
+            else:
+                if not np.isfinite(table).all():
+                    raise ValueError(f"table {name!r} holds nan or inf")
+                clipped = np.clip(table.astype(np.float64), -self.clip, self.clip)
+                numbers = np.rint(clipped * (self.bound / self.clip)).astype(np.int64)
+            parts.append(numbers.astype(self.number).reshape(-1))
+        return np.concatenate(parts)
+
+    def decode(self, total: UInt[np.ndarray, "count"]) -> dict[str, Int[np.ndarray, "..."] | Float[np.ndarray, "..."]]:
+        """The tables of a sum: whole numbers as int64, others as float64.
+
+        Raises:
+            ValueError: If a sum is beyond what clients within the bound can make.
+        """
+        signed = total.view(self.number.str.replace("u", "i")).astype(np.int64)
+        most = self.clients * self.bound
+        found, start = {}, 0
+        for name, shape in self.shapes.items():
+            part = signed[start : start + math.prod(shape)].reshape(shape)
+            start += part.size
+            if part.size and (int(part.max()) > most or int(part.min()) < -most):
+                raise ValueError(
+                    f"the sum of {name!r} is beyond {self.clients} times the bound {self.bound}: a client did not keep "
+                    "to it"
+                )
+            found[name] = part.copy() if name in self.whole else part * (self.clip / self.bound)
+        return found
+
+    def text(self) -> str:
+        """What `read` reads."""
+        return json.dumps(asdict(self) | {"whole": sorted(self.whole)})
+
+    @classmethod
+    def read(cls, text: str) -> Layout:
+        """The layout of a text.
+
+        Raises:
+            ValueError: If there is none in it.
+        """
+        try:
+            found = json.loads(text)
+            shapes = {str(name): tuple(map(int, shape)) for name, shape in found.pop("shapes").items()}
+            return cls(shapes=shapes, whole=frozenset(found.pop("whole")), **found)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no layout of tables: {text[:100]!r}") from error
