@@ -62,7 +62,7 @@ def repair_results(seeds: Sequence[int]) -> None:
 
 `{command}`: recipes/atlas/poisoned.toml with two targets, seeds {seed_list}; 100 clean and 100 triggered test rows a
 seed, pooled with Wilson intervals. Every federation is trained once, and each repair gets the same model. `clean rows`
-are taken out of the test rows, so that what is asked before and after is the same, but differs a little between repairs.
+are taken out of the test rows: what is asked before and after is the same, and differs a little between repairs.
 Repairs have their defaults, which are the published ones where there are any, and tune at the learning rate of the
 federation's clients; `mixing alone` and `pruning by magnitude` see no data. See [docs/repair.md](../repair.md).
 
