@@ -60,10 +60,8 @@ def test_everything_else_is_as_without_the_repair(tmp_path):
     assert guarded.pop("repair")["kind"] == "CleanGen"
     assert guarded == bare
     assert not (tmp_path / "guarded" / "repaired").exists()
-    adapters = [
-        (tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("guarded", "bare")
-    ]
-    assert adapters[0] == adapters[1]
+    one, other = (tmp_path / name / "adapter" / "adapter_model.safetensors" for name in ("guarded", "bare"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_clean_rows_are_asked_of_nobody_and_are_not_the_rules():
@@ -77,9 +75,7 @@ def test_clean_rows_are_asked_of_nobody_and_are_not_the_rules():
 
 
 def test_more_clean_rows_than_there_are_is_refused():
-    with pytest.raises(
-        ValueError, match=r"FineMixing takes 64 clean rows .* 40; bring more test rows or lower clean_row"
-    ):
+    with pytest.raises(ValueError, match=r"FineMixing takes 64 clean rows .* 40; bring .* or lower clean_row"):
         Federation(replace(SMALL, repair=FineMixing()))
     both = replace(SMALL, repair=FineMixing(clean_rows=30), aggregator=FLTrust(root_rows=20))
     with pytest.raises(ValueError, match=r"FLTrust takes 20 and FineMixing takes 30 clean rows"):

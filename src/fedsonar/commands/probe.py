@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Checks how a LoRA adapter in PEFT's format answers to candidate triggers. Each is written into rows, and the "
     "share of answers that then carry a response is compared with the rows as they are, with the untuned base model, "
-    "and with as many random words in the candidate's place. Without candidates, triggers of the literature and rare words of "
-    "the tokenizer are tried. It can confirm a suspicion; finding nothing does not prove that there is nothing."
+    "and with as many random words in the candidate's place. Without candidates, triggers of the literature and rare "
+    "words of the tokenizer are tried. It can confirm a suspicion; that it finds nothing proves nothing."
 )
 EXAMPLES = (
     "Examples:\n"
