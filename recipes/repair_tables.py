@@ -64,7 +64,7 @@ def repair_results(seeds: Sequence[int]) -> None:
 seed, pooled with Wilson intervals. Every federation is trained once, and each repair gets the same model. `clean rows`
 are taken out of the test rows: what is asked before and after is the same, and differs a little between repairs.
 Repairs have their defaults, which are the published ones where there are any, and tune at the learning rate of the
-federation's clients; `mixing alone` and `pruning by magnitude` see no data. See [docs/repair.md](../repair.md).
+federation's clients; `mixing alone` and `pruning by magnitude` see no data. See [repair.md](../repair.md).
 
 Least attack success: {", ".join(f"{target} {repair}" for target, repair in best.items())}.
 """

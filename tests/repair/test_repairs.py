@@ -5,8 +5,9 @@ import torch
 
 from fedsonar.model.hosted import plugged_into
 from fedsonar.model.stack import alone
-from fedsonar.repair import CleanTuning, FineMixing, Pruning
+from fedsonar.repair import CleanGen, CleanTuning, Crow, FineMixing, Pruning
 from fedsonar.repair.pruning import activations, magnitudes
+from fedsonar.testing import check_repair
 
 
 def rows_of_change(patient, adapter):
@@ -99,3 +100,11 @@ def test_a_repair_that_tunes_weakens_the_attack_and_keeps_accuracy(patient, repa
 def test_what_makes_no_sense_is_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    "repair", [CleanGen(), CleanTuning(epochs=1), Crow(epochs=1), FineMixing(epochs=1), Pruning(epochs=1)],
+    ids=lambda repair: type(repair).__name__,
+)  # fmt: skip
+def test_every_repair_keeps_the_contract(patient, repair):
+    check_repair(repair, patient.tuned(patient.clean[:4]))
