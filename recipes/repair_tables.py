@@ -44,7 +44,8 @@ def repair_results(seeds: Sequence[int]) -> None:
         whole = replace(experiment, repair=made)
         key = "x" + hashlib.sha256(to_toml(whole).encode()).hexdigest()[:15]
         if key not in kept:
-            measure({name: experiment}, "repair")
+            if not (RUNS / "repair" / name / "summary.json").is_file():
+                measure({name: experiment}, "repair")
             kept[key] = {"run": f"{name}-{repair}", "experiment": key} | _treated(whole, name, loaded)
             write_csv(_RUNS, [kept[key] for key in sorted(kept, key=lambda key: kept[key]["run"])])
         found[name, repair] = kept[key]
