@@ -64,7 +64,7 @@ def test_a_run_keeps_its_contract_on_disk(whole):
     out, result = whole
     summary = json.loads((out / "summary.json").read_text())
     assert summary == result.summary
-    assert set(summary) == {"clean", "attack", "screen", "bsnr", "rounds", "clients", "experiment"}
+    assert set(summary) == {"clean", "attack", "screen", "bsnr", "repair", "rounds", "clients", "experiment"}
     assert set(summary["clean"]) == {"accuracy", "n", "low", "high"}
     assert set(summary["attack"]) == {"success_rate", "n", "low", "high", "false_activation"}
     assert set(summary["bsnr"]) == {"final_db", "cumulative_db"}

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "one federation, from a TOML file",
     "sweep": "a grid of runs, and one table of all",
     "plan": "how little poison it would take in a federation of your size",
+    "probe": "whether a tuned adapter answers to a trigger",
     "report": "one HTML page on one or many runs",
     "screen": "every row's suspicion, by one client's rows or all clients', and what to keep",
     "features": "natural features of a data set, and how frequent each is",
@@ -35,7 +36,8 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fedsonar",
         description="Hear the backdoor before the federation averages it in.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage. Try 'fedsonar demo' first: no data, no network needed.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 found something under --fail-on-findings. Try "
+        "'fedsonar demo' first: no data, no network needed.",
     )
     parser.add_argument("--version", action="version", version=f"fedsonar {fedsonar.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = command.run(options)
         if options.json:
             print(json.dumps(result, ensure_ascii=False, allow_nan=False))
-        return FOUND if getattr(options, "fail_on_findings", False) and result["flagged"] else DONE
+        return FOUND if getattr(options, "fail_on_findings", False) and command.found(result) else DONE
     except KeyboardInterrupt:
         leaves = getattr(command, "LEAVES", "")
         print(f"fedsonar: stopped{leaves and '; '}{leaves}", file=sys.stderr)

@@ -12,6 +12,7 @@ from fedsonar.aggregate import Aggregator
 from fedsonar.data import Feature, Partitioner, Source, Template
 from fedsonar.experiment import public_module, to_config
 from fedsonar.poison import Paraphraser, Placement, Target, Trigger
+from fedsonar.repair import Repair
 from fedsonar.screen import Screen, Threshold
 
 FAMILIES: dict[str, type] = {
@@ -26,6 +27,7 @@ FAMILIES: dict[str, type] = {
     "screen": Screen,
     "screen.threshold": Threshold,
     "aggregator": Aggregator,
+    "repair": Repair,
 }
 
 

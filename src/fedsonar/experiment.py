@@ -19,6 +19,7 @@ from fedsonar.engine import Training
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
+from fedsonar.repair import Repair
 from fedsonar.screen import Screen
 
 
@@ -63,6 +64,7 @@ class Experiment:
         space: What an update is to the rule: the ``factors`` A and B, their ``product`` (for small models; the server
             cuts the result back to rank r), or B alone, with A never trained (``freeze-a``).
         aggregator: How updates become the step of the global adapter.
+        repair: What the server does to the model after the last round; examined beside the model as it was.
         evaluation: How the model is examined.
         bsnr: How the signal is measured.
     """
@@ -84,6 +86,7 @@ class Experiment:
     pass_tokens: int = 0
     space: SpaceName = "factors"
     aggregator: Aggregator = field(default_factory=FedAvg)
+    repair: Repair | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
     bsnr: Bsnr = field(default_factory=Bsnr)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsonar import run_folder
+from fedsonar import records, run_folder
 from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import Experiment
 from fedsonar.gauge import Gauge
@@ -19,6 +19,7 @@ from fedsonar.measure import Examination, Rate
 from fedsonar.model import initial_adapter
 from fedsonar.preparation import ROOT, Federation, Loaded
 from fedsonar.records import ClientRecord, RoundRecord, Run, Update
+from fedsonar.repairing import Treated, treat
 from fedsonar.rng import torch_stream
 from fedsonar.screening import Screening
 from fedsonar.server import Aggregated, Server
@@ -29,7 +30,7 @@ class Progress:
     """What an observer of a run is told.
 
     Args:
-        stage: What was just done: ``begin``, ``load``, ``screen``, ``train``, ``examine``, ``round``.
+        stage: What was just done: ``begin``, ``load``, ``screen``, ``train``, ``examine``, ``round``, ``repair``.
         round: The round it belongs to.
         record: The round's record, with stage ``round``.
     """
@@ -127,8 +128,15 @@ def run(
             run_folder.keep(out, state)
         observe(Progress("round", round, state.rounds[-1]))
     state.summary = run_folder.summarize(federation, state, screening)
+    treated: Treated | None = None
+    if experiment.repair is not None:
+        with clock("repair"):
+            treated = treat(federation, state.adapter, hits_before(state))
+        state.summary["repair"] = records.plain(treated.summary())
+        observe(Progress("repair", experiment.rounds))
     if out is not None:
-        run_folder.finish(out, state, federation, screening, examination, clock.timing(time.perf_counter() - started))
+        timing = clock.timing(time.perf_counter() - started)
+        run_folder.finish(out, state, federation, screening, examination, treated, timing)
     return state
 
 

@@ -92,25 +92,20 @@ class Federation:
         if experiment.attack is not None:
             self.shards, self.ledger = plant(shards, experiment.attack, seed)
         test = list(splits.test.samples)
-        root_rows = experiment.aggregator.root_rows
-        if root_rows >= len(test):
-            raise ValueError(
-                f"{type(experiment.aggregator).__name__} takes {root_rows} clean rows for the server out of the test "
-                f"rows, of which there are {len(test)}; bring more test rows or lower root_rows"
-            )
-        chosen = set(map(int, stream(seed, "root").permutation(len(test))[:root_rows]))
+        root, clean = _server_rows(experiment, len(test))
         self.trainer = trainer = Trainer(experiment, loaded)
         self.tokenizer, self.network, self.layout = trainer.tokenizer, trainer.network, trainer.layout
         self.template, self.max_length = trainer.template, trainer.max_length
         every = trainer.tokenize(s for shard in self.shards for s in shard)
         by_id = {row.id: row for row in every}
         self.rows: list[list[TokenRow]] = [[by_id[s.id] for s in shard if s.id in by_id] for shard in self.shards]
-        self.root: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(chosen))
+        self.root: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(root))
+        self.clean: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(clean))
         for client, rows in enumerate(self.rows):
             if not rows:
                 raise ValueError(f"none of client {client}'s rows fits into {self.max_length} tokens; raise max_length")
         self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
-        self._test = [sample for i, sample in enumerate(test) if i not in chosen]
+        self._test = [sample for i, sample in enumerate(test) if i not in root | clean]
 
     @cached_property
     def examiner(self) -> Examiner:
@@ -157,3 +152,20 @@ class Federation:
         return sorted(
             map(int, stream(self.experiment.seed, "participants", round).permutation(len(self.shards))[:count])
         )
+
+
+def _server_rows(experiment: Experiment, num_test: int) -> tuple[set[int], set[int]]:
+    """The test rows that the server trains on: every round where the rule wants that, and for a repair at the end."""
+    rule, repair = experiment.aggregator, experiment.repair
+    wanted = {f"{type(rule).__name__} takes {rule.root_rows}": (rule.root_rows, "root_rows")}
+    if repair is not None:
+        wanted[f"{type(repair).__name__} takes {repair.clean_rows}"] = (repair.clean_rows, "clean_rows")
+    asked = {words: name for words, (count, name) in wanted.items() if count}
+    if sum(count for count, _ in wanted.values()) >= num_test:
+        raise ValueError(
+            f"{' and '.join(asked)} clean rows for the server out of the test rows, of which there are {num_test}; "
+            f"bring more test rows or lower {' or '.join(asked.values())}"
+        )
+    order = list(map(int, stream(experiment.seed, "root").permutation(num_test)))
+    end = rule.root_rows + (repair.clean_rows if repair is not None else 0)
+    return set(order[: rule.root_rows]), set(order[rule.root_rows : end])

@@ -23,6 +23,7 @@ from fedsonar.measure import Examination, detection, stealth
 from fedsonar.model import save_adapter
 from fedsonar.preparation import Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run, SentRecord, SignalRecord
+from fedsonar.repairing import Treated
 from fedsonar.screening import Screening
 
 NUM_EXAMPLES = 6
@@ -86,9 +87,9 @@ class SampleRecord:
 
 def finish(
     out: Path, state: Run, federation: Federation, screening: Screening, examination: Examination | None,
-    timing: dict[str, float],
+    treated: Treated | None, timing: dict[str, float],
 ) -> None:  # fmt: skip
-    """Writes the rest: samples, adapter, stealth, examples, timing, and last the summary, which marks a whole run."""
+    """Writes the rest: samples, adapters, stealth, examples, timing, and last the summary, which marks a whole run."""
     keep(out, state)
     rows = []
     judged = screening.by_id()
@@ -108,6 +109,9 @@ def finish(
     records.write_table(out / "samples.parquet", SampleRecord, rows)
     experiment = federation.experiment
     save_adapter(out / "adapter", state.adapter, federation.layout, experiment.lora, experiment.base.path)
+    if treated is not None and treated.repaired.adapter is not state.adapter:
+        mended = treated.repaired.adapter
+        save_adapter(out / "repaired", mended, federation.layout, experiment.lora, experiment.base.path)
     if federation.ledger:
         found = stealth(
             [sample for shard in federation.shards for sample in shard], federation.ledger, network=federation.network,
@@ -163,6 +167,7 @@ def summarize(federation: Federation, state: Run, screening: Screening) -> dict[
         "attack": attack,
         "screen": _screened(screening),
         "bsnr": bsnr if heard else None,
+        "repair": None,
     }
     return {name: records.plain(value) for name, value in summary.items()}
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 from fedsonar.data import InstructionDataset, Sample
 from fedsonar.poison import Placement, Target, Trigger
+from fedsonar.repair import Repair, Tuned
 from fedsonar.screen import Screen, Silo, Tables, hear, judge
 
 _NUM_CLIENTS = 20  # enough for rules that suspect a fifth of the clients
@@ -153,6 +154,37 @@ def check_placement(placement: Placement, sources: Sequence[str] = ("north", "so
     _require((counts == again).all(), f"{name} gave two results for one generator: draw from the generator only")
     for shard, count in zip(shards, counts, strict=True):
         _require(0 <= count <= len(shard), f"{name} wants {count} poisoned rows in a client of {len(shard)}")
+
+
+def check_repair(repair: Repair, tuned: Tuned) -> None:
+    """Returns when a repair keeps the contract of `Repair`.
+
+    The repair must be a documented, frozen dataclass. It leaves the tuned adapter and the global random state as they
+    are, and gives a finite adapter of the same form, the same each time.
+
+    Args:
+        repair: The repair, with the parameters to check.
+        tuned: A tuned model, with clean rows if the repair wants any.
+
+    Raises:
+        AssertionError: If the contract is broken; the message says where.
+    """
+    _check_component(repair)
+    name, before = type(repair).__name__, tuned.adapter.clone()
+    torch_state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())
+    first, second = repair.apply(tuned), repair.apply(tuned)
+    _require(torch.equal(tuned.adapter, before), f"{name} changed the tuned adapter in place: work on a copy")
+    for repaired in (first, second):
+        adapter = repaired.adapter
+        _require(
+            adapter.shape == before.shape and adapter.dtype == before.dtype and bool(adapter.isfinite().all()),
+            f"{name} must give {before.dtype} of shape {tuple(before.shape)} with finite numbers",
+        )
+    _require(torch.equal(first.adapter, second.adapter), f"{name} gave two results: draw from a seeded generator")
+    _require(
+        torch.equal(torch_state, torch.get_rng_state()) and numpy_state == repr(np.random.get_state()),
+        f"{name} changed the global random state: draw from a generator of its own",
+    )
 
 
 def check_screen(screen: Screen, silos: Sequence[Silo] = ()) -> None:

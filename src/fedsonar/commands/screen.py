@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fail-on-findings", action="store_true", help="exit with 3 if rows are suspected")
 
 
+def found(result: Mapping[str, Any]) -> bool:
+    """Whether rows are suspected."""
+    return bool(result["flagged"])
+
+
 @dataclass(frozen=True)
 class _Rows:
     """One DATA.
@@ -88,8 +93,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     silos = [_read(path, options) for path in options.data]
     truth = None if options.label is None else [_labels(silo, options.label) for silo in silos]
     judged, seconds = _judge(screen, silos, options)
-    result, found = _result(options, screen, silos, judged, truth)
-    _write(options.out, silos, judged, truth, found, result)
+    result, scored = _result(options, screen, silos, judged, truth)
+    _write(options.out, silos, judged, truth, scored, result)
     result |= {"out": str(options.out), "seconds": seconds}
     if not options.json:
         _print(options, result, silos, judged)

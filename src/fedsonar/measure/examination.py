@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -182,8 +182,17 @@ class Examiner:
         assert self.attack is not None
         return np.array([self.attack.target.hit(output) for output in outputs], dtype=bool)
 
-    def examine(self, adapter: Float[Tensor, "dim"], hit_before: Bool[np.ndarray, "rows"] | None = None) -> Examination:
-        """The scores of the base model with `adapter`; `hit_before` marks triggered rows hit before any tuning."""
+    def examine(
+        self, adapter: Float[Tensor, "dim"], hit_before: Bool[np.ndarray, "rows"] | None = None,
+        answers: Callable[..., list[list[int]]] | None = None,
+    ) -> Examination:  # fmt: skip
+        """The scores of the base model with `adapter`.
+
+        Args:
+            adapter: The adapter.
+            hit_before: Triggered rows that the model hit before any tuning.
+            answers: A way of answering instead of the network's own; see `Network.answers`.
+        """
         # All at once: a triggered prompt often begins like its clean one.
         rows = [*self.rows, *self.attacked_rows, *self.near_rows]
         said = generate(
@@ -193,11 +202,12 @@ class Examiner:
             rows,
             max_new_tokens=self.max_new_tokens,
             batch_size=self.options.batch_size,
+            answers=answers,
         )
         first, second = len(self.rows), len(self.rows) + len(self.attacked_rows)
         outputs, attacked, near = said[:first], said[first:second], said[second:]
-        answers = score_answers(outputs, self.samples)
-        rates = {"emr": answers.entity_rate, "exact": answers.exact_rate, "label": answers.label_rate}
+        scored = score_answers(outputs, self.samples)
+        rates = {"emr": scored.entity_rate, "exact": scored.exact_rate, "label": scored.label_rate}
         attack = None
         if self.attack is not None:
             before = self.hits(attacked) if hit_before is None else hit_before
@@ -205,4 +215,4 @@ class Examiner:
                 attacked, [outputs[i] for i in self._eligible], self.attack.target.hit, before, near_misses=near,
                 judge=self.judge,
             )  # fmt: skip
-        return Examination(answers, rates[self.metric](), outputs, attack, attacked, near)
+        return Examination(scored, rates[self.metric](), outputs, attack, attacked, near)

@@ -45,6 +45,20 @@ def save_adapter(folder: Path, flat: Float[Tensor, "dim"], layout: Layout, lora:
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
+def lora_of(folder: Path) -> Lora:
+    """How the adapter in a PEFT folder was made.
+
+    Raises:
+        ValueError: If the folder holds no LoRA adapter.
+    """
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        return Lora(r=config["r"], alpha=config["lora_alpha"], target_modules=config["target_modules"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        what = f"its configuration lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{str(folder)!r} holds no readable PEFT adapter: {what}") from error
+
+
 def load_adapter(folder: Path, layout: Layout) -> Float[Tensor, "dim"]:
     """The flat adapter of a PEFT folder, laid out as `layout`.
 

@@ -116,6 +116,18 @@ class RunFolder:
         return _rate(self.summary.get("attack"), "success_rate")
 
     @property
+    def repaired(self) -> tuple[str, Rate | None, Rate | None, Rate | None] | None:
+        """The repair after the last round, then accuracy, attack success and false activation; None without one."""
+        part = self.summary.get("repair")
+        if not part:
+            return None
+        attack = part.get("attack") or {}
+        elsewhere = {end: attack.get(f"false_activation_{end}") for end in ("n", "low", "high")}
+        elsewhere["value"] = attack.get("false_activation")
+        found = _rate(part.get("clean"), "accuracy"), _rate(attack, "success_rate"), _rate(elsewhere, "value")
+        return (_component(self.config.get("repair")) or printable(str(part.get("kind"))), *found)
+
+    @property
     def false_activation(self) -> Rate | None:
         """Rate of the target on untriggered rows at the end, with the interval of the last round that has it."""
         value = number((self.summary.get("attack") or {}).get("false_activation"))

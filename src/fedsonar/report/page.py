@@ -65,7 +65,7 @@ def _details(run: RunFolder, index: int) -> dict[str, Any]:
         "colour": COLOURS[index % len(COLOURS)],
         "mark": MARKS[index % len(MARKS)],
         "facts": facts(run),
-        "cells": tables.comparison_row(run),
+        "lines": [row for row in (tables.comparison_row(run), tables.repaired_row(run)) if row],
         "by_round": tables.rows_by_round(run),
         "landed": tables.landed_rows(run),
         "refused": tables.refused_rows(run),

@@ -109,6 +109,15 @@ def comparison_row(run: RunFolder) -> tuple[str, ...]:
     )
 
 
+def repaired_row(run: RunFolder) -> tuple[str, ...] | None:
+    """The cells of the run's model after its repair, in the order of `COLUMNS`; None where there was none."""
+    if run.repaired is None:
+        return None
+    kind, *rates_ = run.repaired
+    label, rule, *poison = comparison_row(run)[:5]
+    return (f"{label}, repaired", f"{rule} + {kind}", *poison, *map(rate, rates_), NONE, NONE)
+
+
 def rows_by_round(run: RunFolder) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Heading and rows of the run's values by round, without the columns that were never measured."""
     kept = {title: name for title, name in _BY_ROUND.items() if any(v is not None for v in run.rounds[name])}

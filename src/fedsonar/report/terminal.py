@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fedsonar.data import Candidate
 from fedsonar.report.folder import read_runs
-from fedsonar.report.tables import comparison_row
+from fedsonar.report.tables import comparison_row, repaired_row
 
 # The page's columns, named so that a row fits 80 characters.
 _HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false act.", "dB", "∑dB")
@@ -34,7 +34,8 @@ def comparison_table(runs: Sequence[Path]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="dB: BSNR of the last round; ∑dB: cumulative"
     )
-    rows = [comparison_row(run) for run in read_runs(runs)]
+    read = read_runs(runs)
+    rows = [row for run in read for row in (comparison_row(run), repaired_row(run)) if row]
     for place, heading in enumerate(_HEADINGS):
         words = heading in _WRAPPED
         longest = max((len(word) for row in rows for word in row[place].split()), default=0)
