@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import fedsonar
+from fedsonar.flower import rehearse_command as rehearse
+from fedsonar.flower import silos_command as silos
 from fedsonar.sweep import command as sweep
 from fedsonar.sweep import plan_command as plan
 
@@ -23,6 +25,7 @@ _KEPT = {
     "run": "; complete rounds are kept, go on with --resume DIR",
     "demo": "; complete rounds are kept, the same command goes on",
     "sweep": "; complete rounds are kept, the same command goes on",
+    "rehearse": "; complete rounds are kept, the same command goes on",
 }
 """What a command that is stopped leaves, by command."""
 
@@ -73,6 +76,14 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     summary = "how little poison it would take in a federation of your size"
     plan.add_arguments(_command(commands, "plan", plan.run, summary, plan.DESCRIPTION, plan.EXAMPLES))
+
+    summary = "what each client of an experiment holds, in a file each, for a Flower deployment"
+    silos.add_arguments(_command(commands, "silos", silos.run, summary, silos.DESCRIPTION, silos.EXAMPLES))
+
+    summary = "a Flower deployment on this machine, from keys to result"
+    rehearse.add_arguments(
+        _command(commands, "rehearse", rehearse.run, summary, rehearse.DESCRIPTION, rehearse.EXAMPLES)
+    )
 
     report = _command(
         commands, "report", _report, "one HTML page on one or many runs",

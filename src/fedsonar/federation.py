@@ -91,7 +91,8 @@ def run(
         with clock("aggregate"):
             done = server.aggregate(round, start, updates, root)
             state.adapter = start + done.step
-        affected = np.array([federation.poisoned[update.client] > 0 for update in done.kept])
+        poisoned = [federation.poisoned[update.client] for update in done.kept]
+        affected = None if None in poisoned else np.array(poisoned) > 0
         with clock("measure"):
             counterfactual = [without_poison[u.client] for u in done.kept if u.client in without_poison]
             bsnr = gauge.read(round, start, done.kept, done.weights.numpy(), affected, counterfactual)

@@ -92,6 +92,17 @@ class RowSource(Source):
             test = InstructionDataset(f"{raw.name}/test", self._samples(raw.test, test_ids, strict=False))
         return Splits(_some(train, self.limit), _some(test, self.test_limit))
 
+    def rows(self) -> InstructionDataset:
+        """All training rows, for whoever has no use for test rows: nothing is split off.
+
+        Raises:
+            OSError: If something cannot be read.
+            ValueError: If a row cannot be used; the message says which.
+        """
+        raw = self.read()
+        rows = InstructionDataset(raw.name, self._samples(raw.train, _ids(raw)[0], strict=True))
+        return _some(rows, self.limit)
+
     def _samples(self, rows: Sequence[Row], ids: Sequence[str], *, strict: bool) -> tuple[Sample, ...]:
         schema = None
         samples, unanswered = [], []

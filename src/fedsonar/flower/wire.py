@@ -45,11 +45,12 @@ class Task:
     start: Float[Tensor, "dim"]
 
 
-def ask(task: Task, node: int) -> Message:
-    """The message with a task for a node."""
+def ask(task: Task, node: int, patience: float) -> Message:
+    """The message with a task for a node, which nobody waits for after so many seconds."""
     config: dict[str, str | int | bool] = {"experiment": task.experiment, "client": task.client, "round": task.round}
     content = {"job": ConfigRecord({**config, "twin": task.twin}), "start": _record(task.start)}
-    return Message(RecordDict(content), dst_node_id=node, message_type=TRAIN, group_id=str(task.round))
+    ttl = patience + 60.0  # clocks of machines differ a little
+    return Message(RecordDict(content), dst_node_id=node, message_type=TRAIN, group_id=str(task.round), ttl=ttl)
 
 
 def read_task(message: Message) -> Task:
