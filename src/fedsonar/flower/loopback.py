@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ HOST = "127.0.0.1"
 _LINK = "loopback"
 _START = 180.0
 """Seconds that a process of Flower's may take to come up."""
+_STARTED = re.compile(r"started run (\d+)")
 _STOP = 15.0
 """Seconds that it may take to stop before it is killed."""
 
@@ -129,34 +131,37 @@ class Loopback:
             ChildProcessError: If the run did not end well; says what was the matter and where the logs are.
         """
         log = self.folder / "run.log"
-        seen = len(_lines(log))
+        before = shown = len(_lines(log))
         deadline = time.monotonic() + timeout
         process = self.submit(config=config)
         try:
             while process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.2)
                 lines = _lines(log)
-                for line in lines[seen:]:
+                for line in lines[shown:]:
                     if line.startswith("round "):
                         show(line)
-                seen = len(lines)
+                shown = len(lines)
         finally:
             stop([process])
-        if self.failure is not None:
-            raise ChildProcessError(f"the run failed: {self.failure}; logs are in {self.folder}")
+        failure = self._failure(_lines(log)[before:])
+        if failure:
+            raise ChildProcessError(f"the run failed: {failure}; logs are in {self.folder}")
 
-    @property
-    def failure(self) -> str | None:
-        """What Flower says of the newest run, unless it ended well: exit statuses say nothing of that."""
+    def _failure(self, said: Sequence[str]) -> str:
+        """What Flower says of a run that did not end well: its exit status says nothing of that."""
+        started = [match[1] for line in said if (match := _STARTED.search(line))]
+        if not started:
+            return " ".join(" ".join(line.strip("│╭╮╰╯─ ") for line in said).split())[-500:]
         found = subprocess.run(
-            [str(_program("flwr")), "list", _LINK, "--format", "json"], env=self._environment, cwd=self.folder,
-            capture_output=True, text=True, check=False,
+            [str(_program("flwr")), "list", _LINK, "--run-id", started[0], "--format", "json"],
+            env=self._environment, cwd=self.folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
         try:
-            newest = max(json.loads(found.stdout)["runs"], key=lambda run: str(run["created-at"]))
+            [run] = json.loads(found.stdout)["runs"]
         except (ValueError, KeyError):
-            return self.said("run") or found.stdout[-300:]
-        return None if newest["status"] == "finished:completed" else f"{newest['status']}; {self.said('run')}"
+            return found.stdout[-500:] or "Flower does not say how it ended"
+        return "" if run["status"] == "finished:completed" else f"{run['status']}: {run['status-details']}"
 
     def submit(self, *, config: str = "") -> subprocess.Popen[bytes]:
         """Starts the app; the process follows it to its end."""

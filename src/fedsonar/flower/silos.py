@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
@@ -65,15 +63,14 @@ def write_silos(experiment: Experiment, folder: Path) -> Silos:
     for path, shard in zip(clients, shards, strict=True):
         _write_rows(path, shard)
     app = folder / "app"
-    config: dict[str, Any] = {"experiment": settings.experiment, "out": settings.out, "rehearsal": True}
-    write_whole(app / "pyproject.toml", tomli_w.dumps(pyproject("rehearsal", config)).encode())
+    write_whole(app / "pyproject.toml", tomli_w.dumps(pyproject("rehearsal", settings)).encode())
     return Silos(folder, clients, server, app, Path(settings.out))
 
 
-def pyproject(name: str, config: Mapping[str, str | int | float | bool]) -> dict[str, object]:
+def pyproject(name: str, settings: Settings) -> dict[str, object]:
     """A Flower app of ours: no code of its own, for server and clients have FedSonar installed."""
     components = {"serverapp": "fedsonar.flower.server:app", "clientapp": "fedsonar.flower.warm:app"}
-    app = {"publisher": "fedsonar", "components": components, "config": config}
+    app = {"publisher": "fedsonar", "components": components, "config": asdict(settings)}
     project = {"name": name, "version": "1.0.0", "description": "A federation of FedSonar", "license": "Apache-2.0"}
     requires = [f"fedsonar[flower]=={fedsonar.__version__}"]
     return {"project": {**project, "dependencies": requires}, "tool": {"flwr": {"app": app}}}

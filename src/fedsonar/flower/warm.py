@@ -115,5 +115,7 @@ def connect(folder: Path, app: str, node: int, idle: int) -> Connection:
                 worker = subprocess.Popen(command, stdin=subprocess.DEVNULL)
             elif worker.poll() is not None:
                 raise WorkerError(f"the worker of this client ended at once, with status {worker.returncode}") from None
-            time.sleep(0.05)
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            pass  # one that is just ending
+        time.sleep(0.05)
     raise WorkerError(f"the worker of this client did not come up within {_START:g} s")
