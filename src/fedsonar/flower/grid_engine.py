@@ -53,7 +53,7 @@ class GridEngine(Engine):
     ) -> None:
         self.grid, self.here, self.patience = grid, here, patience
         self.gather = patience if gather is None else gather
-        self._experiment = to_toml(experiment)
+        self._experiment, self._training = to_toml(experiment), experiment.training
         self._clients: dict[int, int] = {}
 
     def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
@@ -78,9 +78,11 @@ class GridEngine(Engine):
                 messages.append((place, wire.ask(task, nodes[job.client], self.patience)))
                 seen.add(job.client)
         for place, reply in self._replies(messages, 4 * max((len(job.start) for job in jobs), default=0) + _ROOM):
-            client, dim = jobs[place].client, len(jobs[place].start)
+            job = jobs[place]
             updates[place] = (
-                Update.none(client, reply) if isinstance(reply, str) else wire.read_update(reply, client, dim)
+                Update.none(job.client, reply)
+                if isinstance(reply, str)
+                else wire.read_update(reply, job.client, job.start, self._training)
             )
         late = f"no reply within {self.patience:g} s"
         found = [updates.get(place) or Update.none(job.client, late) for place, job in enumerate(jobs)]

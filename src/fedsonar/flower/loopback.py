@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +39,18 @@ class Loopback:
         silos: What to run.
         tls: Encrypt, and admit registered keys alone.
         poll: Seconds between two looks of Flower's for work; its own default is 1.
+        told: What a client's node is told, for apps of others; by default its number and where its rows are.
     """
 
-    def __init__(self, silos: Silos, *, tls: bool = True, poll: float = 0.2) -> None:
-        self.silos = silos
+    def __init__(
+        self,
+        silos: Silos,
+        *,
+        tls: bool = True,
+        poll: float = 0.2,
+        told: Callable[[int], Mapping[str, str | int]] | None = None,
+    ) -> None:
+        self.silos, self.told = silos, told
         self.folder = silos.folder / "flower"
         self.keys: Keys | None = None
         if tls:
@@ -69,7 +77,12 @@ class Loopback:
         self.stop()
 
     def start(self) -> None:
-        """Starts everything, and registers the nodes' keys."""
+        """Starts everything, with a database of its own, and registers the nodes' keys.
+
+        Flower refuses nodes that it still counts as connected, and all that a run goes on from is the run's own.
+        """
+        for old in self.folder.glob("state.db*"):
+            old.unlink()
         self.start_link()
         if self.keys is not None:
             for client, key in enumerate(self.keys.nodes):
@@ -96,15 +109,10 @@ class Loopback:
         self._start("superlink", command)
         self._wait_for_port(self.port, "superlink")
 
-    def start_node(self, client: int, **node_config: str | int) -> None:
-        """Starts a client's SuperNode.
-
-        Args:
-            client: The client's number.
-            node_config: Replaces what the node is told.
-        """
-        told: dict[str, str | int] = {"client": client, "data": str(self.silos.clients[client])}
-        told |= node_config
+    def start_node(self, client: int) -> None:
+        """Starts a client's SuperNode, which is told its number and where its rows are."""
+        told: Mapping[str, str | int]
+        told = self.told(client) if self.told else {"client": client, "data": str(self.silos.clients[client])}
         words = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in told.items())
         command = ["flower-supernode", "--superlink", f"{HOST}:{self.port}", "--node-config", words]
         command += ["--port", str(self._node_ports[client])]
@@ -113,8 +121,6 @@ class Loopback:
         else:
             command += ["--root-certificates", str(self.keys.ca)]
             command += ["--auth-supernode-private-key", str(self.keys.nodes[client])]
-            command += ["--ssl-ca-certfile", str(self.keys.ca), "--ssl-certfile", str(self.keys.certificate)]
-            command += ["--ssl-keyfile", str(self.keys.key)]
         self._start(f"client-{client}", command)
 
     def run(
@@ -152,7 +158,7 @@ class Loopback:
         """What Flower says of a run that did not end well: its exit status says nothing of that."""
         started = [match[1] for line in said if (match := _STARTED.search(line))]
         if not started:
-            return " ".join(" ".join(line.strip("│╭╮╰╯─ ") for line in said).split())[-500:]
+            return _unboxed(said)
         found = subprocess.run(
             [str(_program("flwr")), "list", _LINK, "--run-id", started[0], "--format", "json"],
             env=self._environment, cwd=self.folder, capture_output=True, text=True, check=False,
@@ -200,7 +206,8 @@ class Loopback:
     def _flwr(self, *arguments: str) -> None:
         process = self._start("flwr", ["flwr", *arguments])
         if process.wait(_START):
-            raise ChildProcessError(f"flwr {' '.join(arguments)} failed: {self.said('flwr')}")
+            said = _unboxed(_lines(self.folder / "flwr.log"))
+            raise ChildProcessError(f"flwr {' '.join(arguments)} failed: {said}")
 
     def _wait_for_port(self, port: int, name: str) -> None:
         deadline = time.monotonic() + _START
@@ -223,6 +230,11 @@ def _lines(log: Path) -> list[str]:
     return (
         [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
     )
+
+
+def _unboxed(lines: Sequence[str]) -> str:
+    """What one of Flower's programs said, in a line and without the box around it."""
+    return " ".join(" ".join(line.strip("│╭╮╰╯─ ") for line in lines).split())[-500:]
 
 
 def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
