@@ -77,7 +77,7 @@ def folder_of(node: int) -> Path:
     """
     user = os.getuid()
     home = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"fedsonar-{user}"
-    for folder in (home, home / f"{node}-{_started(node)}"):
+    for folder in (home, home / name_of(node)):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if found.st_uid != user or found.st_mode & 0o170077 != 0o040000:
@@ -85,12 +85,13 @@ def folder_of(node: int) -> Path:
     return folder
 
 
-def _started(process: int) -> str:
+def name_of(node: int) -> str:
     """Tells a process from a later one of the same number, where the system says when it was started."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        started = Path(f"/proc/{node}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        return "0"
+        started = "0"
+    return f"{node}-{started}"
 
 
 def connect(folder: Path, app: str, node: int, idle: int) -> Connection:

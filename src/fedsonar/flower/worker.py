@@ -22,7 +22,7 @@ from flwr.common.serde import context_from_proto, context_to_proto, message_from
 from flwr.proto.message_pb2 import Context as ContextProto
 from flwr.proto.message_pb2 import Message as MessageProto
 
-from fedsonar.flower.warm import folder_of
+from fedsonar.flower.warm import name_of
 
 _LOOK = 0.5
 """Seconds between two looks whether the SuperNode is still there."""
@@ -81,7 +81,7 @@ class Worker:
         """Whether the process to end with is still there, and not another one of its number."""
         try:
             os.kill(self.node, 0)
-            return folder_of(self.node) == self.folder
+            return name_of(self.node) == self.folder.name
         except OSError:
             return False
 
