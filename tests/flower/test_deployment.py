@@ -64,7 +64,7 @@ def test_a_deployment_gives_what_one_process_gives_whatever_is_killed(tmp_path):
         first = loopback.submit()
         wait_for(lambda: "rounds = 2" in read_text(silos.out / "experiment.toml"))
         [server] = wait_for(lambda: processes("flwr-serverapp", f":{loopback.port}"))
-        wait_for(lambda: processes("flwr-clientapp"))
+        wait_for(lambda: ours(loopback, "flwr-clientapp"))
         os.kill(server, signal.SIGKILL)
         stop([first])
         assert read_checkpoint(silos.out) is None
@@ -100,10 +100,10 @@ def read_text(path):
     return path.read_text() if path.exists() else ""
 
 
-def ours(loopback):
-    """The clients' workers: those whose environment says that they are of this deployment."""
+def ours(loopback, program="-m fedsonar.flower.worker"):
+    """The clients' workers, or other processes: those whose environment says that they are of this deployment."""
     home = f"FLWR_HOME={loopback.folder / 'home'}".encode()
-    return [pid for pid in processes("-m fedsonar.flower.worker") if home in environment(pid)]
+    return [pid for pid in processes(program) if home in environment(pid)]
 
 
 def environment(pid):
