@@ -11,13 +11,16 @@ DEV := $(VENV)/.installed-dev
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden docs clean
+.PHONY: help demo rehearse test check golden docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUNTIME) ## the whole story on the embedded data and model, offline; ends with a report in demo/
 	$(BIN)/fedsonar demo --out demo
+
+rehearse: $(DEV) ## a Flower deployment on this machine: keys, SuperLink, four SuperNodes, result; stops everything again
+	$(BIN)/fedsonar rehearse recipes/atlas/poisoned.toml --set partition.clients=4 --set rounds=3 --out rehearsal
 
 test: check ## linters, types, import rules, then every test
 	tests/install_browser.sh $(BIN)
@@ -35,8 +38,8 @@ golden: $(DEV) ## store today's golden values; the commit says why they changed
 docs: $(RUNTIME) ## check that every relative link in the documents leads somewhere
 	$(BIN)/python tests/check_docs.py
 
-clean: ## remove caches and the demo's output; leaves the environment and your runs
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+clean: ## remove caches and the output of demo and rehearse; leaves the environment and your runs
+	rm -rf demo rehearsal build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find src tests recipes -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

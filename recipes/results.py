@@ -21,6 +21,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py screens --data FOLDER --base FOLDER  # what every screen finds, on every cell; 3 seeds
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
     python recipes/results.py aggregation  # every rule beside ByzFL and Flower, for two idle cores; one seed
+    python recipes/results.py deployment   # rounds on Flower without training, beside its template; one seed
 
 Runs live in runs/results/ and are resumable: what is finished stays. Tables are rewritten from the runs every time.
 """
@@ -40,6 +41,7 @@ from scipy import stats
 from attack_tables import attack_results, reach_results
 from bsnr_tables import estimator_results
 from data_tables import length_results, paraphrase_results
+from deployment_tables import deployment_results
 from fedsonar.demo import POISONED, story
 from fedsonar.experiment import load
 from fedsonar.measure import paired_bootstrap
@@ -185,6 +187,7 @@ def main() -> None:
         "reach": reach_results,
         "speed": speed_results,
         "aggregation": aggregation_results,
+        "deployment": deployment_results,
     }
     on_data: dict[str, Callable[[Sequence[int], Path], None]] = {
         "length": length_results,

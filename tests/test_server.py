@@ -63,6 +63,16 @@ def test_too_few_updates_fail_with_the_rules_requirement_and_the_refused():
         server().aggregate(1, START, [])
 
 
+def test_a_round_fails_below_the_stated_minimum_of_updates_and_says_who_was_refused():
+    bad = update(7, MALFORMED["values that are not finite"])
+    said = "round 2: 2 of 3 updates are left, and min_updates is 3 .refused: client 7: values that are not finite"
+    with pytest.raises(ValueError, match=said):
+        server(min_updates=3).aggregate(2, START, [update(4), bad, update(9)])
+    assert len(server(min_updates=2).aggregate(2, START, [update(4), bad, update(9)]).kept) == 2
+    with pytest.raises(ValueError, match="min_updates must be at least 1, got 0"):
+        Experiment(min_updates=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Broken(Aggregator):
     """Never finite."""

@@ -21,6 +21,8 @@ COMMANDS = {
     "run": "one federation, from a TOML file",
     "sweep": "a grid of runs, and one table of all",
     "plan": "how little poison it would take in a federation of your size",
+    "silos": "what each client of an experiment holds, in a file each, for a Flower deployment",
+    "rehearse": "a Flower deployment on this machine, from keys to result",
     "probe": "whether a tuned adapter answers to a trigger",
     "report": "one HTML page on one or many runs",
     "screen": "every row's suspicion, by one client's rows or all clients', and what to keep",

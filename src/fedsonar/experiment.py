@@ -50,6 +50,7 @@ class Experiment:
         seed: Seed of every random stream.
         rounds: Communication rounds.
         clients_per_round: Clients drawn for each round; 0 for all.
+        min_updates: Fewest updates that a round can do with; with fewer it fails, and the run can go on from there.
         max_length: Most tokens of a row, prompt and response together; the model's own limit when that is lower.
         base: The frozen base model.
         lora: The adapter that clients train.
@@ -73,6 +74,7 @@ class Experiment:
     seed: int = 0
     rounds: int = 10
     clients_per_round: int = 0
+    min_updates: int = 1
     max_length: int = 512
     base: Base = field(default_factory=Base)
     lora: Lora = field(default_factory=Lora)
@@ -91,7 +93,13 @@ class Experiment:
     bsnr: Bsnr = field(default_factory=Bsnr)
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("max_length", 8), ("pass_tokens", 0), ("clients_per_round", 0)):
+        for name, least in (
+            ("rounds", 1),
+            ("max_length", 8),
+            ("pass_tokens", 0),
+            ("clients_per_round", 0),
+            ("min_updates", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.screen_every is not None and self.screen_every < 1:

@@ -107,7 +107,8 @@ def run(
             done = server.aggregate(round, start, updates, root)
             state.adapter = start + done.step
         poisoned = {client: screening.poisoned_left(client) for client in clients}
-        affected = np.array([poisoned[update.client] > 0 for update in done.kept])
+        counts = [poisoned[update.client] for update in done.kept]
+        affected = None if None in counts else np.array(counts) > 0
         with clock("measure"):
             counterfactual = [without_poison[u.client] for u in done.kept if u.client in without_poison]
             bsnr = gauge.read(round, start, done.kept, done.weights.numpy(), affected, counterfactual)
@@ -176,7 +177,7 @@ def scores(examination: Examination | None) -> dict[str, Any]:
     return columns | {"exact_match": answers.exact_rate().value, "label_accuracy": answers.label_rate().value}
 
 
-def _client_records(round: int, done: Aggregated, poisoned: Mapping[int, int]) -> Iterator[ClientRecord]:
+def _client_records(round: int, done: Aggregated, poisoned: Mapping[int, int | None]) -> Iterator[ClientRecord]:
     """A record of every client of the round, refused ones at the end."""
 
     def record(update: Update, **outcome: Any) -> ClientRecord:

@@ -18,6 +18,7 @@ from fedsonar.records import Run, SignalRecord, Update
 from fedsonar.rng import stream
 
 PLACEBO = "placebo group: nobody is affected"
+UNKNOWN = "nobody knows who is affected"
 WHOLE = "all"
 """The part of the adapter that is all of it."""
 
@@ -49,7 +50,7 @@ class Gauge:
         start: Float[Tensor, "dim"],
         updates: Sequence[Update],
         weights: Float[np.ndarray, "clients"],
-        affected: Bool[np.ndarray, "clients"],
+        affected: Bool[np.ndarray, "clients"] | None,
         twins: Sequence[Update] = (),
     ) -> dict[str, Any]:
         """The round's columns of `RoundRecord` that start with ``bsnr_``; all readings go to the run's signals.
@@ -59,9 +60,13 @@ class Gauge:
             start: The adapter that clients started from.
             updates: The clients' updates.
             weights: Their aggregation weights.
-            affected: Which of them hold poisoned rows.
+            affected: Which of them hold poisoned rows; None where nobody knows, which leaves the blind reading.
             twins: The updates of the affected clients' twins, in the clients' order; none where twins were not trained.
         """
+        if affected is None:
+            deltas = torch.stack([update.delta for update in updates])
+            _, products = next(self._parts(self.options.space, start, deltas))
+            return {"bsnr_note": UNKNOWN} | _blind(products)
         holders, nobody = affected, not affected.any()
         if nobody:
             affected = placebo(len(updates), stream(self.seed, "bsnr/placebo"))
@@ -79,9 +84,7 @@ class Gauge:
                         if estimator == "crossfit" and not nobody:
                             columns["bsnr_note"] = reading.reason
                 if (space, part) == (self.options.space, WHOLE):
-                    gauge = blind(products[: len(updates), : len(updates)])
-                    columns |= {"bsnr_blind_ratio": _known(gauge.ratio)}
-                    columns |= {"bsnr_blind_limit": _known(gauge.limit / gauge.edge)}
+                    columns |= _blind(products[: len(updates), : len(updates)])
         if self.options.twins:
             reading = self._summed(updates, weights, holders, twins)
             self.run.signals.append(_record(round, "summed", "factors", WHOLE, reading, reading))
@@ -185,6 +188,11 @@ def _columns(name: str, reading: Reading, total: Reading | None = None) -> dict[
             columns |= {f"{prefix}_signal": _known(read.signal), f"{prefix}_ratio": _known(read.ratio)}
             columns |= {f"{prefix}_low": _known(read.low), f"{prefix}_high": _known(read.high)}
     return columns
+
+
+def _blind(products: Gram) -> dict[str, float | None]:
+    gauge = blind(products)
+    return {"bsnr_blind_ratio": _known(gauge.ratio), "bsnr_blind_limit": _known(gauge.limit / gauge.edge)}
 
 
 def _known(value: float) -> float | None:

@@ -85,26 +85,28 @@ class Federation:
         seed = experiment.seed
         splits = loaded.splits(experiment.data)
         shards = experiment.partition.split(splits.train, stream(seed, "partition"))
-        if experiment.clients_per_round > len(shards):
-            raise ValueError(f"clients_per_round {experiment.clients_per_round} is more than the {len(shards)} clients")
+        _check_counts(experiment, len(shards))
         self.shards: tuple[InstructionDataset, ...] = shards
         self.ledger = Ledger()
         if experiment.attack is not None:
             self.shards, self.ledger = plant(shards, experiment.attack, seed)
-        test = list(splits.test.samples)
-        root, clean = _server_rows(experiment, len(test))
-        self.trainer = trainer = Trainer(experiment, loaded)
-        self.tokenizer, self.network, self.layout = trainer.tokenizer, trainer.network, trainer.layout
-        self.template, self.max_length = trainer.template, trainer.max_length
-        every = trainer.tokenize(s for shard in self.shards for s in shard)
+        self._prepare_server(splits.test, Trainer(experiment, loaded))
+        every = self.trainer.tokenize(s for shard in self.shards for s in shard)
         by_id = {row.id: row for row in every}
         self.rows: list[list[TokenRow]] = [[by_id[s.id] for s in shard if s.id in by_id] for shard in self.shards]
-        self.root: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(root))
-        self.clean: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(clean))
         for client, rows in enumerate(self.rows):
             if not rows:
                 raise ValueError(f"none of client {client}'s rows fits into {self.max_length} tokens; raise max_length")
-        self.poisoned = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
+        self.poisoned: list[int | None] = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
+
+    def _prepare_server(self, test: InstructionDataset, trainer: Trainer) -> None:
+        """What the server has: test rows, some of which rule or repair train on, and the model."""
+        self.trainer = trainer
+        self.tokenizer, self.network, self.layout = trainer.tokenizer, trainer.network, trainer.layout
+        self.template, self.max_length = trainer.template, trainer.max_length
+        root, clean = _server_rows(self.experiment, len(test))
+        self.root: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(root))
+        self.clean: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(clean))
         self._test = [sample for i, sample in enumerate(test) if i not in root | clean]
 
     @cached_property
@@ -148,10 +150,46 @@ class Federation:
 
     def participants(self, round: int) -> list[int]:
         """The clients of a round, in order of their numbers."""
-        count = self.experiment.clients_per_round or len(self.shards)
-        return sorted(
-            map(int, stream(self.experiment.seed, "participants", round).permutation(len(self.shards))[:count])
-        )
+        count = self.experiment.clients_per_round or len(self.rows)
+        return sorted(map(int, stream(self.experiment.seed, "participants", round).permutation(len(self.rows))[:count]))
+
+
+class Coordination(Federation):
+    """A federation as its server alone sees it: so many clients, whose rows nobody else knows, and test rows.
+
+    Nothing is planted, and nothing is known of what clients hold: of the backdoor's signal there is the blind reading
+    alone. An attack in the experiment only says what the model is asked in every examination.
+
+    Args:
+        experiment: What to prepare; of its data, the test rows.
+        clients: How many clients there are.
+        loaded: What the federation shares with others before and after it.
+
+    Raises:
+        ValueError: If the experiment wants what a server cannot know, or more clients a round than there are.
+    """
+
+    def __init__(self, experiment: Experiment, clients: int, loaded: Loaded | None = None) -> None:
+        self.experiment, loaded = experiment, loaded or Loaded()
+        _check_counts(experiment, clients)
+        if experiment.bsnr.twins:
+            raise ValueError(
+                "bsnr.twins trains affected clients again without their poisoned rows, which no server of a "
+                "deployment knows; set bsnr.twins to false"
+            )
+        self.shards, self.ledger = (), Ledger()
+        self.rows = [[] for _ in range(clients)]
+        self.poisoned = [None] * clients
+        self._prepare_server(loaded.splits(experiment.data).test, Trainer(experiment, loaded))
+
+
+def _check_counts(experiment: Experiment, clients: int) -> None:
+    """Returns when there are clients enough for a round, and for its least number of updates."""
+    if experiment.clients_per_round > clients:
+        raise ValueError(f"clients_per_round {experiment.clients_per_round} is more than the {clients} clients")
+    asked = experiment.clients_per_round or clients
+    if experiment.min_updates > asked:
+        raise ValueError(f"min_updates {experiment.min_updates} is more than the {asked} clients of a round")
 
 
 def _server_rows(experiment: Experiment, num_test: int) -> tuple[set[int], set[int]]:

@@ -53,7 +53,7 @@ class ClientRecord:
         round: The round's number.
         client: The client's number.
         rows: Rows trained on.
-        poisoned_rows: How many of them are poisoned, from the ledger.
+        poisoned_rows: How many of them are poisoned, from the ledger; None where nobody knows.
         steps: Optimiser steps.
         loss: Mean training loss, in nats a response token.
         norm: L2 norm of the update in the experiment's space; None where it was refused.
@@ -65,7 +65,7 @@ class ClientRecord:
     round: int
     client: int
     rows: int
-    poisoned_rows: int
+    poisoned_rows: int | None
     steps: int
     loss: float
     norm: float | None

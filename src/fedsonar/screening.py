@@ -115,8 +115,10 @@ class Screening:
         ids = [row.id for rows in self.federation.rows for row in rows]
         return dict(zip(ids, zip(self.suspicion.tolist(), self.flagged.tolist(), strict=True), strict=True))
 
-    def poisoned_left(self, client: int) -> int:
-        """How many poisoned rows a client trains on; for measurement."""
+    def poisoned_left(self, client: int) -> int | None:
+        """How many poisoned rows a client trains on, for measurement; None where nobody knows."""
+        if self.federation.poisoned[client] is None:
+            return None
         return sum(row.id in self.federation.ledger for row in self.kept(client, self.federation.rows[client]))
 
     @cached_property

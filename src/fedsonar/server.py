@@ -52,6 +52,7 @@ class Server:
 
     def __init__(self, experiment: Experiment, layout: Layout, state: dict[str, Tensor]) -> None:
         self.rule, self.seed, self.state = experiment.aggregator, experiment.seed, state
+        self.least = experiment.min_updates
         self.space = space_of(experiment.space, layout)
         self.matrices = [Matrix(*matrix) for matrix in self.space.matrices]
 
@@ -67,7 +68,7 @@ class Server:
             root: The server's own update, for rules that want one.
 
         Raises:
-            ValueError: If too few updates are left for the rule; names whose were refused.
+            ValueError: If fewer updates are left than `min_updates`, or too few for the rule; names whose were refused.
             FloatingPointError: If the rule's result is not finite.
         """
         reasons = refusals(updates, len(start))
@@ -85,8 +86,9 @@ class Server:
         )
         without = ", ".join(f"client {update.client}: {reason}" for update, reason in refused)
         try:
-            if not kept:
-                raise ValueError("no update is left")
+            if len(kept) < self.least:
+                left = f"{len(kept)} of {len(updates)} updates are left" if kept else "no update is left"
+                raise ValueError(f"{left}, and min_updates is {self.least}")
             vectors = self.space.vectors(start, torch.stack([update.delta.to(start.dtype) for update in kept]))
             result = self.rule.aggregate(vectors, context)
         except ValueError as error:

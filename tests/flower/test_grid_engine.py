@@ -144,6 +144,8 @@ class Huge:
         (changed(rows=2**40), f"{2**40} rows and"),
         (changed(rows=1.5), "rows is '1.5' instead of a number"),
         (changed(steps=[1, 2]), "steps is '[1, 2]' instead of a number"),
+        (changed(rows=10), "4 steps for 10 rows, which take 3"),
+        (changed(update=lambda v: v + np.float32(1e30)), "a change of 1e+30, and 4 steps reach"),
         (changed(loss=math.nan), "a loss of nan"),
         (changed(more=1), ""),
         (with_content(Huge.record), "instead of float32 of shape"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,27 @@ class Training:
     def rate(self, step: int, steps: int) -> float:
         """The learning rate at a step, from 0, of a client that takes so many."""
         return self.lr * (1 - step / steps) if self.schedule == "linear" else self.lr
+
+    def steps(self, rows: int) -> int:
+        """How many steps a client with so many rows takes in a round."""
+        return self.epochs * math.ceil(rows / self.batch_size)
+
+    def reach(self, steps: int, largest: float) -> float:
+        """The most that any coordinate can change in so many steps, whatever the gradients.
+
+        By Cauchy and Schwarz the mean over the root of the square is at most
+        (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)), and bias correction never adds to that where
+        (1 - beta1)^2 >= 1 - beta2; without such betas there is no bound.
+
+        Args:
+            steps: Optimiser steps.
+            largest: Greatest size of a coordinate before the first, which decays.
+        """
+        if self.beta1**2 >= self.beta2 or (1 - self.beta1) ** 2 < 1 - self.beta2:
+            return math.inf
+        ratio = (1 - self.beta1) / math.sqrt((1 - self.beta2) * (1 - self.beta1**2 / self.beta2))
+        moved = steps * self.lr * max(1.0, ratio)
+        return moved + steps * self.lr * self.weight_decay * (largest + moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,42 +3,90 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedsonar.engine import ClientJob
+from fedsonar.data import TokenRow
+from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import from_config
 from fedsonar.flower import wire
-from fedsonar.preparation import Federation, Loaded
+from fedsonar.flower.own_data import OwnData
+from fedsonar.preparation import Federation, Loaded, Trainer
 
 app = ClientApp()
 _LOADED = Loaded()
-
-
-@lru_cache(maxsize=1)
-def _federation(experiment: str) -> Federation:
-    """The federation that an experiment makes, kept between messages with its model and rows."""
-    torch.set_num_threads(1)
-    return Federation(from_config(tomllib.loads(experiment)), _LOADED)
 
 
 @app.train("fedsonar")  # type: ignore[untyped-decorator]
 def train(message: Message, context: Context) -> Message:
     """One client's part of a round."""
     task = wire.read_task(message)
-    own = context.node_config.get("partition-id")
+    own = number(context)
     if own != task.client:
         raise ValueError(f"asked to train client {task.client}, but this is client {own}")
-    federation = _federation(task.experiment)
-    rows = federation.twins[task.client] if task.twin else federation.rows[task.client]
-    [update] = federation.engine.train_round([ClientJob(task.client, task.round, rows, task.start)])
+    engine, rows = _simulated(task) if is_simulated(context) else _deployed(task, context)
+    [update] = engine.train_round([ClientJob(task.client, task.round, rows, task.start)])
     return wire.answer(message, update)
 
 
 @app.query("fedsonar")  # type: ignore[untyped-decorator]
 def who(message: Message, context: Context) -> Message:
     """Which client this is."""
-    return wire.answer_who(message, int(context.node_config["partition-id"]))
+    return wire.answer_who(message, number(context))
+
+
+def is_simulated(context: Context) -> bool:
+    """Whether Flower's simulation made this client, which then has no rows but those of the experiment."""
+    return "partition-id" in context.node_config
+
+
+def number(context: Context) -> int:
+    """Which client this is: its partition in a simulation, and what its node was told in a deployment."""
+    config = context.node_config
+    return int(config["partition-id"]) if is_simulated(context) else OwnData.of(config).client
+
+
+@lru_cache(maxsize=1)
+def federation(experiment: str) -> Federation:
+    """The federation that an experiment makes in a simulation, kept between messages with its model and rows."""
+    torch.set_num_threads(1)
+    return Federation(from_config(tomllib.loads(experiment)), _LOADED)
+
+
+def _simulated(task: wire.Task) -> tuple[Engine, Sequence[TokenRow]]:
+    made = federation(task.experiment)
+    return made.engine, made.twins[task.client] if task.twin else made.rows[task.client]
+
+
+def _deployed(task: wire.Task, context: Context) -> tuple[Engine, Sequence[TokenRow]]:
+    if task.twin:
+        raise ValueError("asked to train a twin, which only simulations have; set bsnr.twins to false")
+    own = OwnData.of(context.node_config)
+    return trainer(task.experiment, own).engine, token_rows(task.experiment, own, own.stamp())
+
+
+@lru_cache(maxsize=1)
+def trainer(experiment: str, own: OwnData) -> Trainer:
+    """What trains this client of a deployment, kept between messages with its model."""
+    torch.set_num_threads(own.threads)
+    return Trainer(own.here(from_config(tomllib.loads(experiment))), _LOADED)
+
+
+@lru_cache(maxsize=1)
+def token_rows(experiment: str, own: OwnData, stamp: tuple[int, int]) -> Sequence[TokenRow]:
+    """This client's own rows in tokens, read again only when their file has changed.
+
+    Raises:
+        OSError: If they cannot be read.
+        ValueError: If a row cannot be used, or none fits.
+    """
+    del stamp
+    made = trainer(experiment, own)
+    rows = made.tokenize(own.source.rows())
+    if not rows:
+        raise ValueError(f"none of the rows in {own.source.train} fits into {made.max_length} tokens")
+    return rows

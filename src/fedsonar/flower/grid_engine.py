@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -11,33 +12,48 @@ from flwr.serverapp import Grid
 from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import Experiment, to_toml
 from fedsonar.flower import wire
+from fedsonar.flower.replies import collect
 from fedsonar.preparation import ROOT
 from fedsonar.records import Update
 
 WHO = "query.fedsonar"
 """Asks a node which client it is."""
 
-_POLL, _PAUSE = 0.5, 0.05
-"""Seconds between two looks for nodes, and for replies."""
+_POLL = 0.5
+"""Seconds between two looks for nodes."""
+
+_ANSWER = 60.0
+"""Seconds that a node may take to say which client it is."""
+
+_ROOM = 1 << 20
+"""Bytes of a reply beside the adapter in it."""
+
+_NAME = re.compile(r"client-(\d+)")
+"""What a node is registered as that may be this client and no other."""
 
 
 class GridEngine(Engine):
     """Asks the node of each client for its update, and puts the replies in the clients' order.
 
-    Nodes get new numbers whenever they start; clients are known by their partition, which a node is asked for when its
-    number is new. A client without a node, or whose node does not answer in time, has no update in that round, and the
-    round goes on without it. The server's own rows are trained here.
+    Nodes get new numbers whenever they start; clients are known by their own, which a node is asked for when its number
+    is new. A node that was registered with its key as ``client-3`` is client 3 and nobody else is, whatever is claimed.
+    A client without a node, or whose node does not answer in time, has no update in that round, and the round goes on
+    without it. The server's own rows are trained here.
 
     Args:
         grid: Flower's.
         experiment: What clients are told.
         here: Trains the server's own rows.
-        patience: Seconds that clients may take for a round, and nodes to appear before the first.
+        patience: Seconds that clients may take for a round.
+        gather: Seconds that nodes may take to appear before the first round; as patience by default.
     """
 
-    def __init__(self, grid: Grid, experiment: Experiment, here: Engine, *, patience: float = 3600.0) -> None:
+    def __init__(
+        self, grid: Grid, experiment: Experiment, here: Engine, *, patience: float = 3600.0, gather: float | None = None
+    ) -> None:
         self.grid, self.here, self.patience = grid, here, patience
-        self._experiment = to_toml(experiment)
+        self.gather = patience if gather is None else gather
+        self._experiment, self._training = to_toml(experiment), experiment.training
         self._clients: dict[int, int] = {}
 
     def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
@@ -59,13 +75,15 @@ class GridEngine(Engine):
             else:
                 twin = job.client in seen
                 task = wire.Task(self._experiment, job.client, job.round, twin, job.start)
-                messages.append((place, wire.ask(task, nodes[job.client])))
+                messages.append((place, wire.ask(task, nodes[job.client], self.patience)))
                 seen.add(job.client)
-        ids = list(self.grid.push_messages([message for _, message in messages]))
-        asked = {id: place for id, (place, _) in zip(ids, messages, strict=True)}
-        for reply in self._replies(ids):
-            place = asked[reply.metadata.reply_to_message_id]
-            updates[place] = wire.read_update(reply, jobs[place].client, len(jobs[place].start))
+        for place, reply in self._replies(messages, 4 * max((len(job.start) for job in jobs), default=0) + _ROOM):
+            job = jobs[place]
+            updates[place] = (
+                Update.none(job.client, reply)
+                if isinstance(reply, str)
+                else wire.read_update(reply, job.client, job.start, self._training)
+            )
         late = f"no reply within {self.patience:g} s"
         found = [updates.get(place) or Update.none(job.client, late) for place, job in enumerate(jobs)]
         clients: set[int] = set()
@@ -75,37 +93,45 @@ class GridEngine(Engine):
             clients.add(update.client)
         return found
 
-    def _replies(self, ids: Sequence[str]) -> list[Message]:
-        """What comes back before patience ends."""
-        waiting, found = set(ids), []
-        deadline = time.monotonic() + self.patience
-        while waiting and time.monotonic() < deadline:
-            for reply in self.grid.pull_messages(list(waiting)):
-                waiting.discard(reply.metadata.reply_to_message_id)
-                found.append(reply)
-            if waiting:
-                time.sleep(_PAUSE)
-        return found
+    def _replies(
+        self, messages: Sequence[tuple[int, Message]], most: int, patience: float | None = None
+    ) -> Iterator[tuple[int, Message | str]]:
+        """Sends messages, each with its place; the replies in time, or why one cannot be used, with the same places."""
+        ids = list(self.grid.push_messages([message for _, message in messages])) if messages else []
+        if len(ids) < len(messages):
+            raise ValueError("the SuperLink took no messages: they are larger than it allows")
+        asked = {id: place for id, (place, _) in zip(ids, messages, strict=True) if id}
+        for id, reply in collect(self.grid, list(asked), patience=patience or self.patience, most=most):
+            yield asked[id], reply
 
     def _nodes(self, wanted: set[int]) -> dict[int, int]:
         """Client -> node, of the nodes that are connected now; waits for those of all clients only at the start."""
         first = not self._clients
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.gather
         while True:
             nodes = set(self.grid.get_node_ids())
+            registered = self._registered()
+            self._clients |= {node: client for node, client in registered.items() if node in nodes}
             self._ask_who(sorted(nodes - set(self._clients)))
-            found = {client: node for node, client in sorted(self._clients.items()) if node in nodes}
+            # The latest first, then registered ones: a node that is gone may still count as connected for a while.
+            known = [(client, node) for node, client in self._clients.items() if node in nodes]
+            found = dict(known) | {client: node for node, client in registered.items() if node in nodes}
             if wanted <= set(found) or not first or time.monotonic() > deadline:
                 return found
             time.sleep(_POLL)
 
+    def _registered(self) -> dict[int, int]:
+        """Node -> client, of nodes that were registered with a key under a client's name."""
+        infos = getattr(self.grid, "get_nodes", None) if hasattr(self.grid, "_runtime_client") else None
+        matches = {info.node_id: _NAME.fullmatch(info.name or "") for info in (infos() if infos else ())}
+        return {node: int(match[1]) for node, match in matches.items() if match}
+
     def _ask_who(self, nodes: Sequence[int]) -> None:
         """Asks nodes which client they are; those that do not say so in a way that can be used are asked again."""
-        if not nodes:
-            return
-        content = RecordDict({"who": ConfigRecord({})})
-        messages = [Message(content, dst_node_id=node, message_type=WHO) for node in nodes]
-        for reply in self.grid.send_and_receive(messages, timeout=min(self.patience, 60.0)):
-            client = wire.read_client(reply)
+        messages = [
+            Message(RecordDict({"who": ConfigRecord({})}), dst_node_id=node, message_type=WHO) for node in nodes
+        ]
+        for place, reply in self._replies(list(enumerate(messages)), _ROOM, min(self.patience, _ANSWER)):
+            client = None if isinstance(reply, str) else wire.read_client(reply)
             if client is not None:
-                self._clients[reply.metadata.src_node_id] = client
+                self._clients[nodes[place]] = client

@@ -17,6 +17,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.engine import Training
 from fedsonar.records import Update
 
 TRAIN = "train.fedsonar"
@@ -24,6 +25,10 @@ TRAIN = "train.fedsonar"
 
 _MOST = 2**31
 """A client that claims more rows or steps than this is refused."""
+
+
+_MARGIN = 1.01
+"""Room for rounding over what an optimiser can reach."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,12 @@ class Task:
     start: Float[Tensor, "dim"]
 
 
-def ask(task: Task, node: int) -> Message:
-    """The message with a task for a node."""
+def ask(task: Task, node: int, patience: float) -> Message:
+    """The message with a task for a node, which nobody waits for after so many seconds."""
     config: dict[str, str | int | bool] = {"experiment": task.experiment, "client": task.client, "round": task.round}
     content = {"job": ConfigRecord({**config, "twin": task.twin}), "start": _record(task.start)}
-    return Message(RecordDict(content), dst_node_id=node, message_type=TRAIN, group_id=str(task.round))
+    ttl = patience + 60.0  # clocks of machines differ a little
+    return Message(RecordDict(content), dst_node_id=node, message_type=TRAIN, group_id=str(task.round), ttl=ttl)
 
 
 def read_task(message: Message) -> Task:
@@ -71,18 +77,19 @@ def answer(message: Message, update: Update) -> Message:
     return Message(RecordDict(content), reply_to=message)
 
 
-def read_update(reply: Message, client: int, dim: int) -> Update:
+def read_update(reply: Message, client: int, start: Float[Tensor, "dim"], training: Training) -> Update:
     """The update of a reply; one that says why there is none where the reply cannot be used.
 
     Args:
         reply: As it came.
         client: Who was asked.
-        dim: Length of the flat adapter.
+        start: The flat adapter that it was to start from.
+        training: How it was to train.
     """
     if reply.has_error():
         return Update.none(client, f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}")
     try:
-        return _checked(reply.content, client, dim)
+        return _checked(reply.content, client, start, training)
     except _UnreadableError as error:
         return Update.none(client, str(error))
     except Exception as error:  # whatever Flower's records raise on bytes that somebody made up
@@ -107,7 +114,8 @@ class _UnreadableError(Exception):
     """A reply that cannot be used; the message says why."""
 
 
-def _checked(content: RecordDict, client: int, dim: int) -> Update:
+def _checked(content: RecordDict, client: int, start: Float[Tensor, "dim"], training: Training) -> Update:
+    dim = len(start)
     if set(content) != {"update", "metrics"}:
         raise _UnreadableError(f"records {sorted(map(str, content))[:5]} instead of metrics and update")
     arrays, metrics = content["update"], content["metrics"]
@@ -126,6 +134,11 @@ def _checked(content: RecordDict, client: int, dim: int) -> Update:
     rows, steps = _number(metrics, "rows", int), _number(metrics, "steps", int)
     if not 1 <= rows <= _MOST or not 1 <= steps <= _MOST:
         raise _UnreadableError(f"{rows} rows and {steps} steps")
+    if steps != training.steps(int(rows)):
+        raise _UnreadableError(f"{steps} steps for {rows} rows, which take {training.steps(int(rows))}")
+    reach = _MARGIN * training.reach(int(steps), float(start.abs().max()))
+    if float(np.abs(delta).max()) > reach:  # what is not finite is the rules' to refuse
+        raise _UnreadableError(f"a change of {np.abs(delta).max():.3g}, and {steps} steps reach {reach:.3g} at most")
     loss = _number(metrics, "loss", float)
     if not math.isfinite(loss):
         raise _UnreadableError(f"a loss of {loss}")
