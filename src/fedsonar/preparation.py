@@ -177,6 +177,11 @@ class Coordination(Federation):
                 "bsnr.twins trains affected clients again without their poisoned rows, which no server of a "
                 "deployment knows; set bsnr.twins to false"
             )
+        if experiment.screen is not None:
+            raise ValueError(
+                "a server of a deployment has no rows to screen: let clients screen theirs, alone by fedsonar screen or "
+                "together by ScreenMod and WithScreen of fedsonar.flower, and leave screen out"
+            )
         self.shards, self.ledger = (), Ledger()
         self.rows = [[] for _ in range(clients)]
         self.poisoned = [None] * clients

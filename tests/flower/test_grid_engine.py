@@ -55,6 +55,14 @@ def test_replies_are_put_in_the_order_of_the_jobs(federation):
         torch.testing.assert_close(one.delta, other.delta, atol=1e-5, rtol=0)
 
 
+def test_clients_train_on_the_rows_that_a_screen_leaves_them(federation):
+    some = [replace(job, rows=job.rows[: 3 + job.client]) for job in jobs(federation)]
+    found = engine(federation, honest(), screened=True).train_round(some)
+    for one, other in zip(found, federation.engine.train_round(some), strict=True):
+        assert one.num_rows == other.num_rows == 3 + one.client
+        torch.testing.assert_close(one.delta, other.delta, atol=1e-5, rtol=0)
+
+
 def test_nothing_but_the_change_and_three_numbers_leaves_a_client(federation):
     grid = HereGrid(honest())
     replies = []

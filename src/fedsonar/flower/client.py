@@ -29,6 +29,9 @@ def train(message: Message, context: Context) -> Message:
     if own != task.client:
         raise ValueError(f"asked to train client {task.client}, but this is client {own}")
     engine, rows = _simulated(task) if is_simulated(context) else _deployed(task, context)
+    if task.kept is not None:
+        kept = set(task.kept)
+        rows = [row for row in rows if row.id in kept]
     [update] = engine.train_round([ClientJob(task.client, task.round, rows, task.start)])
     return wire.answer(message, update)
 

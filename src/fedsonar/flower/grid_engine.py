@@ -46,15 +46,18 @@ class GridEngine(Engine):
         here: Trains the server's own rows.
         patience: Seconds that clients may take for a round.
         gather: Seconds that nodes may take to appear before the first round; as patience by default.
+        screened: Whether clients train on the rows of their jobs alone, by their ids, and not on all that they have.
     """
 
     def __init__(
-        self, grid: Grid, experiment: Experiment, here: Engine, *, patience: float = 3600.0, gather: float | None = None
-    ) -> None:
+        self, grid: Grid, experiment: Experiment, here: Engine, *, patience: float = 3600.0,
+        gather: float | None = None, screened: bool = False,
+    ) -> None:  # fmt: skip
         self.grid, self.here, self.patience = grid, here, patience
         self.gather = patience if gather is None else gather
         self._experiment, self._training = to_toml(experiment), experiment.training
         self._clients: dict[int, int] = {}
+        self._screened = screened
 
     def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
         """The updates, in the order of the jobs; what did not come says why.
@@ -74,7 +77,8 @@ class GridEngine(Engine):
                 updates[place] = Update.none(job.client, "no node of it is connected")
             else:
                 twin = job.client in seen
-                task = wire.Task(self._experiment, job.client, job.round, twin, job.start)
+                kept = tuple(row.id for row in job.rows) if self._screened else None
+                task = wire.Task(self._experiment, job.client, job.round, twin, job.start, kept)
                 messages.append((place, wire.ask(task, nodes[job.client], self.patience)))
                 seen.add(job.client)
         for place, reply in self._replies(messages, 4 * max((len(job.start) for job in jobs), default=0) + _ROOM):

@@ -81,8 +81,9 @@ def serve(grid: Grid, context: Context) -> None:
     experiment = load(path)
     federation = prepared(experiment, settings)
     engine = GridEngine(
-        grid, for_clients(experiment), federation.engine, patience=settings.patience, gather=settings.gather
-    )
+        grid, for_clients(experiment), federation.engine, patience=settings.patience, gather=settings.gather,
+        screened=experiment.screen is not None,
+    )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=_LOCK):
@@ -109,7 +110,7 @@ def for_clients(experiment: Experiment) -> Experiment:
     """What clients are told: how to train, and nothing of what the server has, measures or expects."""
     return replace(
         experiment, name="", rounds=1, clients_per_round=0, min_updates=1, data=Atlas(), partition=IID(), attack=None,
-        aggregator=FedAvg(), evaluation=Evaluation(), bsnr=Bsnr(),
+        screen=None, screen_every=None, repair=None, aggregator=FedAvg(), evaluation=Evaluation(), bsnr=Bsnr(),
     )  # fmt: skip
 
 

@@ -39,15 +39,9 @@ def simulate(
         workers: Clients that train at a time, one core each; by default as many as there are cores.
 
     Raises:
-        ConfigError: If Flower or Ray is not installed, or the experiment has a screen: clients make their rows from the
-            experiment, and would train on what it flags.
+        ConfigError: If Flower or Ray is not installed.
         ValueError: As `fedsonar.run`.
     """
-    if experiment.screen is not None:
-        raise ConfigError(
-            f"clients of a simulation would train on the rows that {type(experiment.screen).__name__} flags; run it in "
-            "process, without --engine flower"
-        )
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -68,7 +62,7 @@ def simulate(
     @server_app.main()  # type: ignore[untyped-decorator]
     def serve(grid: Grid, context: Context) -> None:  # noqa: ARG001
         try:
-            engine = GridEngine(grid, experiment, federation.engine)
+            engine = GridEngine(grid, experiment, federation.engine, screened=experiment.screen is not None)
             ended.result = run(experiment, engine, out=out, resume=resume, observe=observe, federation=federation)
         except BaseException as error:  # Flower would lose an interrupt, and wrap the rest
             ended.error = error

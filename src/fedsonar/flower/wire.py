@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ class Task:
         round: The round's number.
         twin: Whether to train the client's twin, without its poisoned rows: in simulations.
         start: The flat adapter to start from.
+        kept: Ids of the rows that a screen has left the client, where the server knows the rows: in simulations and
+            rehearsals. None for all of them.
     """
 
     experiment: str
@@ -48,11 +51,14 @@ class Task:
     round: int
     twin: bool
     start: Float[Tensor, "dim"]
+    kept: tuple[str, ...] | None = None
 
 
 def ask(task: Task, node: int, patience: float) -> Message:
     """The message with a task for a node, which nobody waits for after so many seconds."""
-    config: dict[str, str | int | bool] = {"experiment": task.experiment, "client": task.client, "round": task.round}
+    config: dict[str, Any] = {"experiment": task.experiment, "client": task.client, "round": task.round}
+    if task.kept is not None:
+        config["kept"] = list(task.kept)
     content = {"job": ConfigRecord({**config, "twin": task.twin}), "start": _record(task.start)}
     ttl = patience + 60.0  # clocks of machines differ a little
     return Message(RecordDict(content), dst_node_id=node, message_type=TRAIN, group_id=str(task.round), ttl=ttl)
@@ -65,7 +71,7 @@ def read_task(message: Message) -> Task:
     assert isinstance(start, ArrayRecord)
     return Task(
         str(job["experiment"]), int(job["client"]), int(job["round"]), bool(job["twin"]),
-        torch.from_numpy(start["adapter"].numpy()),
+        torch.from_numpy(start["adapter"].numpy()), tuple(map(str, job["kept"])) if "kept" in job else None,
     )  # fmt: skip
 
 
