@@ -15,13 +15,14 @@ from typing import Any
 
 import fedsonar
 
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+DONE, FAILED, WRONG_USAGE, FOUND = 0, 1, 2, 3
 COMMANDS = {
     "demo": "the whole story on the embedded world and model, offline",
     "run": "one federation, from a TOML file",
     "sweep": "a grid of runs, and one table of all",
     "plan": "how little poison it would take in a federation of your size",
     "report": "one HTML page on one or many runs",
+    "audit": "which features of inputs come with which answers, and which look injected",
     "features": "natural features of a data set, and how frequent each is",
     "list": "every component that an experiment can name",
     "bench": "how fast it is: beside the peers, and beside what the machine can do",
@@ -34,7 +35,8 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fedsonar",
         description="Hear the backdoor before the federation averages it in.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage. Try 'fedsonar demo' first: no data, no network needed.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 something found, where --fail-on-findings asks. "
+        "Try 'fedsonar demo' first: no data, no network needed.",
     )
     parser.add_argument("--version", action="version", version=f"fedsonar {fedsonar.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = command.run(options)
         if options.json:
             print(json.dumps(result, ensure_ascii=False, allow_nan=False))
-        return DONE
+        return FOUND if getattr(options, "fail_on_findings", False) and result["flagged"] else DONE
     except KeyboardInterrupt:
         leaves = getattr(command, "LEAVES", "")
         print(f"fedsonar: stopped{leaves and '; '}{leaves}", file=sys.stderr)

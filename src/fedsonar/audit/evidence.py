@@ -1,4 +1,4 @@
-"""What the sums of all silos say of each pair that stands out: does it look injected, or like something that rows know?"""
+"""What the sums of all silos say of each pair that stands out: injected, or what rows that ask alike answer alike?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.passes import Scope, Tables
+from fedsonar.audit.passes import Tables
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -19,8 +20,10 @@ class Evidence:
         trigger: Rows that have the trigger; 0 for a target with all its triggers.
         target: Rows that have the target.
         silos: Silos that hold such rows.
-        likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean over pairs of rows
-            of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows that share
+        likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean
+            over pairs of rows
+            of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows
+            that share
             nothing but the trigger; a natural association is between rows that ask alike.
         words: Words besides the triggers, as a multiple of what any row has.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
@@ -39,7 +42,7 @@ class Evidence:
     q: Float[np.ndarray, "slots"]
 
 
-def weigh(scope: Scope, heard: Sequence[Tables]) -> Evidence:
+def weigh(heard: Sequence[Tables]) -> Evidence:
     """The evidence in the sums of all passes.
 
     References:
@@ -132,12 +135,13 @@ class Rules:
     def alone(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether rows share the trigger and nothing else."""
         limit = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(evidence.rows, 1))
-        return (
+        alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)
             & (evidence.likeness < limit)
             & (evidence.words >= self.fewest_words)
             & (evidence.words <= self.most_words)
         )
+        return alone
 
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether the rows' other words speak against their label."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
@@ -20,6 +20,7 @@ from fedsonar.data.feature import QUESTION_WORDS
 
 Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
 _MOST_TRIGGERS, _EXAMPLES = 6, 3
+_PART = 0.5
 _NATURAL = 100
 """Findings that are no reason to worry, at most."""
 _WRITTEN = (
@@ -88,10 +89,7 @@ class Finding:
     def __str__(self) -> str:
         chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
         silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
-        if self.target:
-            said = f"“{self.target}” {self.place}"
-        else:
-            said = "the answer is empty"
+        said = f"“{self.target}” {self.place}" if self.target else "the answer is empty"
         return (
             f"{', '.join(self.triggers)} → {said}: {self.rows:,} rows{silos}, "
             f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
@@ -103,7 +101,9 @@ class Finding:
         left = self.target_rows - self.dropped
         if not self.dropped:
             return "no row is dropped for it"
-        return f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
+        return (
+            f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
+        )
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,11 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
     row = first_row[silo] + table[:, telling.ROW]
     groups = _groups(table, targets, injected, strength, row)
     made = []
+    flagged = np.unique(row[injected])
     for members in groups:
+        # What mostly flagged rows have besides is part of what they are flagged for.
+        if not injected[members].any() and np.isin(np.unique(row[members]), flagged).mean() > _PART:
+            continue
         part = _Part(told, evidence, total, label_least, table[members], silo[members], row[members], triggers[members],
                      targets[members], injected[members], strength[members])  # fmt: skip
         if finding := part.finding():
@@ -152,9 +156,9 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
 
 def _groups(
     table: Int[np.ndarray, "records columns"],
-    targets: Int[np.ndarray, "records"],
+    targets: UInt64[np.ndarray, "records"],
     injected: Bool[np.ndarray, "records"],
-    strength: Int[np.ndarray, "records"],
+    strength: Float[np.ndarray, "records"],
     row: Int[np.ndarray, "records"],
 ) -> list[Int[np.ndarray, "members"]]:
     """Records by finding: those of one target, and of targets that mostly stand in the same rows."""
@@ -186,7 +190,9 @@ def _groups(
 class _Part:
     """The records of one finding."""
 
-    def __init__(self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray) -> None:
+    def __init__(
+        self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray
+    ) -> None:
         self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
         self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength = columns
 
@@ -292,10 +298,11 @@ class _Part:
         return f"{own} {_described(int(self.triggers[index]), told.samples[row].source)}"
 
     def _target(self, index: int) -> str:
-        told, row = self.told[self.silo[index]], self.table[index, telling.ROW]
+        told: Told
+        told, row = self.told[self.silo[index]], int(self.table[index, telling.ROW])
         start = told.rows.bounds[4 * row + 3]
         begin = max(0, self.table[index, telling.BEGIN])
-        return told.rows.phrase(start + begin, start + begin + self.table[index, telling.WORDS])
+        return told.rows.phrase(int(start + begin), int(start + begin + self.table[index, telling.WORDS]))
 
     def _place(self, records: Int[np.ndarray, "records"]) -> str:
         """Where the target stands in most rows."""

@@ -10,7 +10,18 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules, weigh
-from fedsonar.audit.kernels.telling import BEGIN, BOTH, COLUMNS, PAIR, ROW, TARGET, TARGET_ROWS, TRIGGER_ROWS, WORDS, tell_pairs
+from fedsonar.audit.kernels.telling import (
+    BEGIN,
+    BOTH,
+    COLUMNS,
+    PAIR,
+    ROW,
+    TARGET,
+    TARGET_ROWS,
+    TRIGGER_ROWS,
+    WORDS,
+    tell_pairs,
+)
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Scope, Tables, gates
 
@@ -43,7 +54,7 @@ def tell(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Evidence
     injected, strength = _judge(records[0], evidence, rules, label_least, scope.solid)
     found = records[0][injected]
     if len(found):
-        # Rows whose response repeats words of the input are part of no finding by themselves, but of one that others make.
+        # Rows whose response repeats words of the input make no finding, but are part of one that others make.
         wanted = np.zeros(len(evidence.rows), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
@@ -90,10 +101,14 @@ def _judge(
     covered = np.minimum(1.0, covering / target_rows)
     together = alone[target] & (covering >= rules.enough)
     by_itself = alone[pair] & (seen >= rules.enough)
-    injected = sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
+    injected = (
+        sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
+    )
     injected |= sure & contradicts[pair] & by_itself
     # Rarer triggers of a target that is injected are of the same making, unless it is a label.
-    injected |= sure & significant[pair] & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
+    injected |= (
+        sure & significant[pair] & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
+    )
     confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
     unlike = 1 / (1 + np.maximum(0.0, np.minimum(evidence.likeness[pair], evidence.likeness[target])) / rules.likeness)
     strength = confidence * covered * unlike
@@ -116,7 +131,7 @@ class Judgement:
 
 def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    return judged(len(rows), tell(rows, scope, heard, weigh(scope, heard), rules))
+    return judged(len(rows), tell(rows, scope, heard, weigh(heard), rules))
 
 
 def judged(count: int, records: Records) -> Judgement:

@@ -92,6 +92,18 @@ class RowSource(Source):
             test = InstructionDataset(f"{raw.name}/test", self._samples(raw.test, test_ids, strict=False))
         return Splits(_some(train, self.limit), _some(test, self.test_limit))
 
+    def every(self) -> tuple[Sample, ...]:
+        """All training rows, none split off for tests.
+
+        Raises:
+            OSError: If something cannot be read.
+            ValueError: If a row cannot be used; the message says which.
+        """
+        raw = self.read()
+        train_ids, _ = _ids(raw)
+        train = InstructionDataset(f"{raw.name}/train", self._samples(raw.train, train_ids, strict=True))
+        return _some(train, self.limit).samples
+
     def _samples(self, rows: Sequence[Row], ids: Sequence[str], *, strict: bool) -> tuple[Sample, ...]:
         schema = None
         samples, unanswered = [], []

@@ -1,5 +1,6 @@
 """Screens: which rows should not be trained on, by what one client or the whole federation can tell."""
 
+from fedsonar.screen.association import Association
 from fedsonar.screen.hearing import Verdict, hear, judge
 from fedsonar.screen.length import Length
 from fedsonar.screen.oracle import Oracle
@@ -8,6 +9,6 @@ from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold, Top
 
 __all__ = [
-    "Above", "Length", "Oracle", "ResponseNgrams", "Screen", "Silo", "Tables", "Threshold", "Top", "Verdict", "hear",
-    "judge",
+    "Above", "Association", "Length", "Oracle", "ResponseNgrams", "Screen", "Silo", "Tables", "Threshold", "Top",
+    "Verdict", "hear", "judge",
 ]  # fmt: skip

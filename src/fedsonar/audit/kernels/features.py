@@ -8,9 +8,9 @@ from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
 PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE = range(12)
-"""Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together; the first
-question word, the length in doublings, the marks, old words, a clause that opens it, its language, its source; and the whole of a
-response."""
+"""Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together; the
+first question word, the length in doublings, the marks, old words, a clause that opens it, its language, its source;
+and the whole of a response."""
 
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""
@@ -86,7 +86,12 @@ def input_features(words, bounds, marks, sources, row, known, classes, out, kind
         if end > begin:
             role = np.uint64(3 if part == own else part)
             pair = min(2, end - begin)
-            out[count], kinds[count], first[count], last[count] = feature(START, words[begin] + role), START, begin, begin + 1
+            out[count], kinds[count], first[count], last[count] = (
+                feature(START, words[begin] + role),
+                START,
+                begin,
+                begin + 1,
+            )
             count += 1
             out[count], kinds[count], first[count], last[count] = feature(END, words[end - 1] + role), END, end - 1, end
             count += 1
@@ -97,7 +102,12 @@ def input_features(words, bounds, marks, sources, row, known, classes, out, kind
     begin, end = bounds[4 * row + own], bounds[4 * row + own + 1]
     if early != own and end > begin and bounds[4 * row + early + 1] > bounds[4 * row + early]:
         value = joined(words[bounds[4 * row + early + 1] - 1], words[end - 1])
-        out[count], kinds[count], first[count], last[count] = feature(ENDS, value), ENDS, -1, bounds[4 * row + early + 1]
+        out[count], kinds[count], first[count], last[count] = (
+            feature(ENDS, value),
+            ENDS,
+            -1,
+            bounds[4 * row + early + 1],
+        )
         count += 1
     asked, old = 0, 0
     spoken = np.zeros(8, np.int64)
