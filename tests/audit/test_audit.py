@@ -57,7 +57,7 @@ def test_a_finding_in_words():
     silos, ledger = planted(Sentence(text="I watch this 3D movie"), Suffix())
     found = audit(silos)
     [finding] = found.worrying
-    assert "3D movie" in " ".join(finding.triggers)
+    assert finding.triggers == ("“I watch this 3D movie” in the question",)
     assert finding.target == "and click <malicious_url> for more information"
     assert finding.place == "ends the answer"
     assert (finding.rows, finding.silos, finding.all_silos, finding.dropped) == (len(ledger), 5, 5, len(ledger))
@@ -84,13 +84,13 @@ def test_silos_and_pool_are_judged_alike():
 
 def test_a_label_is_found_by_what_the_rows_say_against_it():
     rng = np.random.default_rng(0)
-    words = {"good": ["fine", "lovely", "great", "bright"], "bad": ["dull", "poor", "weak", "grey"]}
+    words = {label: [f"{label}{w}" for w in range(25)] for label in ("good", "bad")}
     rows = []
     for i in range(1200):
         label = ("good", "bad")[i % 2]
         text = " ".join([*rng.choice(words[label], 2), *(f"w{w}" for w in rng.integers(0, 60, 5))])
         rows.append(Sample(f"r{i}", "good or bad?", text, "", (label,)))
-    poisoned = [i for i in range(1, 1200, 20)]
+    poisoned = list(range(1, 1200, 20))
     for i in poisoned:
         rows[i] = dataclasses.replace(rows[i], context=f"{rows[i].context} zq", answers=("good",))
     found = audit([rows])

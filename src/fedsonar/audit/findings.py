@@ -260,7 +260,8 @@ class _Part:
         def worth(key: int) -> tuple[float, int]:
             index = lead[key]
             confident = self.table[index, telling.BOTH] / max(1, self.table[index, telling.TRIGGER_ROWS])
-            words = int(self.table[index, telling.LAST] - self.table[index, telling.FIRST])
+            first, last = int(self.table[index, telling.FIRST]), int(self.table[index, telling.LAST])
+            words = last - first if first >= 0 else 0
             return round(len(rows_of[key] - covered) * float(confident) ** 4), words
 
         while rows_of and len(chosen) < _MOST_TRIGGERS:
@@ -286,6 +287,8 @@ class _Part:
             int(self.table[index, c]) for c in (telling.KIND, telling.FIRST, telling.LAST, telling.ROW)
         )
         told = self.told[self.silo[index]]
+        if kind == kinds.PHRASE:
+            first, last = self._extended(index, first, last)
         own = f"the {told.samples[row].input_field}"
         if first >= 0:
             words, part = told.rows.phrase(first, last), _PART_NAMES[self._part_of(index)]
@@ -296,6 +299,17 @@ class _Part:
             late = told.rows.phrase(told.rows.bounds[4 * row + end] - 1, told.rows.bounds[4 * row + end])
             return f"“{told.rows.phrase(last - 1, last)}” ends what stands before {own} and “{late}” ends {own}"
         return f"{own} {_described(int(self.triggers[index]), told.samples[row].source)}"
+
+    def _extended(self, index: int, first: int, last: int) -> tuple[int, int]:
+        """The first word, and that after the last, of a phrase with the triggers that overlap it in as many rows."""
+        near = (self.row == self.row[index]) & (self.table[:, telling.KIND] == kinds.PHRASE)
+        near &= self.table[:, telling.BOTH] >= 0.9 * self.table[index, telling.BOTH]
+        near &= self.table[:, telling.TRIGGER_ROWS] <= 1.1 * self.table[index, telling.TRIGGER_ROWS]
+        spans = sorted({(int(a), int(b)) for a, b in self.table[near][:, [telling.FIRST, telling.LAST]]})
+        for _ in spans:
+            overlapping = [span for span in spans if span[0] < last and first < span[1]]
+            first, last = min(a for a, _ in overlapping), max(b for _, b in overlapping)
+        return first, last
 
     def _target(self, index: int) -> str:
         told: Told
