@@ -73,12 +73,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--quick", action="store_true", help="WebQuestions alone, for a look")
+    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     path = RESULTS / "audit.csv"
     kept = read_table(path) if path.exists() else []
     known = {_key(row) for row in kept}
-    for row in _measurements(options.data, options.seeds, known, quick=options.quick):
+    missing = _measurements(options.data, options.seeds, known, quick=options.quick)
+    for row in () if options.only_table else missing:
         kept.append(row)
         write_csv(path, kept)
         print({k: row[k] for k in ("data", "trigger", "target", "placement", "seed", "hit", "poisoned", "false")})

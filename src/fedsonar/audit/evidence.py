@@ -87,8 +87,14 @@ def _adjusted(
     if not len(tested):
         return q
     both = np.minimum(k[tested], np.minimum(np.round(trigger[tested]), np.round(target[tested])))
-    log_p = stats.hypergeom.logsf(both - 1, total, np.round(target[tested]), np.round(trigger[tested]))
-    log_p = np.where(np.isnan(log_p), 0.0, log_p)
+    n, share = np.round(trigger[tested]), np.round(target[tested]) / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hit = np.where(both > 0, both * np.log(both / (n * share)), 0.0)
+        miss = np.where(n > both, (n - both) * np.log((n - both) / (n * (1 - share))), 0.0)
+    log_p = np.where(both > n * share, -(hit + miss), 0.0)  # Chernoff's bound, which hypergeometric tails keep too
+    few = np.flatnonzero((n * share < 5) & (log_p > -600))
+    exact = stats.hypergeom.sf(both[few] - 1, total, np.round(target[tested][few]), n[few])
+    log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
     empty = max(1, int((pairs == 0).sum()))
     count = max(len(tested), -len(pairs) * np.log(empty / len(pairs)))
     order = np.argsort(log_p)
