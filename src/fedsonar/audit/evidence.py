@@ -93,7 +93,9 @@ def _adjusted(
         miss = np.where(n > both, (n - both) * np.log((n - both) / (n * (1 - share))), 0.0)
     log_p = np.where(both > n * share, -(hit + miss), 0.0)  # Chernoff's bound, which hypergeometric tails keep too
     few = np.flatnonzero((n * share < 5) & (log_p > -600))
-    exact = stats.hypergeom.sf(both[few] - 1, total, np.round(target[tested][few]), n[few])
+    tables = np.stack([both[few], np.round(target[tested][few]), n[few]])
+    distinct, which = np.unique(tables, axis=1, return_inverse=True)  # SciPy takes them one by one
+    exact = stats.hypergeom.sf(distinct[0] - 1, total, distinct[1], distinct[2])[which.ravel()]
     log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
     empty = max(1, int((pairs == 0).sum()))
     count = max(len(tested), -len(pairs) * np.log(empty / len(pairs)))
