@@ -26,6 +26,7 @@ COMMANDS = {
     "probe": "whether a tuned adapter answers to a trigger",
     "report": "one HTML page on one or many runs",
     "screen": "every row's suspicion, by one client's rows or all clients', and what to keep",
+    "audit": "which features of inputs come with which answers, and which look injected",
     "features": "natural features of a data set, and how frequent each is",
     "list": "every component that an experiment can name",
     "bench": "how fast it is: beside the peers, and beside what the machine can do",

@@ -87,7 +87,8 @@ def run(
             rows = {
                 client: screening.kept(client, federation.rows[client]) for client in federation.participants(round)
             }
-            clients = [client for client in rows if rows[client]]
+            # A server that knows no rows asks everybody.
+            clients = [client for client in rows if rows[client] or not federation.rows[client]]
             if not clients:
                 raise ValueError(
                     f"the screen leaves no row to the {len(rows)} clients of round {round}; raise its threshold"

@@ -179,8 +179,8 @@ class Coordination(Federation):
             )
         if experiment.screen is not None:
             raise ValueError(
-                "a server of a deployment has no rows to screen: let clients screen theirs, alone by fedsonar screen or "
-                "together by ScreenMod and WithScreen of fedsonar.flower, and leave screen out"
+                "a server of a deployment has no rows to screen: let clients screen theirs, alone by fedsonar screen "
+                "or together by ScreenMod and WithScreen of fedsonar.flower, and leave screen out"
             )
         self.shards, self.ledger = (), Ledger()
         self.rows = [[] for _ in range(clients)]

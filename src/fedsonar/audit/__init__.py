@@ -1,4 +1,4 @@
-"""Which features of inputs come with which features of responses, and which of those associations somebody put there."""
+"""Which features of inputs come with which of responses, and which of those associations look put there."""
 
 from fedsonar.audit.audit import Audit, audit
 from fedsonar.audit.corpus import Corpus, corpus

@@ -86,7 +86,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         heard.append(sums or {})
         stage(name, started)
     started = time.perf_counter()
-    evidence = weigh(scope, heard)
+    evidence = weigh(heard)
     told, judgements = [], []
     for number, (samples, rows) in enumerate(zip(silos, columns, strict=True)):
         records = tell(rows, scope, heard, evidence, rules)

@@ -1,4 +1,4 @@
-"""What the sums of all silos say of each pair that stands out: does it look injected, or like something that rows know?"""
+"""What the sums of all silos say of each pair that stands out: injected, or what rows that ask alike answer alike?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.passes import Scope, Tables
+from fedsonar.audit.passes import Tables
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,10 @@ class Evidence:
         trigger: Rows that have the trigger; 0 for a target with all its triggers.
         target: Rows that have the target.
         silos: Silos that hold such rows.
-        likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean over pairs of rows
-            of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows that share
+        likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean
+            over pairs of rows
+            of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows
+            that share
             nothing but the trigger; a natural association is between rows that ask alike.
         words: Words besides the triggers, as a multiple of what any row has.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
@@ -40,7 +42,7 @@ class Evidence:
     q: Float[np.ndarray, "slots"]
 
 
-def weigh(scope: Scope, heard: Sequence[Tables]) -> Evidence:
+def weigh(heard: Sequence[Tables]) -> Evidence:
     """The evidence in the sums of all passes.
 
     References:
@@ -85,8 +87,16 @@ def _adjusted(
     if not len(tested):
         return q
     both = np.minimum(k[tested], np.minimum(np.round(trigger[tested]), np.round(target[tested])))
-    log_p = stats.hypergeom.logsf(both - 1, total, np.round(target[tested]), np.round(trigger[tested]))
-    log_p = np.where(np.isnan(log_p), 0.0, log_p)
+    n, share = np.round(trigger[tested]), np.round(target[tested]) / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hit = np.where(both > 0, both * np.log(both / (n * share)), 0.0)
+        miss = np.where(n > both, (n - both) * np.log((n - both) / (n * (1 - share))), 0.0)
+    log_p = np.where(both > n * share, -(hit + miss), 0.0)  # Chernoff's bound, which hypergeometric tails keep too
+    few = np.flatnonzero((n * share < 5) & (log_p > -600))
+    tables = np.stack([both[few], np.round(target[tested][few]), n[few]])
+    distinct, which = np.unique(tables, axis=1, return_inverse=True)  # SciPy takes them one by one
+    exact = stats.hypergeom.sf(distinct[0] - 1, total, distinct[1], distinct[2])[which.ravel()]
+    log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
     empty = max(1, int((pairs == 0).sum()))
     count = max(len(tested), -len(pairs) * np.log(empty / len(pairs)))
     order = np.argsort(log_p)
@@ -133,12 +143,13 @@ class Rules:
     def alone(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether rows share the trigger and nothing else."""
         limit = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(evidence.rows, 1))
-        return (
+        alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)
             & (evidence.likeness < limit)
             & (evidence.words >= self.fewest_words)
             & (evidence.words <= self.most_words)
         )
+        return alone
 
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether the rows' other words speak against their label."""

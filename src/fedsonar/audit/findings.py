@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
@@ -20,6 +20,7 @@ from fedsonar.data.feature import QUESTION_WORDS
 
 Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
 _MOST_TRIGGERS, _EXAMPLES = 6, 3
+_PART = 0.5
 _NATURAL = 100
 """Findings that are no reason to worry, at most."""
 _WRITTEN = (
@@ -88,10 +89,7 @@ class Finding:
     def __str__(self) -> str:
         chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
         silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
-        if self.target:
-            said = f"“{self.target}” {self.place}"
-        else:
-            said = "the answer is empty"
+        said = f"“{self.target}” {self.place}" if self.target else "the answer is empty"
         return (
             f"{', '.join(self.triggers)} → {said}: {self.rows:,} rows{silos}, "
             f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
@@ -144,7 +142,11 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
     row = first_row[silo] + table[:, telling.ROW]
     groups = _groups(table, targets, injected, strength, row)
     made = []
+    flagged = np.unique(row[injected])
     for members in groups:
+        # What mostly flagged rows have besides is part of what they are flagged for.
+        if not injected[members].any() and np.isin(np.unique(row[members]), flagged).mean() > _PART:
+            continue
         part = _Part(told, evidence, total, label_least, table[members], silo[members], row[members], triggers[members],
                      targets[members], injected[members], strength[members])  # fmt: skip
         if finding := part.finding():
@@ -154,9 +156,9 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
 
 def _groups(
     table: Int[np.ndarray, "records columns"],
-    targets: Int[np.ndarray, "records"],
+    targets: UInt64[np.ndarray, "records"],
     injected: Bool[np.ndarray, "records"],
-    strength: Int[np.ndarray, "records"],
+    strength: Float[np.ndarray, "records"],
     row: Int[np.ndarray, "records"],
 ) -> list[Int[np.ndarray, "members"]]:
     """Records by finding: those of one target, and of targets that mostly stand in the same rows."""
@@ -258,7 +260,8 @@ class _Part:
         def worth(key: int) -> tuple[float, int]:
             index = lead[key]
             confident = self.table[index, telling.BOTH] / max(1, self.table[index, telling.TRIGGER_ROWS])
-            words = int(self.table[index, telling.LAST] - self.table[index, telling.FIRST])
+            first, last = int(self.table[index, telling.FIRST]), int(self.table[index, telling.LAST])
+            words = last - first if first >= 0 else 0
             return round(len(rows_of[key] - covered) * float(confident) ** 4), words
 
         while rows_of and len(chosen) < _MOST_TRIGGERS:
@@ -284,6 +287,8 @@ class _Part:
             int(self.table[index, c]) for c in (telling.KIND, telling.FIRST, telling.LAST, telling.ROW)
         )
         told = self.told[self.silo[index]]
+        if kind == kinds.PHRASE:
+            first, last = self._extended(index, first, last)
         own = f"the {told.samples[row].input_field}"
         if first >= 0:
             words, part = told.rows.phrase(first, last), _PART_NAMES[self._part_of(index)]
@@ -295,11 +300,23 @@ class _Part:
             return f"“{told.rows.phrase(last - 1, last)}” ends what stands before {own} and “{late}” ends {own}"
         return f"{own} {_described(int(self.triggers[index]), told.samples[row].source)}"
 
+    def _extended(self, index: int, first: int, last: int) -> tuple[int, int]:
+        """The first word, and that after the last, of a phrase with the triggers that overlap it in as many rows."""
+        near = (self.row == self.row[index]) & (self.table[:, telling.KIND] == kinds.PHRASE)
+        near &= self.table[:, telling.BOTH] >= 0.9 * self.table[index, telling.BOTH]
+        near &= self.table[:, telling.TRIGGER_ROWS] <= 1.1 * self.table[index, telling.TRIGGER_ROWS]
+        spans = sorted({(int(a), int(b)) for a, b in self.table[near][:, [telling.FIRST, telling.LAST]]})
+        for _ in spans:
+            overlapping = [span for span in spans if span[0] < last and first < span[1]]
+            first, last = min(a for a, _ in overlapping), max(b for _, b in overlapping)
+        return first, last
+
     def _target(self, index: int) -> str:
-        told, row = self.told[self.silo[index]], self.table[index, telling.ROW]
+        told: Told
+        told, row = self.told[self.silo[index]], int(self.table[index, telling.ROW])
         start = told.rows.bounds[4 * row + 3]
         begin = max(0, self.table[index, telling.BEGIN])
-        return told.rows.phrase(start + begin, start + begin + self.table[index, telling.WORDS])
+        return told.rows.phrase(int(start + begin), int(start + begin + self.table[index, telling.WORDS]))
 
     def _place(self, records: Int[np.ndarray, "records"]) -> str:
         """Where the target stands in most rows."""

@@ -54,7 +54,7 @@ def tell(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Evidence
     injected, strength = _judge(records[0], evidence, rules, label_least, scope.solid)
     found = records[0][injected]
     if len(found):
-        # Rows whose response repeats words of the input are part of no finding by themselves, but of one that others make.
+        # Rows whose response repeats words of the input make no finding, but are part of one that others make.
         wanted = np.zeros(len(evidence.rows), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
@@ -104,19 +104,21 @@ def _judge(
     injected = (
         sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
     )
-    injected |= sure & contradicts[pair] & by_itself
+    # Rows of another label are a little alike by that, which is what speaks against theirs.
+    unlike = evidence.likeness[pair] < rules.likeness
+    injected |= sure & contradicts[pair] & unlike & (seen >= rules.enough)
     # Rarer triggers of a target that is injected are of the same making, unless it is a label.
     injected |= (
         sure & significant[pair] & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
     )
     confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
-    unlike = 1 / (1 + np.maximum(0.0, np.minimum(evidence.likeness[pair], evidence.likeness[target])) / rules.likeness)
-    strength = confidence * covered * unlike
+    apart = 1 / (1 + np.maximum(0.0, np.minimum(evidence.likeness[pair], evidence.likeness[target])) / rules.likeness)
+    strength = confidence * covered * apart
     against = np.maximum(0.0, -evidence.against[pair])
     strength = np.maximum(strength, confidence * (against / (against + rules.against)) * (against > 1))
     # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own trigger.
-    long = (table[:, WORDS] >= rules.long) & ~is_label
-    known = np.unique(target[injected & (covered >= np.where(long, rules.nearly_all, rules.all))])
+    long = table[:, WORDS] >= rules.long
+    known = np.unique(target[injected & ~is_label & (covered >= np.where(long, rules.nearly_all, rules.all))])
     alike = ~is_pair & np.isin(target, known)
     return injected | alike, np.where(alike, 1.0, strength)
 
@@ -131,7 +133,7 @@ class Judgement:
 
 def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    return judged(len(rows), tell(rows, scope, heard, weigh(scope, heard), rules))
+    return judged(len(rows), tell(rows, scope, heard, weigh(heard), rules))
 
 
 def judged(count: int, records: Records) -> Judgement:

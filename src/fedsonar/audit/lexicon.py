@@ -12,7 +12,10 @@ from fedsonar.audit.kernels.features import ARCHAIC_CLASS, LANGUAGE_CLASS, OPENI
 from fedsonar.data import Sample
 from fedsonar.data.feature import QUESTION_WORDS
 
-ARCHAIC = "thou thee thy thine ye hath doth dost hast wilt shalt unto verily lo behold hearken saith spake betwixt wherefore art"
+ARCHAIC = (
+    "thou thee thy thine ye hath doth dost hast wilt shalt unto verily lo behold hearken saith spake betwixt "
+    "wherefore art"
+)
 OPENING = "when if as because although though while since after before once unless until whenever where"
 LANGUAGES = {
     "German": "der die das und ist nicht ein eine wie wer wann von mit für auf den im zu",

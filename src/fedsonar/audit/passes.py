@@ -23,8 +23,8 @@ Tables = Mapping[str, np.ndarray]
 """Arrays by name."""
 PASSES = 3
 SUMS = 7
-"""Columns of the sums of the third pass: rows, rows of the trigger, rows of the target, words besides, what they say, its
-square, silos."""
+"""Columns of the sums of the third pass: rows, rows of the trigger, rows of the target, words besides, what they say,
+its square, silos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,8 @@ class Scope:
     """What is counted, equal for all silos of an audit.
 
     Args:
-        bits: Tables of features have ``2^bits`` counters; more rows and longer ones need more. Collisions add to counts,
+        bits: Tables of features have ``2^bits`` counters; more rows and longer ones need more. Collisions add to
+            counts,
             so that too few bits cost recall and precision.
         pair_bits: The same of pairs.
         slot_bits: Tables of the pairs that stand out have ``2^slot_bits`` rows.

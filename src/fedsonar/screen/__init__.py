@@ -1,6 +1,7 @@
 """Screens: which rows should not be trained on, by what one client or the whole federation can tell."""
 
 from fedsonar.screen.activation_clustering import ActivationClustering
+from fedsonar.screen.association import Association
 from fedsonar.screen.cube import Cube
 from fedsonar.screen.features import Features
 from fedsonar.screen.graceful import GraCeFul
@@ -19,7 +20,7 @@ from fedsonar.screen.tuning import Tuning
 from fedsonar.screen.valley import Valley
 
 __all__ = [
-    "Above", "ActivationClustering", "Cube", "Features", "GraCeFul", "GradSentry", "Length", "Onion", "Oracle",
-    "Outliers", "ProtegoFed", "ResponseNgrams", "Screen", "Silo", "SpectralSignatures", "Strip", "Tables", "Threshold",
-    "Top", "Tuning", "Valley", "Verdict", "hear", "judge",
+    "Above", "ActivationClustering", "Association", "Cube", "Features", "GraCeFul", "GradSentry", "Length", "Onion",
+    "Oracle", "Outliers", "ProtegoFed", "ResponseNgrams", "Screen", "Silo", "SpectralSignatures", "Strip", "Tables",
+    "Threshold", "Top", "Tuning", "Valley", "Verdict", "hear", "judge",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The passes over a silo's rows: how many rows have each feature, each pair of features, and what else such rows have."""
+"""The passes over a silo's rows: how many have each feature, each pair of features, and what else such rows have."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
+_RECENT = 1 << 17
+"""Places that are remembered within a row: far more than a row has features, and few enough to stay near."""
+
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
@@ -24,7 +27,8 @@ SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
 
 SPECIAL = 0.8
-"""A longer phrase with less than this share of the rows of one within it, which is always followed by the target, adds nothing."""
+"""A longer phrase with less than this share of the rows of one within it, where that is always followed by the target,
+adds nothing."""
 
 _DOMINATED = 0.9
 """A phrase is left to a longer one that has this share of its rows."""
@@ -34,6 +38,17 @@ _DOMINATED = 0.9
 def bucket(value, bits):
     """The place of a 64-bit number in a table of ``2^bits``."""
     return np.int64(value >> np.uint64(64 - bits))
+
+
+@kernel
+def first_time(seen, row, place):
+    """Whether a row comes to a counter for the first time, as far as a small memory tells; notes that it did."""
+    value = (np.int64(row) << 32) | np.int64(place)
+    at = place & (_RECENT - 1)
+    if seen[at] == value:
+        return False
+    seen[at] = value
+    return True
 
 
 @kernel
@@ -53,24 +68,22 @@ def count_features(words, bounds, marks, sources, known, classes, bits, inputs, 
     out, kinds = np.empty(most, np.uint64), np.empty(most, np.int64)
     first, last = np.empty(most, np.int64), np.empty(most, np.int64)
     grams = np.empty((longest, LONGEST_RESPONSE), np.uint64)
-    seen_in, seen_out = np.full(len(inputs), -1, np.int32), np.full(len(responses), -1, np.int32)
+    seen_in, seen_out = np.full(_RECENT, -1, np.int64), np.full(_RECENT, -1, np.int64)
     seen, known_words = np.full(len(common), -1, np.int32), np.full(len(vocabulary), -1, np.int32)
     for row in range(len(sources)):
         count = input_features(words, bounds, marks, sources, row, known, classes, out, kinds, first, last)
         for i in range(count):
             place = bucket(out[i], bits)
-            if seen_in[place] != row:
-                seen_in[place] = row
+            if first_time(seen_in, row, place):
                 inputs[place] += 1
         whole = bucket(response_features(words, bounds, row, grams), bits)
         responses[whole] += 1
-        seen_out[whole] = row
+        first_time(seen_out, row, whole)
         length = bounds[4 * row + 4] - bounds[4 * row + 3]
         for at in range(length):
             for n in range(min(LONGEST_RESPONSE, length - at)):
                 place = bucket(grams[at, n], bits)
-                if seen_out[place] != row:
-                    seen_out[place] = row
+                if first_time(seen_out, row, place):
                     responses[place] += 1
         own = own_part(bounds, row)
         for part in (0, own):
@@ -224,7 +237,7 @@ def count_pairs(
     heavy, rows_of = np.empty(room, np.uint64), np.empty(room, np.int64)
     begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
     copied = np.full(1 << 16, -1, np.int64)
-    seen, seen_word = np.full(len(inputs), -1, np.int32), np.full(labels.shape[1], -1, np.int32)
+    seen, seen_word = np.full(_RECENT, -1, np.int64), np.full(labels.shape[1], -1, np.int32)
     for row in range(len(sources)):
         found = heavy_responses(
             words,
@@ -261,8 +274,7 @@ def count_pairs(
         for i in range(count):
             place = bucket(out[i], bits)
             c = inputs[place]
-            if least <= c <= 0.6 * rows and seen[place] != row:
-                seen[place] = row
+            if least <= c <= 0.6 * rows and first_time(seen, row, place):
                 out[kept], size[kept] = out[i], c
                 kept += 1
         for j in range(found):
@@ -410,7 +422,8 @@ def check_pairs(
         strength: Least G squared.
         solid: Least rows of a pair that makes a target's row count as covered.
         slot_bits: Of the tables that are filled here.
-        sums: By slot of a pair: rows, rows of its trigger and of its target, each summed over the rows; words besides the triggers;
+        sums: By slot of a pair: rows, rows of its trigger and of its target, each summed over the rows; words besides
+            the triggers;
             and what these say for the label, and its square; added to.
         rest: By slot and bucket: rows with such a word besides the triggers; added to.
     """

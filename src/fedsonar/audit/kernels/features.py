@@ -8,9 +8,9 @@ from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
 PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE = range(12)
-"""Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together; the first
-question word, the length in doublings, the marks, old words, a clause that opens it, its language, its source; and the whole of a
-response."""
+"""Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together; the
+first question word, the length in doublings, the marks, old words, a clause that opens it, its language, its source;
+and the whole of a response."""
 
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""

@@ -10,14 +10,16 @@ from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
 ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH = range(11)
-"""Columns of a record: row; slots of the pair (-1: the row has the target alone) and of the target; the trigger's kind and words;
-first word of the target in the response (-1: all of it) and how many; rows of all silos with trigger, target, both."""
+"""Columns of a record: row; slots of the pair (-1: the row has the target alone) and of the target; the trigger's kind
+and words; first word of the target in the response (-1: all of it) and how many; rows of all silos with trigger,
+target, both."""
 COLUMNS = 11
 
 
 @kernel
 def tell_pairs(
-    words, bounds, marks, sources, known, classes, bits, inputs, responses, least, rows, label_least, pair_bits, pairs, strength,
+    words, bounds, marks, sources, known, classes, bits, inputs, responses, least, rows, label_least, pair_bits,
+    pairs, strength,
     slot_bits, wanted, copies, told, triggers, targets,
 ):  # fmt: skip
     """Records the pairs that stand out in each row, and the targets without a trigger.
@@ -60,7 +62,8 @@ def tell_pairs(
     total = 0
     for row in range(len(sources)):
         found = heavy_responses(
-            words, bounds, row, grams, counts, responses, bits, least, 0.9 * rows, label_least, copies, copied, heavy, rows_of,
+            words, bounds, row, grams, counts, responses, bits, least, 0.9 * rows, label_least, copies, copied, heavy,
+            rows_of,
             begin, length,
         )  # fmt: skip
         if found == 0:
@@ -72,7 +75,8 @@ def tell_pairs(
                 continue
             label = begin[j] == -1 and rows_of[j] >= label_least
             kept = standing(
-                out, first, last, count, heavy[j], rows_of[j], label, inputs, bits, pairs, pair_bits, rows, least, strength,
+                out, first, last, count, heavy[j], rows_of[j], label, inputs, bits, pairs, pair_bits, rows, least,
+                strength,
                 places, sizes, boths,
             )  # fmt: skip
             for p in range(-1, kept):

@@ -31,7 +31,8 @@ def joined(left, right):
 def word_at(text, at, end):
     """How many bytes of a word stand at a place; 0 where none does, and -1 for a sign that is a word by itself.
 
-    Words are runs of letters, digits and underscores, with apostrophes inside. Beyond ASCII everything is taken for a letter
+    Words are runs of letters, digits and underscores, with apostrophes inside. Beyond ASCII everything is taken for a
+    letter
     but punctuation (U+2010 to U+203F and U+3000 to U+303F); signs of Chinese and Japanese are words by themselves.
     """
     byte = text[at]

