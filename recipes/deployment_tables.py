@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def serve(grid, context):
 
 def deployment_results(seeds: Sequence[int]) -> None:
     """Seconds of a round with two clients of eight rows each, so that there is next to no training in it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a deployment is stopped then too
     experiment = Experiment(
         seed=seeds[0], rounds=_ROUNDS, data=Atlas(train=8 * _CLIENTS, test=40), partition=IID(clients=_CLIENTS),
         training=Training(batch_size=4), evaluation=Evaluation(rows=1, every=_ROUNDS),
