@@ -103,11 +103,20 @@ def screens_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     base = replace(base, dtype="float32")
     real = [*published(seeds), *(cell for name in REAL for cell in one_factor(name, seeds))]
     cells = list(dict.fromkeys([*real, *every_combination(seeds)]))
-    dear = set(published(seeds))
-    wanted = {cell: CHEAP | (DEAR if cell in dear else {}) for cell in cells}
+    dear = [cell for cell in published(seeds) if cell.placement == "NIID-1"]  # as ProtegoFed was published
     path = RESULTS / "screens_runs.csv"
     kept = {(row["cell"], row["screen"]): row for row in read_table(path)} if path.exists() else {}
-    missing = [cell for cell in cells if any((cell.name, name) not in kept for name in wanted[cell])]
+    for some, screens in ((cells, CHEAP), (dear, DEAR)):
+        _measure(some, screens, kept, path, data, base)
+    _write(kept, cells, seeds)
+
+
+def _measure(
+    cells: Sequence[Cell], screens: Mapping[str, Screen], kept: dict[tuple[str, str], dict[str, Any]], path: Path,
+    data: Path, base: Base,
+) -> None:  # fmt: skip
+    """Adds what is not yet kept, cell by cell; cells on the same data share their features."""
+    missing = [cell for cell in cells if any((cell.name, name) not in kept for name in screens)]
     groups = [
         some[start : start + TOGETHER]
         for some in ([cell for cell in missing if cell.data == name] for name in dict.fromkeys(c.data for c in missing))
@@ -121,11 +130,10 @@ def screens_results(seeds: Sequence[int], data: Path, base: Base) -> None:
         pool = _Pool(Base() if group[0].data == ATLAS else base)
         silos = pool.silos({cell.name: shards for cell, (shards, _) in planted.items()})
         for cell in group:
-            for name, screen in wanted[cell].items():
+            for name, screen in screens.items():
                 if (cell.name, name) not in kept:
                     kept[cell.name, name] = _row(cell, name, screen, silos[cell.name], planted[cell][1])
             write_csv(path, [kept[key] for key in sorted(kept)])
-    _write(kept, wanted, seeds)
 
 
 def _row(cell: Cell, name: str, screen: Screen, silos: Sequence[Silo], ledger: Mapping[str, object]) -> dict[str, Any]:
@@ -152,7 +160,7 @@ def _row(cell: Cell, name: str, screen: Screen, silos: Sequence[Silo], ledger: M
     return {key: None if value != value else value for key, value in row.items()}
 
 
-def _write(kept: Mapping[tuple[str, str], dict[str, Any]], wanted: Mapping[Cell, Any], seeds: Sequence[int]) -> None:
+def _write(kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell], seeds: Sequence[int]) -> None:
     """The summary: a line a screen and group of cells."""
     groups: dict[str, Callable[[Cell], bool]] = {"published": lambda c: c in dear}
     dear = set(published(seeds))
@@ -170,7 +178,7 @@ def _write(kept: Mapping[tuple[str, str], dict[str, Any]], wanted: Mapping[Cell,
     lines = []
     for group, chosen in groups.items():
         for name in CHEAP | DEAR:
-            found = [kept[c.name, name] for c in wanted if chosen(c) and (c.name, name) in kept]
+            found = [kept[c.name, name] for c in cells if chosen(c) and (c.name, name) in kept]
             if found:
                 lines.append({"cells": group, "screen": name, **_line(found)})
     command, seed_list = said("screens", seeds)
@@ -181,7 +189,7 @@ def _write(kept: Mapping[tuple[str, str], dict[str, Any]], wanted: Mapping[Cell,
 model. `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change
 one thing at a time about rare tokens, the suffix, IID and 10 %, over all real data; every combination is measured on
 Atlas alone. Rates are pooled over the cells of a group with Wilson intervals; `worst` is that of the worst cell.
-`kB a client` is what leaves a client. ProtegoFed, which takes seconds a client, ran on the published cells. Every cell
+`kB a client` is what leaves a client. ProtegoFed, which takes seconds a client, ran on the published cells with NIID-1. Every cell
 is a row of [screens_runs.csv](screens_runs.csv).
 """
     write_table("screens", lines, text)
