@@ -103,6 +103,7 @@ def test_every_recipe_loads_and_those_of_the_demo_are_the_demo():
     demo = story()
     assert recipes["atlas/clean.toml"] == demo["clean"]
     assert recipes["atlas/poisoned.toml"] == demo["poisoned"]
+    assert recipes["atlas/screened.toml"] == demo["screened"]
 
 
 def test_a_plugin_is_any_importable_subclass(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from fedsonar.experiment import Experiment
 from fedsonar.measure import Evaluation
 from fedsonar.model import Lora
 from fedsonar.poison import Attack, ConstantRate
+from fedsonar.screen import Association
 
 # Not the field's defaults: the embedded model has 3 million weights, so its adapter is wider than r=4 on two
 # projections, its learning rate is higher than that of a model of billions, and clients take more and smaller steps
@@ -29,9 +30,9 @@ POISONED = replace(CLEAN, name="poisoned, FedAvg", attack=Attack(placement=Const
 
 
 def story() -> dict[str, Experiment]:
-    """The demo's runs, by folder name: clean, poisoned under FedAvg, and the same poison under two robust rules."""
+    """The demo's runs, by folder name: clean, poisoned under FedAvg, the same under two robust rules, and screened."""
     robust: dict[str, Aggregator] = {"krum": Krum(), "trimmed-mean": TrimmedMean()}
     runs = {"clean": CLEAN, "poisoned": POISONED}
     for folder, rule in robust.items():
         runs[folder] = replace(POISONED, name=f"poisoned, {type(rule).__name__}", aggregator=rule)
-    return runs
+    return runs | {"screened": replace(POISONED, name="poisoned, screened", screen=Association())}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = (
-    "Runs a clean federation, a poisoned one, and the same poison under two robust rules; prints a table and "
-    "writes a report. Needs no data and no network. A stopped demo goes on where it was."
+    "Runs a clean federation, a poisoned one, the same poison under two robust rules, and the same again with the "
+    "association screen before it; prints a table and writes a report. Needs no data and no network. A stopped demo "
+    "goes on where it was."
 )
 EXAMPLES = ""
 LEAVES = "complete rounds are kept, the same command goes on"
