@@ -160,7 +160,9 @@ def _row(cell: Cell, name: str, screen: Screen, silos: Sequence[Silo], ledger: M
     return {key: None if value != value else value for key, value in row.items()}
 
 
-def _write(kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell], seeds: Sequence[int]) -> None:
+def _write(
+    kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell], seeds: Sequence[int]
+) -> None:
     """The summary: a line a screen and group of cells."""
     groups: dict[str, Callable[[Cell], bool]] = {"published": lambda c: c in dear}
     dear = set(published(seeds))
@@ -189,8 +191,8 @@ def _write(kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell]
 model. `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change
 one thing at a time about rare tokens, the suffix, IID and 10 %, over all real data; every combination is measured on
 Atlas alone. Rates are pooled over the cells of a group with Wilson intervals; `worst` is that of the worst cell.
-`kB a client` is what leaves a client. ProtegoFed, which takes seconds a client, ran on the published cells with NIID-1. Every cell
-is a row of [screens_runs.csv](screens_runs.csv).
+`kB a client` is what leaves a client. ProtegoFed, which takes seconds a client, ran on the published cells with NIID-1.
+Every cell is a row of [screens_runs.csv](screens_runs.csv).
 """
     write_table("screens", lines, text)
     shown = [line for line in lines if line["cells"].partition(" ")[0] in ("target", "rate")]
