@@ -30,6 +30,7 @@ from fedsonar.screen import (
     Silo,
     SpectralSignatures,
     Tables,
+    Tuning,
     hear,
     judge,
 )
@@ -41,15 +42,19 @@ CHEAP: dict[str, Screen] = {
     "response n-grams, alone": ResponseNgrams(pooled=False),
     "response n-grams": ResponseNgrams(),
     "association": Association(),
-    "SpectralSignatures, alone": SpectralSignatures(pooled=False),
-    "SpectralSignatures, pooled": SpectralSignatures(pooled=True),
-    "ActivationClustering": ActivationClustering(),
+    "SpectralSignatures, untuned": SpectralSignatures(tuning=Tuning(epochs=0)),
+    "SpectralSignatures, untuned, pooled": SpectralSignatures(tuning=Tuning(epochs=0), pooled=True),
+    "ActivationClustering, untuned": ActivationClustering(tuning=Tuning(epochs=0)),
     "GradSentry": GradSentry(),
     "GradSentry, pooled": GradSentry(pooled=True),
     "GraCeFul": GraCeFul(),
 }
-DEAR: dict[str, Screen] = {"ProtegoFed": ProtegoFed()}
-"""Those that cluster by UMAP, seconds a client; they run where they were published."""
+DEAR: dict[str, Screen] = {
+    "SpectralSignatures": SpectralSignatures(),
+    "ActivationClustering": ActivationClustering(),
+    "ProtegoFed": ProtegoFed(),
+}
+"""Those that tune or cluster by UMAP, seconds a client."""
 MAX_LENGTH = 256
 TOGETHER = 24
 """Cells whose rows go through the model together."""
@@ -160,9 +165,7 @@ def _row(cell: Cell, name: str, screen: Screen, silos: Sequence[Silo], ledger: M
     return {key: None if value != value else value for key, value in row.items()}
 
 
-def _write(
-    kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell], seeds: Sequence[int]
-) -> None:
+def _write(kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell], seeds: Sequence[int]) -> None:
     """The summary: a line a screen and group of cells."""
     groups: dict[str, Callable[[Cell], bool]] = {"published": lambda c: c in dear}
     dear = set(published(seeds))
@@ -191,8 +194,8 @@ def _write(
 model. `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change
 one thing at a time about rare tokens, the suffix, IID and 10 %, over all real data; every combination is measured on
 Atlas alone. Rates are pooled over the cells of a group with Wilson intervals; `worst` is that of the worst cell.
-`kB a client` is what leaves a client. ProtegoFed, which takes seconds a client, ran on the published cells with NIID-1.
-Every cell is a row of [screens_runs.csv](screens_runs.csv).
+`kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)}) ran on
+the published cells with NIID-1. Every cell is a row of [screens_runs.csv](screens_runs.csv).
 """
     write_table("screens", lines, text)
     shown = [line for line in lines if line["cells"].partition(" ")[0] in ("target", "rate")]
