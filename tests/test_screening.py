@@ -132,6 +132,14 @@ def test_twins_lose_the_same_rows():
     assert all(one == other for one, other in pairs)
 
 
+def test_a_client_that_lost_all_its_poison_has_no_twin():
+    experiment = replace(SMALL, rounds=1, screen=Oracle(), bsnr=Bsnr(twins=True))
+    engine = Watching(experiment)
+    done = run(experiment, engine)
+    assert sorted(job.client for job in engine.jobs[0]) == list(range(6))
+    assert {record.poisoned_rows for record in done.clients} == {0}
+
+
 def test_rows_are_judged_anew_every_so_many_rounds():
     times = []
 

@@ -94,7 +94,8 @@ def run(
                     f"the screen leaves no row to the {len(rows)} clients of round {round}; raise its threshold"
                 )
             jobs = [ClientJob(client, round, rows[client], start) for client in clients]
-            twins = [client for client in clients if client in federation.twins]
+            poisoned = {client: screening.poisoned_left(client) for client in clients}
+            twins = [client for client in clients if client in federation.twins and poisoned[client]]
             jobs += [
                 ClientJob(client, round, screening.kept(client, federation.twins[client]), start) for client in twins
             ]
@@ -107,7 +108,6 @@ def run(
         with clock("aggregate"):
             done = server.aggregate(round, start, updates, root)
             state.adapter = start + done.step
-        poisoned = {client: screening.poisoned_left(client) for client in clients}
         counts = [poisoned[update.client] for update in done.kept]
         affected = None if None in counts else np.array(counts) > 0
         with clock("measure"):

@@ -72,7 +72,7 @@ def test_terminal_shows_the_most_suspect_rows(silos, tmp_path, capsys):
 
 def test_a_screen_that_looks_through_a_model(silos, tmp_path, capsys):
     status, out, _ = screen(capsys, silos[0], "--screen", "GradSentry", "--label", "poisoned", "--out", tmp_path,
-                            "--json", "--max-length", 40, "--fail-on-findings")  # fmt: skip
+                            "--json", "--max-length", 60, "--fail-on-findings")  # fmt: skip
     result = json.loads(out)
     assert status == 3
     assert result["model"] == "embedded"
@@ -95,7 +95,7 @@ def test_without_findings_the_status_is_0(silos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--screen", "Nobody"], 2, "no screen 'Nobody'; there are GraCeFul, GradSentry"),
+        (["--screen", "Nobody"], 2, "no screen 'Nobody'; there are ActivationClustering, Association"),
         (["--screen", "Oracle"], 2, "choose another screen"),
         (["--screen", "Length", "--set", "threshold.valu=3"], 2, "'valu' is not accepted"),
         (["--label", "truth"], 2, "no column 'truth'"),
@@ -105,7 +105,7 @@ def test_without_findings_the_status_is_0(silos, tmp_path, capsys):
 )
 def test_bad_input(silos, tmp_path, capsys, arguments, status, said):
     found, _, err = screen(capsys, silos[0], "--out", tmp_path, *arguments)
-    assert found == status
+    assert found == status, err
     assert said in err
     assert len(err.strip().splitlines()) == 1
 

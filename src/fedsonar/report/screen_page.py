@@ -107,7 +107,7 @@ def _histogram(suspicion: np.ndarray, poisoned: np.ndarray | None) -> Plot:
         traces,
         layout(
             barmode="stack", xaxis={"title": {"text": "suspicion", "standoff": 6}},
-            yaxis={"type": "log", "title": {"text": "rows"}}, showlegend=len(parts) > 1, margin={"t": 30},
+            yaxis={"type": "log", "dtick": 1, "title": {"text": "rows"}}, showlegend=len(parts) > 1, margin={"t": 30},
         ),
     )  # fmt: skip
     middle = float(np.median(finite)) if len(finite) else 0.0

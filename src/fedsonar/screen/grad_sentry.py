@@ -26,7 +26,7 @@ class GradSentry(Screen):
 
     Args:
         fraction: One over the share of rows and columns in the corner.
-        values: Singular values.
+        top: How many of the largest singular values count.
         threshold: Of the entropy.
         pooled: Whether to cut where the whole federation's entropies say, or each client's own.
         bins: Of the histogram.
@@ -36,13 +36,13 @@ class GradSentry(Screen):
     """
 
     fraction: int = 8
-    values: int = 16
+    top: int = 16
     threshold: Valley = field(default_factory=Valley)
     pooled: bool = False
     bins: int = 256
 
     def __post_init__(self) -> None:
-        for name, least in (("fraction", 1), ("values", 2), ("bins", 2)):
+        for name, least in (("fraction", 1), ("top", 2), ("bins", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
@@ -72,11 +72,11 @@ class GradSentry(Screen):
         """Entropies, in [0, 1]; see `Screen.suspicion`."""
         del heard
         assert silo.features is not None
-        spectra = silo.features.head_spectra(Part("corner", self.fraction), self.values)
+        spectra = silo.features.head_spectra(Part("corner", self.fraction), self.top)
         totals = spectra.sum(1, keepdims=True)
         shares = spectra / np.where(totals > 0, totals, 1)
         logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
-        entropy: Float[np.ndarray, "rows"] = -(shares * logs).sum(1) / math.log(self.values)
+        entropy: Float[np.ndarray, "rows"] = -(shares * logs).sum(1) / math.log(self.top)
         return entropy.clip(0, 1)
 
     def flag(self, suspicion: Float[np.ndarray, "rows"], heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
