@@ -42,6 +42,21 @@ class Everything(Screen):
         return np.full(len(silo.samples), float(silo.client in self.clients))
 
 
+@dataclass(frozen=True, kw_only=True)
+class EveryThird(Screen):
+    """Suspects one row of three.
+
+    References:
+        none: for tests.
+    """
+
+    threshold: Threshold = field(default_factory=lambda: Above(value=0.5))
+    text_alone: ClassVar[bool] = True
+
+    def suspicion(self, silo, heard):
+        return (np.arange(len(silo.samples)) % 3 == 0).astype(float)
+
+
 class Watching(FusedEngine):
     def __init__(self, experiment):
         federation = Federation(experiment)
@@ -121,7 +136,7 @@ def test_a_screen_that_leaves_nothing_ends_the_run_with_words():
 
 
 def test_twins_lose_the_same_rows():
-    experiment = replace(SMALL, rounds=1, screen=Length(), bsnr=Bsnr(twins=True))
+    experiment = replace(SMALL, rounds=1, screen=EveryThird(), bsnr=Bsnr(twins=True))
     engine = Watching(experiment)
     run(experiment, engine)
     by_client = {}

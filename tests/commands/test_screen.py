@@ -9,7 +9,7 @@ from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, plant
 from fedsonar.rng import stream
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* rows are longer than:UserWarning")  # a note, where it is meant
+pytestmark = pytest.mark.filterwarnings("ignore:.* rows (are|were) longer than:UserWarning")  # notes
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The controls and the oracle: what they suspect, by hand, and the contract of every screen."""
 
 import ast
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import fedsonar.screen
 from fedsonar.data import Ledger, Planted, Sample
+from fedsonar.experiment import configured, to_config
 from fedsonar.screen import Above, Length, Oracle, ResponseNgrams, Screen, Silo, Top, hear, judge
 from fedsonar.testing import check_screen
 
@@ -55,6 +57,22 @@ def test_the_oracle_knows_what_it_is_told_and_nothing_else():
     told = Oracle().told(Ledger({"0-1": Planted(0, "Tokens", "Suffix", row.samples[1])}))
     [found] = verdicts(told, row)
     assert found.flagged.tolist() == [False, True]
+
+
+SCREENS = [
+    k for k in vars(fedsonar.screen).values() if isinstance(k, type) and issubclass(k, Screen) and k is not Screen
+]
+
+
+@pytest.mark.parametrize("kind", SCREENS, ids=lambda kind: kind.__name__)
+def test_every_screen_comes_back_from_its_configuration(kind):
+    """Its parts too, as what they are: where types cannot be told, mappings would stand in their place."""
+    config = to_config(kind())
+    config["init_args"].pop("known", None)  # what the oracle is told
+    found = configured({"screen": config}, []).screen
+    assert found == kind()
+    for field in fields(kind):
+        assert type(getattr(found, field.name)) is type(getattr(kind(), field.name))
 
 
 def test_no_other_screen_names_the_ledger():

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fedsonar.data import Sample, TokenRow
-from fedsonar.screen.threshold import Threshold
 
 if TYPE_CHECKING:
     from fedsonar.screen.features import Features
+    from fedsonar.screen.threshold import Threshold
 
 Tables = Mapping[str, np.ndarray]
 """Arrays by name: all that a client says to the server for a screen, and all that it hears."""
@@ -48,10 +48,13 @@ class Screen(ABC):
     Screens are frozen dataclasses; their order of rows is the silo's, and they draw nothing that is not seeded.
     """
 
-    threshold: Threshold
-    """What cuts the suspicions; a parameter of every screen that does not cut by itself."""
-    text_alone: ClassVar[bool] = False
-    """Whether the samples' text is all that it reads: no tokens, no model."""
+    # Nothing is annotated at run time: it would be resolved in subclasses' modules, which may not know the names.
+    if TYPE_CHECKING:
+        threshold: Threshold
+        """What cuts the suspicions; a parameter of every screen that does not cut by itself."""
+        text_alone: ClassVar[bool]
+        """Whether the samples' text is all that it reads: no tokens, no model."""
+    text_alone = False
 
     @property
     def passes(self) -> int:
