@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedsonar.records import SentRecord, write_table
 from fedsonar.report.folder import Rate, read_run
 from fedsonar.report.tables import (
     COLUMNS,
@@ -107,8 +108,14 @@ def test_screen_rows(make_run: MakeRun) -> None:
     assert screen_rows([read_run(path)]) == []
     summary = json.loads((path / "summary.json").read_text())
     summary["screen"] = {"recall": 1.0, "precision": 0.5, "f1": 2 / 3, "false_removal": None, "rows": 1000}
+    summary["screen"] |= {"recall_low": 0.9, "recall_high": 1.0}
+    sent = [SentRecord(round=r, client=c, step=1, name="counts", dtype="int64", shape="9", bytes=3000 * (c + 1),
+                       additive=True) for r in (1, 3) for c in (0, 1)]  # fmt: skip
+    write_table(path / "screen.parquet", SentRecord, sent)
     (path / "summary.json").write_text(json.dumps(summary))
-    assert screen_rows([read_run(path)]) == [("run", "1.000", "0.500", "0.667", "–", "1,000")]
+    assert screen_rows([read_run(path)]) == [
+        ("run", "–", "1.00 [0.90, 1.00]", "0.50", "0.667", "–", "–", "1,000", "12 kB")
+    ]
 
 
 def test_environment_and_timing_in_words(make_run: MakeRun) -> None:

@@ -57,6 +57,7 @@ class RunFolder:
         rows: Client -> rows it trains on.
         poisoned: Client -> poisoned rows among them, for every client in `rows`.
         landed: (client, source) -> poisoned rows, drills, and all rows; sources are '' where runs did not record them.
+        sent: Client -> bytes that left it for the screen; empty where nothing did.
         stealth: Parsed `stealth.json`, empty where there is none.
         examples: Parsed `examples.json`, empty where there is none.
     """
@@ -76,6 +77,7 @@ class RunFolder:
     rows: Mapping[int, int]
     poisoned: Mapping[int, int]
     landed: Mapping[tuple[int, str], tuple[int, int, int]]
+    sent: Mapping[int, int]
     stealth: Mapping[str, Any]
     examples: Sequence[Mapping[str, Any]]
 
@@ -258,6 +260,7 @@ def read_run(path: Path) -> RunFolder:
         rows=rows,
         poisoned=poisoned,
         landed=landed,
+        sent=_sent(path / "screen.parquet"),
         stealth=_json(path / "stealth.json", dict) if (path / "stealth.json").is_file() else {},
         examples=[example for example in examples if isinstance(example, dict)],
     )
@@ -276,6 +279,13 @@ def _landed(samples: Any) -> dict[tuple[int, str], tuple[int, int, int]]:
         poisoned, drills, every = found.get(place, (0, 0, 0))
         found[place] = poisoned + row["poisoned_sum"], drills + (row["drill_sum"] or 0), every + row["count_all"]
     return found
+
+
+def _sent(path: Path) -> dict[int, int]:
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path, columns=["client", "bytes"]).group_by("client").aggregate([("bytes", "sum")])
+    return {row["client"]: row["bytes_sum"] for row in table.to_pylist()}
 
 
 def _rate(part: Mapping[str, Any] | None, key: str) -> Rate | None:

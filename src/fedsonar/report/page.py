@@ -53,6 +53,7 @@ def _render(runs: Sequence[RunFolder], title: str) -> str:
         definitions=tables.DEFINITIONS,
         selection_columns=tables.SELECTION,
         selections=tables.selection_rows(runs),
+        screen_columns=tables.SCREEN,
         screens=tables.screen_rows(runs),
         runs=[_details(run, index) for index, run in enumerate(runs)],
     )

@@ -205,16 +205,32 @@ def stealth_rows(run: RunFolder) -> list[tuple[str, str]]:
     return rows
 
 
+SCREEN = ("Run", "Screen", "Recall", "Precision", "F1", "False removal", "AUC", "Rows flagged", "Sent by a client")
+
+
 def screen_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
-    """Run, recall, precision, F1, false removal and rows of every run that screened its rows."""
-    rows = []
+    """What the screen of every run that had one found, with intervals, and how much a client sent for it at most."""
+    rows: list[tuple[str, ...]] = []
     for run in runs:
         if screen := run.summary.get("screen"):
-            scores = [number(screen.get(key)) for key in ("recall", "precision", "f1", "false_removal")]
-            rows_seen = number(screen.get("rows"))
-            cells = [NONE if score is None else f"{score:.3f}" for score in scores]
-            rows.append((run.label, *cells, NONE if rows_seen is None else f"{rows_seen:,.0f}"))
+            kind = str(run.config.get("screen", {}).get("class_path", NONE)).rsplit(".", 1)[-1]
+            found = {key: _scored(screen, key) for key in ("recall", "precision", "false_removal", "auc")}
+            flagged, f1 = number(screen.get("rows")), number(screen.get("f1"))
+            rows.append(
+                (
+                    run.label, kind, found["recall"], found["precision"], NONE if f1 is None else f"{f1:.3f}",
+                    found["false_removal"], found["auc"], NONE if flagged is None else f"{flagged:,.0f}",
+                    f"{max(run.sent.values(), default=0) / 1000:,.0f} kB",
+                )
+            )  # fmt: skip
     return rows
+
+
+def _scored(screen: Mapping[str, Any], key: str) -> str:
+    value = number(screen.get(key))
+    if value is None:
+        return NONE
+    return rate(Rate(value=value, low=number(screen.get(f"{key}_low")), high=number(screen.get(f"{key}_high"))))
 
 
 SELECTION = ("Run", "Dropped", "Recall", "Precision", "Weight offered", "Weight given")
