@@ -19,6 +19,7 @@ _TITLES = {
     "flower": "Whole federations, start included",
     "scaling": "Growing numbers of clients",
     "aggregate": "Aggregation rules, on updates in memory",
+    "screens": "Features of rows for screens",
 }
 
 
@@ -65,6 +66,13 @@ _COLUMNS: dict[str, dict[str, Callable[[Record], str]]] = {
         "times fastest peer": lambda r: _interval(r, "times_peer"),
         "difference": lambda r: f"{r['difference']:.0e}" if "difference" in r else "",
         "left out": lambda r: r.get("left_out", ""),
+    },
+    "screens": {
+        "ms a row": lambda r: f"{r['milliseconds_per_row']:.2f}",
+        "MB": _memory,
+        "more than at start": lambda r: f"{r['grown_mb']:,.0f}",
+        "times published": lambda r: _interval(r, "times_peer"),
+        "difference": lambda r: f"{r['difference']:.0e}" if "difference" in r else "",
     },
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from fedsonar.bench import aggregation, aggregation_peers, flower, parts
+from fedsonar.bench import aggregation, aggregation_peers, flower, parts, screens
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Contest, Record
 
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Contest | flower.FlowerContest | a
     "flower": flower.flower,
     "scaling": parts.scaling,
     "aggregate": aggregation.aggregate,
+    "screens": screens.screens,
 }
 
 

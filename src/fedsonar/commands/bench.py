@@ -34,7 +34,8 @@ Parts:
   flower   a whole federation beside Flower's simulation, start included, nothing evaluated
   scaling  cost a row and memory for 1 to 1,000 clients
   aggregate
-           every aggregation rule alone, beside those of ByzFL and Flower: time, and memory beside the updates"""
+           every aggregation rule alone, beside those of ByzFL and Flower: time, and memory beside the updates
+  screens  features of rows for GradSentry and ProtegoFed, beside the published procedures: row by row, backward"""
 EXAMPLES = """\
 Examples:
   fedsonar bench
@@ -45,6 +46,7 @@ Examples:
   fedsonar bench flower --threads 2 --repeats 3
   fedsonar bench scaling --clients 10 1000 --dtype float32
   fedsonar bench aggregate --rules Krum Median --clients 100 --dims 100000 --threads 2
+  fedsonar bench screens --models embedded 15m --dtype float32 --threads 2
   fedsonar bench engine --models 1b 7b --device cuda --dtype bfloat16 --peer-dtype bfloat16
 
 More threads than idle cores, or other work on the machine, make every figure worse and the intervals wide."""

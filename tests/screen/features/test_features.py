@@ -132,7 +132,7 @@ def test_small_blocks_give_what_one_block_gives(case):
 def test_gradients_of_the_last_value_projection_are_autograds(case):
     made, network, _ = case
     found = Features(network, ROWS).value_gradients(rank=3, seed=5)
-    layout = last_layer._last_value(network, 3)
+    layout = last_layer.last_value(network, 3)
     fresh = last_layer.initial_adapter(layout, last_layer.torch_stream(5, "screen/value-gradients"))
     assert found.shape == (5, layout.sites[0].out_features, 3)
     assert layout.sites[0].layer == 1
@@ -172,7 +172,7 @@ def test_a_model_without_value_projection_is_named():
         model = Bare()
 
     with pytest.raises(ValueError, match="no value projection among v_proj"):
-        last_layer._last_value(Empty(), 4)
+        last_layer.last_value(Empty(), 4)
 
 
 def test_some_rows_share_what_all_have(case):

@@ -34,7 +34,7 @@ def value_gradients(
     Raises:
         ValueError: If the model has no value projection by a name that is known.
     """
-    layout = _last_value(network, rank)
+    layout = last_value(network, rank)
     alone = network.on(layout)
     fresh = initial_adapter(layout, torch_stream(seed, "screen/value-gradients"))
     fresh = fresh.to(network.model.device, wide(network.model.dtype))
@@ -48,8 +48,12 @@ def value_gradients(
     return np.concatenate(found)
 
 
-def _last_value(network: Network, rank: int) -> Layout:
-    """The layout of an adapter of the last layer's value projection alone."""
+def last_value(network: Network, rank: int) -> Layout:
+    """The layout of an adapter of the last layer's value projection alone.
+
+    Raises:
+        ValueError: If the model has no value projection by a name that is known.
+    """
     modules = {name.rsplit(".", 1)[-1] for name, _ in network.model.named_modules()}
     kind = next((name for name in VALUE_NAMES if name in modules), None)
     if kind is None:
