@@ -78,7 +78,7 @@ def _published_entropies(scenario: Scenario) -> Callable[[], Float[np.ndarray, "
     weight = head.weight = torch.nn.Parameter(head.weight.detach().clone())
 
     def measure() -> Float[np.ndarray, "rows"]:
-        found = []
+        found: list[float] = []
         for row in scenario.train_rows:
             weight.grad = None
             ids = torch.tensor([row.prompt + row.response])
@@ -110,7 +110,7 @@ def _published_gradients(scenario: Scenario) -> Callable[[], Float[np.ndarray, "
     last = module.lora_B.default.weight
 
     def measure() -> Float[np.ndarray, "rows out rank"]:
-        found = []
+        found: list[np.ndarray] = []
         for row in scenario.train_rows:
             model.zero_grad()
             ids = torch.tensor([row.prompt + row.response])
