@@ -111,9 +111,11 @@ def screens_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     dear = [cell for cell in published(seeds) if cell.placement == "NIID-1"]  # as ProtegoFed was published
     path = RESULTS / "screens_runs.csv"
     kept = {(row["cell"], row["screen"]): row for row in read_table(path)} if path.exists() else {}
-    for some, screens in ((cells, CHEAP), (dear, DEAR)):
-        _measure(some, screens, kept, path, data, base)
-    _write(kept, cells, seeds)
+    try:
+        for some, screens in ((cells, CHEAP), (dear, DEAR)):
+            _measure(some, screens, kept, path, data, base)
+    finally:
+        _write(kept, cells, seeds)
 
 
 def _measure(
@@ -187,22 +189,25 @@ def _write(kept: Mapping[tuple[str, str], dict[str, Any]], cells: Sequence[Cell]
             if found:
                 lines.append({"cells": group, "screen": name, **_line(found)})
     command, seed_list = said("screens", seeds)
+    whole = [c for c in cells if all((c.name, name) in kept for name in CHEAP)]
+    names = ", ".join(dict.fromkeys(cell.data for cell in whole))
     text = f"""# Screens
 
-`{command} --data FOLDER --base FOLDER`: 25 clients, up to 5,000 rows, seeds {seed_list}. Real data
-({", ".join(REAL)}) with a base of 7 million weights, Atlas with the embedded
-model. `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change
-one thing at a time about rare tokens, the suffix, IID and 10 %, over all real data; every combination is measured on
-Atlas alone. Rates are pooled over the cells of a group with Wilson intervals; `worst` is that of the worst cell.
-`kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)}) ran on
-the published cells with NIID-1. Every cell is a row of [screens_runs.csv](screens_runs.csv).
+`{command} --data FOLDER --base FOLDER`: 25 clients, up to 5,000 rows, seeds {seed_list}.
+{len(whole)} of {len(cells)} cells are measured so far, on {names}: real data with a base of 7 million
+weights (recipes/text_model.py), Atlas with the embedded model.
+
+`published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change one
+thing at a time about rare tokens, the suffix, IID and 10 %, over all real data; every combination belongs to Atlas
+alone. Rates are pooled over the cells of a group with Wilson intervals; `worst` is that of the worst cell.
+`kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)})
+are for the published cells with NIID-1. Every cell is a row of [screens_runs.csv](screens_runs.csv).
 """
     write_table("screens", lines, text)
     shown = [line for line in lines if line["cells"].partition(" ")[0] in ("target", "rate")]
     columns = list(dict.fromkeys(line["cells"] for line in shown))
-    names = [name for name in CHEAP if any(line["screen"] == name for line in shown)]
     values = {(line["screen"], line["cells"]): line["F1"] for line in shown}
-    heat("screens", names, columns, values, "", "F1, mean over cells")
+    heat("screens", list(CHEAP), columns, values, "", "F1, mean over cells")
     figures: dict[str, tuple[float, float | None, float | None, int]] = {}
     for line in lines:
         if line["cells"] == "published":

@@ -174,10 +174,11 @@ def _print(found: Audit, options: argparse.Namespace) -> None:
 
     console = Console(highlight=False)
     worrying = len(found.worrying)
+    others = len(found.findings) - worrying
     said = f"{found.flagged:,} of {found.rows:,} rows are suspected" if found.flagged else "no row is suspected"
     console.print(
         f"[bold]{worrying} injected-looking finding{'s' * (worrying != 1)}[/bold], {said}; "
-        f"{len(found.findings) - worrying} other associations"
+        f"{others} other association{'s' * (others != 1)}"
     )
     for finding in found.findings[: options.top]:
         style = "bold red" if finding.verdict == "injected-looking" else "dim"

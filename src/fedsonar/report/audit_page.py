@@ -35,11 +35,13 @@ def headline(found: Audit) -> str:
     """What was found, in a sentence or two."""
     silos = len(found.judgements)
     where = f"{found.rows:,} rows" + (f" of {silos} silos" if silos > 1 else "")
+    others = len(found.findings) - len(found.worrying)
+    natural = "1 association looks natural" if others == 1 else f"{others} associations look natural"
     if not found.worrying:
-        return f"Nothing in {where} looks injected; {len(found.findings)} associations look natural."
+        return f"Nothing in {where} looks injected; {natural}."
     share = 100 * found.flagged / found.rows
     several = "s look" if len(found.worrying) > 1 else " looks"
     return (
         f"{len(found.worrying)} finding{several} injected: {found.flagged:,} of {where} ({share:.2f} %) are suspected. "
-        f"{len(found.findings) - len(found.worrying)} other associations look natural."
+        f"Besides, {natural}."
     )
