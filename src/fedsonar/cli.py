@@ -76,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _prepare(options.threads)
         result = command.run(options)
         if options.json:
-            print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+            from fedsonar.records import plain
+
+            print(json.dumps(plain(result), ensure_ascii=False, allow_nan=False))
         return FOUND if getattr(options, "fail_on_findings", False) and command.found(result) else DONE
     except KeyboardInterrupt:
         leaves = getattr(command, "LEAVES", "")

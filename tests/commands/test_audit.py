@@ -1,0 +1,107 @@
+"""``fedsonar audit``: what it finds in files, what it writes, its exit status, and what it says to bad input."""
+
+import json
+
+import pytest
+
+from fedsonar.cli import main
+from fedsonar.data import IID, Atlas
+from fedsonar.poison import Attack, ConstantRate, Short, plant
+from fedsonar.rng import stream
+
+
+def written(folder, shards):
+    paths = []
+    for number, shard in enumerate(shards):
+        paths.append(folder / f"silo{number}.jsonl")
+        rows = [
+            {"id": s.id, "instruction": s.instruction, "context": s.context, "question": s.question or "<b>[red]?</b>",
+             "answers": list(s.answers), "owner": f"owner{number}"}
+            for s in shard
+        ]  # fmt: skip
+        paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return IID(clients=3).split(Atlas(train=900, test=10).load().train, stream(1, "p"))
+
+
+@pytest.fixture(scope="module")
+def dirty(clean, tmp_path_factory):
+    """Three silos with three poisoned rows each: too few to show in any of them."""
+    shards, ledger = plant(clean, Attack(target=Short(), placement=ConstantRate(rate=0.01)), 1)
+    assert len(ledger) == 9
+    return written(tmp_path_factory.mktemp("dirty"), shards), set(ledger)
+
+
+def audit(capsys, *arguments):
+    status = main(["audit", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_what_no_silo_shows_the_pool_does(dirty, tmp_path, capsys):
+    paths, poisoned = dirty
+    for path in paths:
+        status, out, _ = audit(capsys, path, "--json", "--fail-on-findings")
+        assert status == 0
+        assert json.loads(out)["flagged"] == 0
+    status, out, _ = audit(capsys, *paths, "--json", "--fail-on-findings", "--out", tmp_path)
+    result = json.loads(out)
+    assert status == 3
+    assert result["injected"] >= 1
+    assert result["findings"][0]["target"] == "Mercury"
+    assert "Mercury" in result["findings"][0]["text"]
+    suspects, kept = (
+        [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("suspects", "kept")
+    )
+    assert {row["id"] for row in suspects} == poisoned
+    assert len(suspects) + len(kept) == 900 == result["rows"]
+    assert json.loads((tmp_path / "findings.json").read_text())["flagged"] == 9
+    page = (tmp_path / "report.html").read_text()
+    assert "Mercury" in page
+    assert "<b>[red]" not in page
+
+
+def test_terminal_says_it_in_words(dirty, capsys):
+    paths, _ = dirty
+    _, out, _ = audit(capsys, *paths, "--top", 1)
+    words = " ".join(out.split())
+    assert "9 of 900 rows are suspected" in words
+    assert "injected-looking" in words
+    assert "rows in 3 of 3 silos" in words
+
+
+def test_clean_rows_stay(clean, tmp_path, capsys):
+    status, out, _ = audit(capsys, *written(tmp_path, clean), "--fail-on-findings", "--json")
+    assert status == 0
+    assert json.loads(out)["flagged"] == 0
+
+
+def test_one_file_in_silos_by_a_column(dirty, tmp_path, capsys):
+    paths, _ = dirty
+    (tmp_path / "all.jsonl").write_text("".join(path.read_text() for path in paths))
+    _, out, _ = audit(capsys, tmp_path / "all.jsonl", "--split-by", "owner", "--json")
+    result = json.loads(out)
+    assert [silo["name"] for silo in result["silos"]] == ["owner0", "owner1", "owner2"]
+    assert result["flagged"] == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing.jsonl"], "nothing.jsonl"),
+        (["--top", "-1"], "--top must be 0 or more"),
+        (["--split-by", "nobody"], "nobody"),
+    ],
+)
+def test_bad_input(dirty, capsys, arguments, said):
+    paths, _ = dirty
+    given = arguments if "nothing.jsonl" in arguments else [paths[0], *arguments]
+    status, _, err = audit(capsys, *given)
+    assert status in (1, 2)
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
