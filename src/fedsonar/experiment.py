@@ -50,7 +50,8 @@ class Experiment:
         seed: Seed of every random stream.
         rounds: Communication rounds.
         clients_per_round: Clients drawn for each round; 0 for all.
-        min_updates: Fewest updates that a round can do with; with fewer it fails, and the run can go on from there.
+        min_updates: Fewest updates that a round can do with; with fewer it fails, and the run can go on from there. One
+            where it is left out.
         max_length: Most tokens of a row, prompt and response together; the model's own limit when that is lower.
         base: The frozen base model.
         lora: The adapter that clients train.
@@ -74,7 +75,7 @@ class Experiment:
     seed: int = 0
     rounds: int = 10
     clients_per_round: int = 0
-    min_updates: int = 1
+    min_updates: int | None = None
     max_length: int = 512
     base: Base = field(default_factory=Base)
     lora: Lora = field(default_factory=Lora)
@@ -98,10 +99,11 @@ class Experiment:
             ("max_length", 8),
             ("pass_tokens", 0),
             ("clients_per_round", 0),
-            ("min_updates", 1),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.min_updates is not None and self.min_updates < 1:
+            raise ValueError(f"min_updates must be at least 1, got {self.min_updates}")
         if self.screen_every is not None and self.screen_every < 1:
             raise ValueError(f"screen_every must be at least 1, or left out for once, got {self.screen_every}")
 

@@ -193,7 +193,7 @@ def _check_counts(experiment: Experiment, clients: int) -> None:
     if experiment.clients_per_round > clients:
         raise ValueError(f"clients_per_round {experiment.clients_per_round} is more than the {clients} clients")
     asked = experiment.clients_per_round or clients
-    if experiment.min_updates > asked:
+    if experiment.min_updates is not None and experiment.min_updates > asked:
         raise ValueError(f"min_updates {experiment.min_updates} is more than the {asked} clients of a round")
 
 

@@ -52,7 +52,7 @@ class Server:
 
     def __init__(self, experiment: Experiment, layout: Layout, state: dict[str, Tensor]) -> None:
         self.rule, self.seed, self.state = experiment.aggregator, experiment.seed, state
-        self.least = experiment.min_updates
+        self.least = experiment.min_updates or 1
         self.space = space_of(experiment.space, layout)
         self.matrices = [Matrix(*matrix) for matrix in self.space.matrices]
 
