@@ -110,7 +110,8 @@ def for_clients(experiment: Experiment) -> Experiment:
     """What clients are told: how to train, and nothing of what the server has, measures or expects."""
     return replace(
         experiment, name="", rounds=1, clients_per_round=0, min_updates=None, data=Atlas(), partition=IID(),
-        attack=None, screen=None, screen_every=None, repair=None, aggregator=FedAvg(), evaluation=Evaluation(), bsnr=Bsnr(),
+        attack=None, screen=None, screen_every=None, repair=None, aggregator=FedAvg(), evaluation=Evaluation(),
+        bsnr=Bsnr(),
     )  # fmt: skip
 
 
