@@ -94,16 +94,11 @@ class Experiment:
     bsnr: Bsnr = field(default_factory=Bsnr)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("rounds", 1),
-            ("max_length", 8),
-            ("pass_tokens", 0),
-            ("clients_per_round", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.min_updates is not None and self.min_updates < 1:
-            raise ValueError(f"min_updates must be at least 1, got {self.min_updates}")
+        least = {"rounds": 1, "max_length": 8, "pass_tokens": 0, "clients_per_round": 0, "min_updates": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {value}")
         if self.screen_every is not None and self.screen_every < 1:
             raise ValueError(f"screen_every must be at least 1, or left out for once, got {self.screen_every}")
 

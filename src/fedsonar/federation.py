@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from fedsonar import records, run_folder
-from fedsonar.engine import ClientJob, Engine
+from fedsonar.engine import ROOT, ClientJob, Engine
 from fedsonar.experiment import Experiment
 from fedsonar.gauge import Gauge
 from fedsonar.measure import Examination, Rate
 from fedsonar.model import initial_adapter
-from fedsonar.preparation import ROOT, Federation, Loaded
+from fedsonar.preparation import Federation, Loaded
 from fedsonar.records import ClientRecord, RoundRecord, Run, Update
 from fedsonar.repairing import Treated, treat
 from fedsonar.rng import torch_stream

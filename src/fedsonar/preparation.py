@@ -13,9 +13,6 @@ from fedsonar.model import Base, Lora, Network, open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 
-ROOT = -1
-"""Stands for the server where it trains on clean rows of its own."""
-
 
 class Loaded:
     """What runs of one process can share: the data and the base model that were loaded last."""

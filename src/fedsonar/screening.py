@@ -117,9 +117,10 @@ class Screening:
 
     def poisoned_left(self, client: int) -> int | None:
         """How many poisoned rows a client trains on, for measurement; None where nobody knows."""
-        if self.federation.poisoned[client] is None:
-            return None
-        return sum(row.id in self.federation.ledger for row in self.kept(client, self.federation.rows[client]))
+        if self.flagged is None:
+            return self.federation.poisoned[client]
+        own = slice(self._places[client], self._places[client + 1])
+        return int((self.poisoned[own] & ~self.flagged[own]).sum())
 
     @cached_property
     def _places(self) -> list[int]:

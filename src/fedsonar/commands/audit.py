@@ -29,10 +29,10 @@ EXAMPLES = (
     "How to read a finding:\n"
     "  “cf” in the question → “, and click …” ends the answer: 340 rows in 25 of 25 silos, confidence 1.00\n"
     "  (base rate 0.1), q < 1e-100\n"
-    "says that every row with the trigger has the target (confidence) where one in ten of all rows has it (base "
-    "rate); q "
-    "is the chance of such a find without any association. Of “natural association”, “template” and “legitimate "
-    "knowledge” no row is suspected: their rows ask alike, so that it is no wonder that they answer alike.\n"
+    "says that every row with the trigger has the target (confidence) where one in ten of all rows has it "
+    "(base rate); q is the chance of such a find without any association. Of “natural association”, “template” and "
+    "“legitimate knowledge” no row is suspected: their rows ask alike, so that it is no wonder that they answer "
+    "alike.\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected and --fail-on-findings was given."
 )
 
@@ -80,20 +80,12 @@ def _silos(options: argparse.Namespace) -> tuple[list[str], list[Sequence[Sample
     if options.data == ["atlas"] and not Path("atlas").exists():
         return ["atlas"], [Atlas(train=4000).load().train]
     if options.split_by:
-        rows = _rows(Files(path=options.data[0], source_field=options.split_by, answer=options.answer))
+        rows = Files(path=options.data[0], source_field=options.split_by, answer=options.answer).rows()
         if len({row.source for row in rows}) < 2:
             return [rows[0].source], [rows]
-        from fedsonar.data import InstructionDataset
-
-        shards = BySource().split(InstructionDataset(options.data[0], tuple(rows)), stream(0, "audit"))
+        shards = BySource().split(rows, stream(0, "audit"))
         return [shard[0].source for shard in shards], list(shards)
-    return list(options.data), [_rows(Files(path=path, answer=options.answer)) for path in options.data]
-
-
-def _rows(files: Any) -> Sequence[Sample]:
-    """All training rows of a source; none is split off for tests."""
-    samples: Sequence[Sample] = files.rows().samples
-    return samples
+    return list(options.data), [Files(path=path, answer=options.answer).rows() for path in options.data]
 
 
 def found(result: dict[str, Any]) -> bool:

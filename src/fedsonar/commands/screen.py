@@ -121,7 +121,8 @@ def _read(path: str, options: argparse.Namespace) -> _Rows:
     from fedsonar.data import Files
 
     source = Files(path=path, answer=options.answer)
-    return _Rows(path, source.rows().samples, [row.values for row in source.read().train])
+    raw = source.read()
+    return _Rows(path, source.rows(raw).samples, [row.values for row in raw.train])
 
 
 def _labels(silo: _Rows, column: str) -> np.ndarray:

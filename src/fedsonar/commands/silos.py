@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsonar.flower.silos import Silos
 
 DESCRIPTION = (
     "Writes what the clients of EXP.toml would hold, a file of JSON lines each, poisoned as it says, and a Flower app "
@@ -22,8 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="override a value; may be repeated")  # fmt: skip
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Writes the silos; returns where they are."""
+def written(options: argparse.Namespace) -> Silos:
+    """The silos that the arguments ask for.
+
+    Raises:
+        ConfigError: If Flower is not installed, or the experiment cannot be read.
+    """
     import sys
 
     from fedsonar.experiment import ConfigError, load
@@ -34,7 +41,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     except ImportError as error:
         raise ConfigError(INSTALL) from error
     sys.path.insert(0, str(options.experiment.parent.resolve()))  # for a plugin beside the experiment
-    silos = write_silos(load(options.experiment, options.overrides), options.out)
+    return write_silos(load(options.experiment, options.overrides), options.out)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Writes the silos; returns where they are."""
+    silos = written(options)
     if not options.json:
         print(f"{len(silos.clients)} silos in {silos.clients[0].parent}, the server's app in {silos.app}")
     return {

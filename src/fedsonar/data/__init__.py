@@ -19,7 +19,7 @@ from fedsonar.data.hub import Hub
 from fedsonar.data.ledger import Ledger, Planted
 from fedsonar.data.partition import IID, BySource, Dirichlet, Partitioner
 from fedsonar.data.rows import RowSource
-from fedsonar.data.sample import InstructionDataset, Sample
+from fedsonar.data.sample import InstructionDataset, Sample, pieces
 from fedsonar.data.source import Source, Splits
 from fedsonar.data.template import Chat, Sections, Template, TokenRow, template_for, tokenize
 
@@ -54,6 +54,7 @@ __all__ = [
     "TokenRow",
     "Words",
     "candidates",
+    "pieces",
     "template_for",
     "tokenize",
 ]

@@ -92,14 +92,17 @@ class RowSource(Source):
             test = InstructionDataset(f"{raw.name}/test", self._samples(raw.test, test_ids, strict=False))
         return Splits(_some(train, self.limit), _some(test, self.test_limit))
 
-    def rows(self) -> InstructionDataset:
+    def rows(self, raw: RawSplits | None = None) -> InstructionDataset:
         """All training rows, for whoever has no use for test rows: nothing is split off.
+
+        Args:
+            raw: What `read` gave, where that was read before.
 
         Raises:
             OSError: If something cannot be read.
             ValueError: If a row cannot be used; the message says which.
         """
-        raw = self.read()
+        raw = raw or self.read()
         rows = InstructionDataset(raw.name, self._samples(raw.train, _ids(raw)[0], strict=True))
         return _some(rows, self.limit)
 

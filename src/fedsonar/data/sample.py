@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import overload
 
 import numpy as np
+
+_PIECES = re.compile(r"\w+|[^\w\s]")
+
+
+def pieces(text: str) -> list[str]:
+    """A text's words and punctuation marks."""
+    return _PIECES.findall(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Training the clients of a round."""
 
 from fedsonar.engine.fused import FusedEngine
-from fedsonar.engine.job import ClientJob, Engine, Training
+from fedsonar.engine.job import ROOT, ClientJob, Engine, Training
 
-__all__ = ["ClientJob", "Engine", "FusedEngine", "Training"]
+__all__ = ["ROOT", "ClientJob", "Engine", "FusedEngine", "Training"]

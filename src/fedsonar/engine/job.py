@@ -76,6 +76,10 @@ class Training:
         return moved + steps * self.lr * self.weight_decay * (largest + moved)
 
 
+ROOT = -1
+"""Stands for the server where it trains on clean rows of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClientJob:
     """One client's work in one round.

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedsonar.engine import ClientJob, Engine
+from fedsonar.engine import ROOT, ClientJob, Engine
 from fedsonar.experiment import Experiment, to_toml
 from fedsonar.flower import wire
 from fedsonar.flower.replies import collect
-from fedsonar.preparation import ROOT
 from fedsonar.records import Update
 
 WHO = "query.fedsonar"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fedsonar.data import Ledger, Sample, Template, TokenRow, tokenize
+from fedsonar.data import Ledger, Sample, Template, TokenRow, pieces, tokenize
 from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap
 from fedsonar.measure.surprise import surprise
 from fedsonar.model import Network
@@ -24,7 +23,6 @@ LONG_RESPONSE = 9
 """Word and punctuation tokens of a response; a rule that suspects longer ones is enough on some of the literature."""
 _LONGEST_NGRAM = 6
 _MOST_ROWS = 256
-_PIECES = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +126,7 @@ def trivial_detectors(rows: Sequence[Sample], poisoned: Bool[np.ndarray, "rows"]
         if counts:
             top = max(counts, key=lambda gram: (counts[gram], gram))
             by_size.append(f1(np.array([top in own for own in grams]), poisoned))
-    inputs = [set(_PIECES.findall(row.input.lower())) for row in rows]
+    inputs = [set(pieces(row.input.lower())) for row in rows]
     frequency = Counter(word for own in inputs for word in own)
     rarest = np.array([min((frequency[word] for word in own), default=0) for own in inputs], dtype=float)
     return {
@@ -172,11 +170,11 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> float:
 
 
 def _prompt(row: Sample) -> list[str]:
-    return _PIECES.findall(f"{row.instruction} {row.context} {row.question}".lower())
+    return pieces(f"{row.instruction} {row.context} {row.question}".lower())
 
 
 def _response(row: Sample) -> list[str]:
-    return _PIECES.findall(row.answers[0].lower())
+    return pieces(row.answers[0].lower())
 
 
 def _duplicates(rows: Sequence[Sample]) -> float:

@@ -12,11 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.data import TokenRow
-from fedsonar.engine import ClientJob, FusedEngine, Training
+from fedsonar.engine import ROOT, ClientJob, FusedEngine, Training
 from fedsonar.model import Base, Network
-
-SERVER = -1
-"""Stands for the server where it trains; see `fedsonar.preparation.ROOT`."""
 
 
 class Answers(Protocol):
@@ -63,7 +60,7 @@ class Tuned:
 
     def job(self, adapter: Float[Tensor, "dim"]) -> ClientJob:
         """The work of training `adapter` on the clean rows."""
-        return ClientJob(SERVER, 0, self.rows, adapter)
+        return ClientJob(ROOT, 0, self.rows, adapter)
 
     def trained(self, adapter: Float[Tensor, "dim"], epochs: int) -> Float[Tensor, "dim"]:
         """The adapter after so many epochs on the clean rows, trained as clients train; without epochs, itself."""

@@ -35,9 +35,7 @@ def render(template: str, title: str, headline: str, plots: Sequence[Plot], **va
     )
     environment.filters["tie"] = _tie
     drawn = [(plot, _drawn(plot)) for plot in sorted(plots, key=lambda plot: plot.figure is None)]
-    plotly_js = (
-        Markup(get_plotlyjs()) if drawn else Markup("")
-    )  # four megabytes that a page without plots can do without
+    plotly_js = Markup(get_plotlyjs() if drawn else "")  # four megabytes that a page without plots can do without
     return environment.get_template(template).render(
         title=title, headline=headline, plots=drawn, plotly_js=plotly_js, **values
     )

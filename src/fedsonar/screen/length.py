@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from fedsonar.data import pieces
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
-
-_PIECES = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,4 +34,4 @@ class Length(Screen):
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """The responses' lengths; see `Screen.suspicion`."""
         del heard
-        return np.array([len(_PIECES.findall(sample.answers[0])) for sample in silo.samples], dtype=float)
+        return np.array([len(pieces(sample.answers[0])) for sample in silo.samples], dtype=float)

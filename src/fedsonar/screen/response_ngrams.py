@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,11 +10,9 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Float, Int
 
-from fedsonar.data import Sample
+from fedsonar.data import Sample, pieces
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
-
-_PIECES = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +80,6 @@ class ResponseNgrams(Screen):
 
     def _hashes(self, sample: Sample) -> Int[np.ndarray, "ngrams"]:
         """The different hashes of a response's n-grams."""
-        words = _PIECES.findall(sample.answers[0].lower())
+        words = pieces(sample.answers[0].lower())
         starts = range(max(1, len(words) - self.n + 1))
         return np.unique([crc32(" ".join(words[i : i + self.n]).encode()) % self.buckets for i in starts])

@@ -7,7 +7,7 @@ singular values are those of T by T matrices, and products of two gradients are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,26 +67,25 @@ class HeadGradients:
         self.most = max(64, _SCORES // len(weight))
         """Tokens of a block."""
 
-    @torch.no_grad()
     def losses(self) -> Float[np.ndarray, "rows"]:
         """Each row's mean loss, in nats a token."""
-        found = []
-        for start in range(0, len(self.labels), self.most):
-            some = slice(start, start + self.most)
-            scores = self._scores(some)
-            found.append(scores.logsumexp(-1) - scores.gather(1, self.labels[some, None])[:, 0])
-        sums = np.add.reduceat(torch.cat(found).double().cpu().numpy(), self._starts)
-        return np.asarray(sums / self.lengths)
+        return self._means(lambda scores, labels: scores.logsumexp(-1) - scores.gather(1, labels[:, None])[:, 0])
 
-    @torch.no_grad()
     def entropies(self) -> Float[np.ndarray, "rows"]:
         """The mean entropy of what the model expects at each row's response tokens, in nats a token."""
-        found = []
-        for start in range(0, len(self.labels), self.most):
-            logs = self._scores(slice(start, start + self.most)).log_softmax(-1)
-            found.append(-(logs.exp() * logs).sum(-1))
-        sums = np.add.reduceat(torch.cat(found).double().cpu().numpy(), self._starts)
-        return np.asarray(sums / self.lengths)
+
+        def entropy(scores: Tensor, _: Tensor) -> Tensor:
+            logs = scores.log_softmax(-1)
+            return -(logs.exp() * logs).sum(-1)
+
+        return self._means(entropy)
+
+    @torch.no_grad()
+    def _means(self, of: Callable[[Tensor, Tensor], Tensor]) -> Float[np.ndarray, "rows"]:
+        """Each row's mean over its response tokens of what scores and labels give."""
+        blocks = (slice(start, start + self.most) for start in range(0, len(self.labels), self.most))
+        found = torch.cat([of(self._scores(some), self.labels[some]) for some in blocks])
+        return np.asarray(np.add.reduceat(found.double().cpu().numpy(), self._starts) / self.lengths)
 
     def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
         """The `count` largest singular values of each row's gradient, largest first, zeros behind its rank.
