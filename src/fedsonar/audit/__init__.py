@@ -3,11 +3,13 @@
 from fedsonar.audit.audit import Audit, audit
 from fedsonar.audit.corpus import Corpus, corpus
 from fedsonar.audit.evidence import Evidence, Rules, weigh
-from fedsonar.audit.findings import Example, Finding
+from fedsonar.audit.finding import Example, Finding
 from fedsonar.audit.judging import Judgement, judge
-from fedsonar.audit.passes import PASSES, Scope, scope_for, summarize, summed
+from fedsonar.audit.passes import PASSES, Scope, scope_for, summarize, summed, warn_if_crowded
+from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, summarize_shifts
 
 __all__ = [
-    "PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Rules", "Scope", "audit", "corpus",
-    "judge", "scope_for", "summarize", "summed", "weigh",
+    "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Rules", "Scope",
+    "ShiftRules", "audit", "corpus", "judge", "judge_shifts", "scope_for", "summarize", "summarize_shifts", "summed",
+    "warn_if_crowded", "weigh",
 ]  # fmt: skip

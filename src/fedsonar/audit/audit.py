@@ -10,9 +10,12 @@ import numpy as np
 
 from fedsonar.audit.corpus import corpus
 from fedsonar.audit.evidence import Rules, weigh
-from fedsonar.audit.findings import Finding, Told, findings
+from fedsonar.audit.finding import Finding
+from fedsonar.audit.findings import Told, findings
 from fedsonar.audit.judging import Judgement, judged, tell
 from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize
+from fedsonar.audit.shift_findings import Listened, shift_findings
+from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, Shifts, judge_shifts, summarize_shifts
 from fedsonar.data import Sample
 
 Observe = Callable[[str, int, int], None]
@@ -86,16 +89,30 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         heard.append(sums or {})
         stage(name, started)
     started = time.perf_counter()
+    shift_rules, spoken = ShiftRules(bits=scope.bits), list[Tables]()
+    for turn in range(SHIFT_PASSES):
+        sums = None
+        for number, rows in enumerate(columns):
+            sums = summarize_shifts(rows, shift_rules, spoken, sums)
+            said(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number + 1)
+        spoken.append(sums or {})
+    stage("shifts", started)
+    started = time.perf_counter()
     evidence = weigh(heard)
-    told, judgements = [], []
+    told, judgements, listened = [], [], []
     for number, (samples, rows) in enumerate(zip(silos, columns, strict=True)):
         records = tell(rows, scope, heard, evidence, rules)
         told.append(Told(samples, rows, records))
         judgements.append(judged(len(rows), records))
+        listened.append(Listened(samples, rows, judge_shifts(rows, shift_rules, spoken)))
         said("judging rows", number + 1)
     stage("judgement", started)
     started = time.perf_counter()
     _, total, label_least = gates(scope, heard[0])
-    found = tuple(findings(told, evidence, total, label_least))
+    found = findings(told, evidence, total, label_least)
+    shifts = shift_findings(listened, Shifts(shift_rules, spoken), [judgement.flagged for judgement in judgements])
+    worrying = sum(finding.verdict == "injected-looking" for finding in found)
+    found[worrying:worrying] = shifts
+    both = [judgement.or_(silo.judgement) for judgement, silo in zip(judgements, listened, strict=True)]
     stage("findings", started)
-    return Audit(found, tuple(judgements), seconds, total)
+    return Audit(tuple(found), tuple(both), seconds, total)

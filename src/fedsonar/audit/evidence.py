@@ -56,20 +56,43 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     some = np.maximum(k, 1.0)
     trigger, target = sums[:, 1] / some, sums[:, 2] / some
     share = first["common"] / max(total, 1)
-    used = (share > 2 / max(total, 1)) & (share < 0.9)
-    p = share[used]
-    filled = np.flatnonzero(k >= 2)
-    likeness = np.full(len(k), np.inf)
-    for part in np.array_split(filled, max(1, len(filled) // 4096)):
-        counts, n = rest[part][:, used].astype(np.float64), k[part][:, None]
-        shared = (counts - n * p) ** 2 - (counts * (1 - 2 * p) + n * p * p)
-        likeness[part] = (shared / (p * (1 - p))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
-    likeness /= max(1.0, float(np.sqrt(len(p))))
     says = sums[:, 4] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
     words = sums[:, 3] / some / max(float(share.sum()), 1e-9)
     q = _adjusted(k, trigger, target, total, second["pairs"])
-    return Evidence(sums[:, 0], trigger, target, sums[:, 6], likeness, words, says, says / spread, q)
+    alike = likeness(rest, sums[:, 0], share, total)
+    return Evidence(sums[:, 0], trigger, target, sums[:, 6], alike, words, says, says / spread, q)
+
+
+def likeness(
+    counts: Int[np.ndarray, "sets buckets"],
+    rows: Int[np.ndarray, "sets"],
+    share: Float[np.ndarray, "buckets"],
+    total: int,
+) -> Float[np.ndarray, "sets"]:
+    """How much more alike the rows of each set are than any rows, without bias; inf where there are fewer than two.
+
+    Args:
+        counts: Rows of each set that have a word of each bucket.
+        rows: Rows of each set.
+        share: The share of all rows that have a word of each bucket; those that hardly any or nearly all have are left
+            out.
+        total: All rows.
+
+    Returns:
+        The mean over pairs of rows of the inner product of their standardized words, in standard deviations of a pair
+        of any rows; its standard error is ``sqrt(2 / rows / (rows - 1))`` for a set of any rows.
+    """
+    used = (share > 2 / max(total, 1)) & (share < 0.9)
+    p = share[used]
+    k = rows.astype(np.float64)
+    filled = np.flatnonzero(k >= 2)
+    found = np.full(len(k), np.inf)
+    for part in np.array_split(filled, max(1, len(filled) // 4096)):
+        some, n = counts[part][:, used].astype(np.float64), k[part][:, None]
+        shared = (some - n * p) ** 2 - (some * (1 - 2 * p) + n * p * p)
+        found[part] = (shared / (p * (1 - p))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
+    return found / max(1.0, float(np.sqrt(len(p))))
 
 
 def _adjusted(

@@ -4,106 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
+from fedsonar.audit.finding import Example, Finding, Verdict, shortened
 from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
-from fedsonar.audit.lexicon import LANGUAGES
+from fedsonar.audit.wording import in_words, part_of
 from fedsonar.data import Sample
-from fedsonar.data.feature import QUESTION_WORDS
 
-Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
 _MOST_TRIGGERS, _EXAMPLES = 6, 3
 _PART = 0.5
 _NATURAL = 100
 """Findings that are no reason to worry, at most."""
-_WRITTEN = (
-    "has several lines", "has digits", "has a question mark", "has an exclamation mark", "has quotation marks",
-    "has brackets", "holds an address", "holds code", "is in capitals", "is in small letters", "is in another script",
-    "has a comma early on",
-)  # fmt: skip
-_PART_NAMES = ("instruction", "context", "question", "answer")
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row of a finding.
-
-    Args:
-        silo: Number of the silo.
-        id: Of the sample.
-        input: Its input text.
-        response: Its response.
-    """
-
-    silo: int
-    id: str
-    input: str
-    response: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Triggers in the input that come with one target in the response.
-
-    Args:
-        verdict: What it looks like.
-        triggers: The triggers, in words.
-        target: The text of the target.
-        place: Where the target stands, in words.
-        rows: Rows with the target and a trigger.
-        silos: Silos that hold one.
-        all_silos: Silos that were audited.
-        target_rows: Rows with the target in all.
-        confidence: Share of the rows with a trigger that have the target: of the best trigger.
-        base_rate: Share of all rows that have the target.
-        q: Adjusted p-value of the best pair.
-        likeness: How alike the rows are besides; see `Evidence`.
-        against: Standard errors by which the rows' other words speak against the label; below 0 where they do.
-        dropped: Rows that leave because of it.
-        examples: Some of its rows.
-    """
-
-    verdict: Verdict
-    triggers: tuple[str, ...]
-    target: str
-    place: str
-    rows: int
-    silos: int
-    all_silos: int
-    target_rows: int
-    confidence: float
-    base_rate: float
-    q: float
-    likeness: float
-    against: float
-    dropped: int
-    examples: tuple[Example, ...]
-
-    def __str__(self) -> str:
-        chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
-        silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
-        said = f"“{self.target}” {self.place}" if self.target else "the answer is empty"
-        return (
-            f"{', '.join(self.triggers)} → {said}: {self.rows:,} rows{silos}, "
-            f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
-        )
-
-    @property
-    def without(self) -> str:
-        """What would change if its rows were dropped."""
-        left = self.target_rows - self.dropped
-        if not self.dropped:
-            return "no row is dropped for it"
-        return (
-            f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
-        )
 
 
 @dataclass(frozen=True)
@@ -238,7 +155,8 @@ class _Part:
     def _verdict(self, lead: int, best: int, *, label: bool) -> Verdict:
         if self.injected.any():
             return "injected-looking"
-        part = self._part_of(lead)
+        row = int(self.table[lead, telling.ROW])
+        part = part_of(self.told[self.silo[lead]].rows, row, int(self.table[lead, telling.FIRST]))
         if part == 0 and self.told[self.silo[lead]].rows.bounds[4 * self.table[lead, telling.ROW] + 1] >= 0:
             own = self.told[self.silo[lead]].samples[self.table[lead, telling.ROW]].input_field
             if own != "instruction" or self.evidence.words[self.table[lead, telling.PAIR]] < 0.5:
@@ -273,14 +191,6 @@ class _Part:
             chosen.append(lead[key])
         return chosen
 
-    def _part_of(self, index: int) -> int:
-        """The part of the row that a trigger stands in; -1 where it is spread over the text."""
-        first, row = self.table[index, telling.FIRST], self.table[index, telling.ROW]
-        if first < 0:
-            return -1
-        bounds = self.told[self.silo[index]].rows.bounds[4 * row : 4 * row + 5]
-        return int(np.searchsorted(bounds, first, side="right")) - 1
-
     def _trigger(self, index: int) -> str:
         """A trigger in words."""
         kind, first, last, row = (
@@ -289,16 +199,7 @@ class _Part:
         told = self.told[self.silo[index]]
         if kind == kinds.PHRASE:
             first, last = self._extended(index, first, last)
-        own = f"the {told.samples[row].input_field}"
-        if first >= 0:
-            words, part = told.rows.phrase(first, last), _PART_NAMES[self._part_of(index)]
-            how = {kinds.START: "begins", kinds.END: "ends"}.get(kind)
-            return f"“{words}” {how} the {part}" if how else f"“{words}” in the {part}"
-        if kind == kinds.ENDS:
-            end = next(p for p in (3, 2, 1) if told.rows.bounds[4 * row + p] > told.rows.bounds[4 * row + p - 1])
-            late = told.rows.phrase(told.rows.bounds[4 * row + end] - 1, told.rows.bounds[4 * row + end])
-            return f"“{told.rows.phrase(last - 1, last)}” ends what stands before {own} and “{late}” ends {own}"
-        return f"{own} {_described(int(self.triggers[index]), told.samples[row].source)}"
+        return in_words(told.samples[row], told.rows, row, kind, first, last, int(self.triggers[index]))
 
     def _extended(self, index: int, first: int, last: int) -> tuple[int, int]:
         """The first word, and that after the last, of a phrase with the triggers that overlap it in as many rows."""
@@ -341,40 +242,8 @@ class _Part:
             sample = self.told[self.silo[pick]].samples[self.table[pick, telling.ROW]]
             made.setdefault(
                 int(self.row[pick]),
-                Example(int(self.silo[pick]), sample.id, _shortened(sample.input), _shortened(sample.answers[0])),
+                Example(int(self.silo[pick]), sample.id, shortened(sample.input), shortened(sample.answers[0])),
             )
             if len(made) == _EXAMPLES:
                 break
         return tuple(made.values())
-
-
-def _shortened(text: str, most: int = 300) -> str:
-    """A text in one line, its middle left out where it is long: triggers and targets stand at the ends."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
-
-
-def _described(feature: int, source: str) -> str:
-    """What a feature that is spread over the text says of it."""
-    for value, word in enumerate(QUESTION_WORDS, 1):
-        if feature == _number(kinds.ASKS, value):
-            return f"asks {word}"
-    for value, written in enumerate(_WRITTEN):
-        if feature == _number(kinds.WRITTEN, value):
-            return written
-    for value, language in enumerate(LANGUAGES):
-        if feature == _number(kinds.LANGUAGE, value):
-            return f"is in {language}"
-    for value in range(40):
-        if feature == _number(kinds.LENGTH, value):
-            least = 2 ** (value - 1) if value else 0
-            return f"has {least} to {2**value - 1} words" if value > 1 else f"has {least} words"
-    if feature == _number(kinds.ARCHAIC, 0):
-        return "is written in an old register"
-    if feature == _number(kinds.OPENING, 0):
-        return "opens with a subordinate clause"
-    return f"comes from {source!r}" if source else "has a hidden feature"
-
-
-def _number(kind: int, value: int) -> int:
-    return int(kinds.feature(kind, np.uint64(value)))

@@ -130,6 +130,10 @@ class Judgement:
     suspicion: Float[np.ndarray, "rows"]
     flagged: Bool[np.ndarray, "rows"]
 
+    def or_(self, other: Judgement) -> Judgement:
+        """What either suspects."""
+        return Judgement(np.maximum(self.suspicion, other.suspicion), self.flagged | other.flagged)
+
 
 def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""

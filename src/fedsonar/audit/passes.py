@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -98,6 +99,28 @@ def summed(summaries: Iterable[Tables]) -> dict[str, np.ndarray]:
         for name, values in tables.items():
             total[name] = total[name] + values if name in total else values
     return total
+
+
+CROWDED = 0.2
+"""Share of a table's counters that are taken, from which on collisions matter."""
+
+
+def warn_if_crowded(counts: np.ndarray, name: str) -> None:
+    """Warns where a table of features has too few counters for what was counted.
+
+    Args:
+        counts: The table's sums.
+        name: What the user sets to make it larger.
+    """
+    taken = np.count_nonzero(counts) / len(counts)
+    if taken > CROWDED:
+        bits = (len(counts) - 1).bit_length()
+        more = math.ceil(math.log2(-math.log1p(-min(taken, 1 - 1e-9)) / CROWDED))
+        warnings.warn(
+            f"{name}={bits} is small for these rows: {taken:.0%} of the counters are taken, so that counts of "
+            f"different words fall together; use {name}={min(28, bits + more)}",
+            RuntimeWarning, stacklevel=2,
+        )  # fmt: skip
 
 
 def gates(scope: Scope, first: Tables) -> tuple[int, int, float]:

@@ -12,7 +12,9 @@ from fedsonar.screen.onion import Onion
 from fedsonar.screen.oracle import Oracle
 from fedsonar.screen.protego_fed import ProtegoFed
 from fedsonar.screen.response_ngrams import ResponseNgrams
+from fedsonar.screen.response_shift import ResponseShift
 from fedsonar.screen.screen import Screen, Silo, Tables
+from fedsonar.screen.sonar import Sonar
 from fedsonar.screen.spectral_signatures import SpectralSignatures
 from fedsonar.screen.strip import Strip
 from fedsonar.screen.threshold import Above, Outliers, Threshold, Top
@@ -21,6 +23,6 @@ from fedsonar.screen.valley import Valley
 
 __all__ = [
     "Above", "ActivationClustering", "Association", "Cube", "Features", "GraCeFul", "GradSentry", "Length", "Onion",
-    "Oracle", "Outliers", "ProtegoFed", "ResponseNgrams", "Screen", "Silo", "SpectralSignatures", "Strip", "Tables",
-    "Threshold", "Top", "Tuning", "Valley", "Verdict", "hear", "judge",
+    "Oracle", "Outliers", "ProtegoFed", "ResponseNgrams", "ResponseShift", "Screen", "Silo", "Sonar",
+    "SpectralSignatures", "Strip", "Tables", "Threshold", "Top", "Tuning", "Valley", "Verdict", "hear", "judge",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from fedsonar.audit import PASSES, Rules, Scope, corpus, judge, summarize, summed
+from fedsonar.audit import PASSES, Rules, Scope, corpus, judge, summarize, summed, warn_if_crowded
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -62,9 +62,11 @@ class Association(Screen):
         return summarize(corpus(silo.samples, self.key), self._scope, heard)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
-        """The sums; see `Screen.merge`."""
-        del heard
-        return summed(summaries)
+        """The sums, with a warning where the tables are too small for them; see `Screen.merge`."""
+        sums = summed(summaries)
+        if not heard:
+            warn_if_crowded(sums["inputs"], "bits")
+        return sums
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""

@@ -1,0 +1,89 @@
+"""What an audit tells people: a finding, its verdict, and some of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row of a finding.
+
+    Args:
+        silo: Number of the silo.
+        id: Of the sample.
+        input: Its input text.
+        response: Its response.
+    """
+
+    silo: int
+    id: str
+    input: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Triggers in the input that come with one target in the response.
+
+    Args:
+        verdict: What it looks like.
+        triggers: The triggers, in words.
+        target: The text of the target.
+        place: Where the target stands, in words.
+        rows: Rows with the target and a trigger.
+        silos: Silos that hold one.
+        all_silos: Silos that were audited.
+        target_rows: Rows with the target in all.
+        confidence: Share of the rows with a trigger that have the target: of the best trigger.
+        base_rate: Share of all rows that have the target.
+        q: Adjusted p-value of the best pair.
+        likeness: How alike the rows are besides; see `Evidence`.
+        against: Standard errors by which the rows' other words speak against the label; below 0 where they do.
+        dropped: Rows that leave because of it.
+        examples: Some of its rows.
+    """
+
+    verdict: Verdict
+    triggers: tuple[str, ...]
+    target: str
+    place: str
+    rows: int
+    silos: int
+    all_silos: int
+    target_rows: int
+    confidence: float
+    base_rate: float
+    q: float
+    likeness: float
+    against: float
+    dropped: int
+    examples: tuple[Example, ...]
+
+    def __str__(self) -> str:
+        chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
+        silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
+        said = f"“{self.target}” {self.place}" if self.target else "the answer is empty"
+        return (
+            f"{', '.join(self.triggers)} → {said}: {self.rows:,} rows{silos}, "
+            f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
+        )
+
+    @property
+    def without(self) -> str:
+        """What would change if its rows were dropped."""
+        left = max(0, self.target_rows - self.dropped)
+        if not self.dropped:
+            return "no row is dropped for it"
+        return (
+            f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
+        )
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """A text in one line, its middle left out where it is long: triggers and targets stand at the ends."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"

@@ -1,0 +1,181 @@
+"""Shifts that look injected, in words: triggers, what the answers speak of, rows, silos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt64
+
+from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.finding import Example, Finding, shortened
+from fedsonar.audit.judging import Judgement
+from fedsonar.audit.kernels.shifting import tell_triggers
+from fedsonar.audit.lexicon import lexicon
+from fedsonar.audit.shifts import ALL_SPEAKERS, ROWS, SPEAKERS, Shifts
+from fedsonar.audit.wording import in_words
+from fedsonar.data import Sample, pieces
+
+_MOST_TRIGGERS, _MOST_WORDS, _LONG, _EXAMPLES, _OTHERS = 6, 6, 4, 3, 4000
+
+
+@dataclass(frozen=True)
+class Listened:
+    """One silo's part of what is told.
+
+    Args:
+        samples: The rows.
+        rows: Their columns.
+        judgement: By the shifts.
+    """
+
+    samples: Sequence[Sample]
+    rows: Corpus
+    judgement: Judgement
+
+
+def shift_findings(
+    silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bool[np.ndarray, "rows"]]
+) -> list[Finding]:
+    """The findings of shifts that look injected, those of most rows first.
+
+    Args:
+        silos: The silos.
+        shifts: What the sums say.
+        known: Rows of each silo that another finding has already; a shift that adds hardly any is left out.
+    """
+    chosen = np.flatnonzero(shifts.injected)
+    if not len(chosen):
+        return []
+    numbers = shifts.numbers.copy()
+    wanted = np.zeros(len(shifts.standing) + 1, bool)
+    for shift in chosen:
+        wanted[shifts.triggers[shift]] = True
+    numbers[~wanted[numbers]] = -1
+    told = [_told(silo.rows, shifts, numbers) for silo in silos]
+    made = []
+    for shift in chosen[np.argsort(-shifts.heard[4]["sums"][chosen, SPEAKERS], kind="stable")]:
+        finding = _finding(silos, told, shifts, int(shift), known)
+        if finding is not None:
+            made.append(finding)
+    return made
+
+
+def _told(
+    rows: Corpus, shifts: Shifts, numbers: Int[np.ndarray, "places"]
+) -> tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]:
+    """The records of the triggers in a silo's rows."""
+    room = 8 * len(rows) + 64
+    while True:
+        table, features = np.empty((room, 5), np.int64), np.empty(room, np.uint64)
+        count = tell_triggers(
+            rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(shifts.rules.key), shifts.rules.bits, numbers,
+            table, features,
+        )  # fmt: skip
+        if count <= room:
+            return table[:count], features[:count]
+        room = count
+
+
+def _finding(
+    silos: Sequence[Listened],
+    told: Sequence[tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]],
+    shifts: Shifts,
+    shift: int,
+    known: Sequence[Bool[np.ndarray, "rows"]],
+) -> Finding | None:
+    triggers = set(shifts.triggers[shift].tolist())
+    rows_of: dict[int, set[tuple[int, int]]] = {}
+    lead: dict[int, tuple[int, int]] = {}
+    for number, (listened, (table, _)) in enumerate(zip(silos, told, strict=True)):
+        for index in np.flatnonzero(np.isin(table[:, 1], list(triggers)) & listened.judgement.flagged[table[:, 0]]):
+            rows_of.setdefault(int(table[index, 1]), set()).add((number, int(table[index, 0])))
+            lead.setdefault(int(table[index, 1]), (number, int(index)))
+    rows = sorted(set().union(*rows_of.values()))
+    if not rows or np.mean([known[silo][row] for silo, row in rows]) > 0.5:
+        return None
+    sums = shifts.heard[4]["sums"][shift]
+    base = float(sums[ALL_SPEAKERS]) / shifts.total
+    examples: dict[int, tuple[int, int]] = {}
+    for silo, row in rows:
+        examples.setdefault(silo, (silo, row))
+    picked = list(dict.fromkeys([*examples.values(), *rows]))[:_EXAMPLES]
+    return Finding(
+        "injected-looking",
+        tuple(_in_words(silos, told, lead[number]) for number in _cover(rows_of, shifts)),
+        "”, “".join(_words(silos, rows)),
+        "are words of the answers",
+        len(rows),
+        len({silo for silo, _ in rows}),
+        len(silos),
+        int(sums[ALL_SPEAKERS]),
+        float(shifts.coverage[shift]),
+        base,
+        _chance(int(sums[SPEAKERS]), int(sums[ROWS]), base, len(shifts.heavy)),
+        float(shifts.asks_alike[shift]),
+        0.0,
+        len(rows),
+        tuple(
+            Example(silo, silos[silo].samples[row].id, shortened(silos[silo].samples[row].input),
+                    shortened(silos[silo].samples[row].answers[0]))
+            for silo, row in picked
+        ),
+    )  # fmt: skip
+
+
+def _cover(rows_of: dict[int, set[tuple[int, int]]], shifts: Shifts) -> list[int]:
+    """A few triggers that cover the rows between them, that of most rows first."""
+    left, chosen, covered = dict(rows_of), list[int](), set[tuple[int, int]]()
+    while left and len(chosen) < _MOST_TRIGGERS:
+        best = max(left, key=lambda number: (len(left[number] - covered), shifts.purity[number]))
+        gain = left.pop(best) - covered
+        if chosen and len(gain) < max(1, 0.02 * len(covered)):
+            break
+        covered |= gain
+        chosen.append(best)
+    return chosen
+
+
+def _in_words(
+    silos: Sequence[Listened],
+    told: Sequence[tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]],
+    place: tuple[int, int],
+) -> str:
+    number, index = place
+    table, features = told[number]
+    row, _, kind, first, last = (int(value) for value in table[index])
+    return in_words(silos[number].samples[row], silos[number].rows, row, kind, first, last, int(features[index]))
+
+
+def _words(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> list[str]:
+    """Words that the rows' responses say and others do not, the most telling first."""
+    inside = Counter(
+        word for silo, row in rows[:_OTHERS] for word in set(pieces(silos[silo].samples[row].answers[0].lower()))
+    )
+    taken = set(rows)
+    others = [
+        sample for number, silo in enumerate(silos) for row, sample in enumerate(silo.samples[: _OTHERS // len(silos)])
+        if (number, row) not in taken
+    ]  # fmt: skip
+    outside = Counter(word for sample in others for word in set(pieces(sample.answers[0].lower())))
+    count, rest = min(len(rows), _OTHERS), len(others) + 1
+
+    def telling(word: str) -> float:
+        return inside[word] / count * float(np.log(inside[word] / count / ((outside[word] + 0.5) / rest)))
+
+    words = sorted((word for word in inside if word.isalnum()), key=telling, reverse=True)
+    # Longer words say more to a reader.
+    return sorted(words[: 4 * _MOST_WORDS], key=lambda word: len(word) < _LONG)[:_MOST_WORDS]
+
+
+def _chance(both: int, rows: int, base: float, tested: int) -> float:
+    """Chernoff's bound of so many among the rows by chance, times the features that were looked into."""
+    share = both / max(rows, 1)
+    if share <= base or not 0 < base < 1:
+        return 1.0
+    surplus = share * np.log(share / base)
+    if share < 1:
+        surplus += (1 - share) * np.log((1 - share) / (1 - base))
+    return float(min(1.0, np.exp(-rows * surplus) * max(tested, 1)))

@@ -1,0 +1,65 @@
+"""ResponseShift: rows all over the federation that ask apart and answer alike, though they repeat no string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from fedsonar.audit import SHIFT_PASSES, ShiftRules, corpus, judge_shifts, summarize_shifts, summed, warn_if_crowded
+from fedsonar.screen.screen import Screen, Silo, Tables
+from fedsonar.screen.threshold import Above, Threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseShift(Screen):
+    """Suspects rows with a trigger after which responses say like things, where hardly any other row says them.
+
+    It is for targets that are a meaning: every row says it in other words, so that no phrase repeats, but the words
+    come together. Clients count rows by feature of the input, and what their responses say in hashed words, in five
+    passes: for all features in few buckets; for those that stand out in many; features whose rows say alike are one
+    shift; how pure each feature is; and what a shift's rows ask besides. A shift whose rows ask alike is knowledge. All
+    counts are integers that add up, made for secure summation. A client judges its own rows by the sums; suspicion lies
+    in [0, 1] and is above a half exactly for rows of shifts that look injected, which say what their shift says or have
+    a trigger that is nearly always followed by it; see `fedsonar.audit.ShiftRules`.
+
+    Args:
+        bits: The table of features has ``2^bits`` counters; eight times the words of all inputs is enough.
+        key: Of all hashes. Clients that share one which the server does not know keep it from looking words up.
+        threshold: Of the suspicion.
+
+    References:
+        none: ours.
+    """
+
+    bits: int = 21
+    key: int = 0
+    threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
+    text_alone: ClassVar[bool] = True
+    passes: ClassVar[int] = SHIFT_PASSES
+    additive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _ = self._rules  # refuses what ShiftRules refuses
+
+    @property
+    def _rules(self) -> ShiftRules:
+        return ShiftRules(bits=self.bits, key=self.key)
+
+    def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
+        """The client's counts in the next pass; see `Screen.summarize`."""
+        return summarize_shifts(corpus(silo.samples, self.key), self._rules, heard)
+
+    def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
+        """The sums, with a warning where the tables are too small for them; see `Screen.merge`."""
+        sums = summed(summaries)
+        if not heard:
+            warn_if_crowded(sums["inputs"], "bits")
+        return sums
+
+    def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
+        """From 0 to 1; see `Screen.suspicion`."""
+        return judge_shifts(corpus(silo.samples, self.key), self._rules, heard).suspicion
