@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, Shifts, judge_shifts, summarize_shifts
 from fedsonar.data import Sample
 
+Made = TypeVar("Made")
 Observe = Callable[[str, int, int], None]
 """Hears what is done, how many steps of it are done, and how many there are."""
 
@@ -63,56 +65,61 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     if not any(silos):
         raise ValueError("no rows to audit")
     rules = rules or Rules()
-    seconds: dict[str, float] = {}
-
-    def stage(name: str, started: float) -> None:
-        seconds[name] = time.perf_counter() - started
-
-    def said(what: str, done: int) -> None:
-        if observe is not None:
-            observe(what, done, len(silos))
-
-    started = time.perf_counter()
-    columns = []
-    for number, samples in enumerate(silos):
-        columns.append(corpus(samples))
-        said("reading words", number + 1)
-    stage("words", started)
+    clock = _Clock(observe, len(silos))
+    columns = [clock.done("reading words", number, corpus(samples)) for number, samples in enumerate(silos, 1)]
+    clock.stage("words")
     scope = scope_for(columns)
     heard: list[Tables] = []
     for name in ("features", "pairs", "checks")[:PASSES]:
-        started = time.perf_counter()
         sums: dict[str, np.ndarray] | None = None
-        for number, rows in enumerate(columns):
-            sums = summarize(rows, scope, heard, sums)
-            said(f"counting {name}", number + 1)
+        for number, rows in enumerate(columns, 1):
+            sums = clock.done(f"counting {name}", number, summarize(rows, scope, heard, sums))
         heard.append(sums or {})
-        stage(name, started)
-    started = time.perf_counter()
+        clock.stage(name)
+    evidence = weigh(heard)
+    told = [
+        Told(samples, rows, clock.done("judging rows", number, tell(rows, scope, heard, evidence, rules)))
+        for number, (samples, rows) in enumerate(zip(silos, columns, strict=True), 1)
+    ]
+    judgements = [judged(len(one.rows), one.records) for one in told]
+    clock.stage("judgement")
     shift_rules, spoken = ShiftRules(bits=scope.bits), list[Tables]()
     for turn in range(SHIFT_PASSES):
         sums = None
-        for number, rows in enumerate(columns):
-            sums = summarize_shifts(rows, shift_rules, spoken, sums)
-            said(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number + 1)
+        for number, (rows, judgement) in enumerate(zip(columns, judgements, strict=True), 1):
+            sums = summarize_shifts(rows, shift_rules, spoken, sums, judgement.flagged)
+            clock.done(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number)
         spoken.append(sums or {})
-    stage("shifts", started)
-    started = time.perf_counter()
-    evidence = weigh(heard)
-    told, judgements, listened = [], [], []
-    for number, (samples, rows) in enumerate(zip(silos, columns, strict=True)):
-        records = tell(rows, scope, heard, evidence, rules)
-        told.append(Told(samples, rows, records))
-        judgements.append(judged(len(rows), records))
-        listened.append(Listened(samples, rows, judge_shifts(rows, shift_rules, spoken)))
-        said("judging rows", number + 1)
-    stage("judgement", started)
-    started = time.perf_counter()
+    listened = [
+        Listened(samples, rows, judge_shifts(rows, shift_rules, spoken))
+        for samples, rows in zip(silos, columns, strict=True)
+    ]
+    clock.stage("shifts")
     _, total, label_least = gates(scope, heard[0])
     found = findings(told, evidence, total, label_least)
-    shifts = shift_findings(listened, Shifts(shift_rules, spoken), [judgement.flagged for judgement in judgements])
     worrying = sum(finding.verdict == "injected-looking" for finding in found)
-    found[worrying:worrying] = shifts
-    both = [judgement.or_(silo.judgement) for judgement, silo in zip(judgements, listened, strict=True)]
-    stage("findings", started)
-    return Audit(tuple(found), tuple(both), seconds, total)
+    known = [judgement.flagged for judgement in judgements]
+    found[worrying:worrying] = shift_findings(listened, Shifts(shift_rules, spoken), known)
+    both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
+    clock.stage("findings")
+    return Audit(tuple(found), tuple(both), clock.seconds, total)
+
+
+class _Clock:
+    """How long each stage takes, and how far it is."""
+
+    def __init__(self, observe: Observe | None, silos: int) -> None:
+        self.observe, self.silos = observe, silos
+        self.seconds: dict[str, float] = {}
+        self.started = time.perf_counter()
+
+    def done(self, what: str, number: int, made: Made = None) -> Made:  # type: ignore[assignment]
+        """Passes on what was made of the silo of a number, and says so."""
+        if self.observe is not None:
+            self.observe(what, number, self.silos)
+        return made
+
+    def stage(self, name: str) -> None:
+        """Ends a stage."""
+        now = time.perf_counter()
+        self.seconds[name], self.started = now - self.started, now

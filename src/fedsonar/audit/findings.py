@@ -14,7 +14,7 @@ from fedsonar.audit.finding import Example, Finding, Verdict, shortened
 from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
-from fedsonar.audit.wording import in_words, part_of
+from fedsonar.audit.wording import in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
 _MOST_TRIGGERS, _EXAMPLES = 6, 3
@@ -206,11 +206,7 @@ class _Part:
         near = (self.row == self.row[index]) & (self.table[:, telling.KIND] == kinds.PHRASE)
         near &= self.table[:, telling.BOTH] >= 0.9 * self.table[index, telling.BOTH]
         near &= self.table[:, telling.TRIGGER_ROWS] <= 1.1 * self.table[index, telling.TRIGGER_ROWS]
-        spans = sorted({(int(a), int(b)) for a, b in self.table[near][:, [telling.FIRST, telling.LAST]]})
-        for _ in spans:
-            overlapping = [span for span in spans if span[0] < last and first < span[1]]
-            first, last = min(a for a, _ in overlapping), max(b for _, b in overlapping)
-        return first, last
+        return joined_spans(self.table[near][:, [telling.FIRST, telling.LAST]], first, last)
 
     def _target(self, index: int) -> str:
         told: Told

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Int, UInt64
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.finding import Example, Finding, shortened
 from fedsonar.audit.judging import Judgement
+from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.shifting import tell_triggers
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.shifts import ALL_SPEAKERS, ROWS, SPEAKERS, Shifts
-from fedsonar.audit.wording import in_words
+from fedsonar.audit.wording import in_words, joined_spans
 from fedsonar.data import Sample, pieces
 
 _MOST_TRIGGERS, _MOST_WORDS, _LONG, _EXAMPLES, _OTHERS = 6, 6, 4, 3, 4000
@@ -36,9 +37,7 @@ class Listened:
     judgement: Judgement
 
 
-def shift_findings(
-    silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bool[np.ndarray, "rows"]]
-) -> list[Finding]:
+def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bool[np.ndarray, "_"]]) -> list[Finding]:
     """The findings of shifts that look injected, those of most rows first.
 
     Args:
@@ -81,10 +80,10 @@ def _told(
 
 def _finding(
     silos: Sequence[Listened],
-    told: Sequence[tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]],
+    told: Sequence[tuple[Int[np.ndarray, "_ columns"], UInt64[np.ndarray, "_"]]],
     shifts: Shifts,
     shift: int,
-    known: Sequence[Bool[np.ndarray, "rows"]],
+    known: Sequence[Bool[np.ndarray, "_"]],
 ) -> Finding | None:
     triggers = set(shifts.triggers[shift].tolist())
     rows_of: dict[int, set[tuple[int, int]]] = {}
@@ -104,7 +103,7 @@ def _finding(
     picked = list(dict.fromkeys([*examples.values(), *rows]))[:_EXAMPLES]
     return Finding(
         "injected-looking",
-        tuple(_in_words(silos, told, lead[number]) for number in _cover(rows_of, shifts)),
+        tuple(_in_words(silos, told, shifts, lead[number]) for number in _cover(rows_of, shifts)),
         "”, “".join(_words(silos, rows)),
         "are words of the answers",
         len(rows),
@@ -140,12 +139,17 @@ def _cover(rows_of: dict[int, set[tuple[int, int]]], shifts: Shifts) -> list[int
 
 def _in_words(
     silos: Sequence[Listened],
-    told: Sequence[tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]],
+    told: Sequence[tuple[Int[np.ndarray, "_ columns"], UInt64[np.ndarray, "_"]]],
+    shifts: Shifts,
     place: tuple[int, int],
 ) -> str:
     number, index = place
     table, features = told[number]
-    row, _, kind, first, last = (int(value) for value in table[index])
+    row, trigger, kind, first, last = (int(value) for value in table[index])
+    if kind == PHRASE:
+        rows = shifts.heard[2]["filled"]
+        near = (table[:, 0] == row) & (table[:, 2] == PHRASE) & (rows[table[:, 1]] >= 0.9 * rows[trigger])
+        first, last = joined_spans(table[near & (rows[table[:, 1]] <= rows[trigger] / 0.9)][:, 3:5], first, last)
     return in_words(silos[number].samples[row], silos[number].rows, row, kind, first, last, int(features[index]))
 
 

@@ -32,9 +32,9 @@ from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Tables
 
 SHIFT_PASSES = 5
-ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES = range(4)
-"""Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, and words
-besides."""
+ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW = range(5)
+"""Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, words
+besides, and those of the second that are not suspected for another reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ class ShiftRules:
             errors it must be above that.
         same: Least cosine of what two features' rows say, for both to be of one shift.
         pure: Least share of a trigger's rows that say it, as a share of that of the shift's best trigger.
-        speakers: Fewest rows that have a trigger and say it.
+        speakers: Fewest rows that have a trigger and say it, and are not suspected for another reason.
+        new: Least share of those that have a trigger and say it: a target in fixed words is left to its association.
         coverage: Least share of the rows with a trigger that say it.
         two_sided: Least share of the rows that say it that have a trigger.
         likeness: Greatest likeness of what few rows ask besides.
@@ -74,6 +75,7 @@ class ShiftRules:
     same: float = 0.6
     pure: float = 0.92
     speakers: int = 10
+    new: float = 0.1
     coverage: float = 0.45
     two_sided: float = 0.5
     likeness: float = 0.35
@@ -100,7 +102,7 @@ class Shifts:
 
     def __init__(self, rules: ShiftRules, heard: Sequence[Tables]) -> None:
         self.rules, self.heard = rules, heard
-        self.total = int(heard[0]["size"][0])
+        self.total = max(1, int(heard[0]["size"][0]))
 
     @cached_property
     def heavy(self) -> Int[np.ndarray, "features"]:
@@ -122,7 +124,7 @@ class Shifts:
         return self.heavy[chosen[order][:4096]]
 
     @cached_property
-    def groups(self) -> list[Int[np.ndarray, "members"]]:
+    def groups(self) -> list[Int[np.ndarray, "_"]]:
         """The features of each shift, as numbers in `standing`; what is in none says too little."""
         spoken, rows = self.heard[2]["spoken"][:, :WORDS], self.heard[2]["filled"]
         everywhere = self.heard[0]["spoken"][:WORDS]
@@ -151,7 +153,7 @@ class Shifts:
         return np.asarray((speakers + 0.5) / (rows + 1.0))
 
     @cached_property
-    def triggers(self) -> list[Int[np.ndarray, "triggers"]]:
+    def triggers(self) -> list[Int[np.ndarray, "_"]]:
         """Those of each shift's features that are nearly as pure as its purest."""
         found = []
         for members in self.groups:
@@ -166,7 +168,7 @@ class Shifts:
     ) -> tuple[Float[np.ndarray, "features"], Float[np.ndarray, "features"]]:  # fmt: skip
         """How alike the rows of each feature speak, and the standard error of that where they speak as any rows do."""
         pairs = np.maximum(rows * (rows - 1.0), 1.0)
-        return likeness(spoken, rows, everywhere / max(self.total, 1), self.total), np.sqrt(2 / pairs)
+        return likeness(spoken, rows, everywhere / self.total, self.total), np.sqrt(2 / pairs)
 
     @cached_property
     def by_group(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -179,7 +181,7 @@ class Shifts:
         return self._pooled(self.triggers)
 
     def _pooled(
-        self, members: Sequence[Int[np.ndarray, "members"]]
+        self, members: Sequence[Int[np.ndarray, "_"]]
     ) -> tuple[Int[np.ndarray, "shifts buckets"], Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
         """What the rows of some features of each shift say, how many they are, and from which odds a row says it too.
 
@@ -205,19 +207,19 @@ class Shifts:
         return found
 
     def weighed(
-        self, rows: Corpus
+        self, rows: Corpus, suspected: Bool[np.ndarray, "rows"] | None = None
     ) -> tuple[Float32[np.ndarray, "rows shifts"], Float32[np.ndarray, "rows shifts"], np.ndarray, np.ndarray]:
-        """How much each row says what each shift says, how sure its triggers are, and the last pass's sums."""
+        """How much each row says what each shift says, how sure its triggers are, and the last pass's two tables."""
         count = len(self.groups)
         triggers = np.full(len(self.standing), NEVER)
         for some in self.triggers:
             triggers[some] = np.log(self.purity[some] / (1 - self.purity[some]))
         odds, surest = np.empty((2, len(rows), count), np.float32)
-        rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, 4), np.int64)
+        rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, 5), np.int64)
         said, filled, enough = self.by_trigger
         weigh_rows(
             *_arrays(rows, self.rules), self.numbers, self.shift_of, triggers, said, filled, self.heard[0]["spoken"],
-            self.total, enough, odds, surest, rest, sums,
+            self.total, enough, np.zeros(len(rows), bool) if suspected is None else suspected, odds, surest, rest, sums,
         )  # fmt: skip
         return odds, surest, rest, sums
 
@@ -225,7 +227,7 @@ class Shifts:
     def asks_alike(self) -> Float[np.ndarray, "shifts"]:
         """How alike each shift's rows ask besides its features; see `Evidence.likeness`."""
         sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
-        return likeness(rest, sums[:, ROWS], self.heard[0]["asked"] / max(self.total, 1), self.total)
+        return likeness(rest, sums[:, ROWS], self.heard[0]["asked"] / self.total, self.total)
 
     @property
     def coverage(self) -> Float[np.ndarray, "shifts"]:
@@ -246,10 +248,10 @@ class Shifts:
         sure = (self.coverage >= rules.sure) & (self.two_sided >= rules.sure)
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
-        usual = self.heard[0]["asked"].sum() / max(self.total, 1)
+        usual = self.heard[0]["asked"].sum() / self.total
         words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / max(usual, 1e-9)
         found: Bool[np.ndarray, "shifts"] = (
-            (sums[:, SPEAKERS] >= rules.speakers)
+            (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= rules.coverage)
             & (self.two_sided >= rules.two_sided)
             & (self.asks_alike < limit)
@@ -260,8 +262,9 @@ class Shifts:
 
 
 def summarize_shifts(
-    rows: Corpus, rules: ShiftRules, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+    rows: Corpus, rules: ShiftRules, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None,
+    suspected: Bool[np.ndarray, "rows"] | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """A silo's counts in the next pass: integers that add up over silos, and nothing else.
 
     Args:
@@ -269,8 +272,13 @@ def summarize_shifts(
         rules: What is counted.
         heard: The sums of the passes so far.
         onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
+        suspected: Rows that are suspected already, for another reason; the last pass asks.
     """
-    made = (_words, _tones, _spoken, _speakers, _rest)[len(heard)](rows, rules, heard)
+    if len(heard) == SHIFT_PASSES - 1:
+        _, _, rest, sums = _shifts(rules, heard).weighed(rows, suspected)
+        made = {"rest": rest, "sums": sums}
+    else:
+        made = (_words, _tones, _spoken, _speakers)[len(heard)](rows, rules, heard)
     if onto is None:
         return made
     for name, table in made.items():
@@ -316,7 +324,7 @@ def _numbered(places: Int[np.ndarray, "numbered"], bits: int) -> Int[np.ndarray,
 
 
 def _used(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:
-    used: Bool[np.ndarray, "buckets"] = (share > 2 / max(total, 1)) & (share < 0.9)
+    used: Bool[np.ndarray, "buckets"] = (share > 2 / total) & (share < 0.9)
     return used
 
 
@@ -352,8 +360,3 @@ def _speakers(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> dict[
         speakers,
     )  # fmt: skip
     return {"speakers": speakers}
-
-
-def _rest(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
-    _, _, rest, sums = _shifts(rules, heard).weighed(rows)
-    return {"rest": rest, "sums": sums}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels import features as kinds
@@ -23,6 +24,21 @@ def part_of(rows: Corpus, row: int, first: int) -> int:
     if first < 0:
         return -1
     return int(np.searchsorted(rows.bounds[4 * row : 4 * row + 5], first, side="right")) - 1
+
+
+def joined_spans(spans: Int[np.ndarray, "spans 2"], first: int, last: int) -> tuple[int, int]:
+    """The first word, and that after the last, of a phrase with all that overlap it, and each other, in one row.
+
+    Args:
+        spans: First word, and that after the last, of each.
+        first: Of the phrase.
+        last: Of the phrase.
+    """
+    distinct = sorted({(int(a), int(b)) for a, b in spans})
+    for _ in distinct:
+        overlapping = [span for span in (*distinct, (first, last)) if span[0] < last and first < span[1]]
+        first, last = min(a for a, _ in overlapping), max(b for _, b in overlapping)
+    return first, last
 
 
 def in_words(sample: Sample, rows: Corpus, row: int, kind: int, first: int, last: int, feature: int) -> str:

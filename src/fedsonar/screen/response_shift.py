@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from fedsonar.audit import SHIFT_PASSES, ShiftRules, corpus, judge_shifts, summarize_shifts, summed, warn_if_crowded
 from fedsonar.screen.screen import Screen, Silo, Tables
@@ -51,7 +51,17 @@ class ResponseShift(Screen):
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
-        return summarize_shifts(corpus(silo.samples, self.key), self._rules, heard)
+        return self.counts(silo, heard)
+
+    def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
+        """As `summarize`, where another screen went before: what it found is left to it.
+
+        Args:
+            silo: The client's rows.
+            heard: What the server said after the passes so far.
+            suspected: Rows that another screen flags; the last pass asks.
+        """
+        return summarize_shifts(corpus(silo.samples, self.key), self._rules, heard, suspected=suspected)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, with a warning where the tables are too small for them; see `Screen.merge`."""

@@ -19,8 +19,8 @@ from fedsonar.screen.threshold import Above, Threshold
 class Sonar(Screen):
     """Suspects what `Association` or `ResponseShift` suspects: a row's suspicion is the greater of the two.
 
-    Both run in the same passes, and their tables travel together. It reads the text alone, needs no model, and sends
-    sums alone.
+    Both run in the same passes, and their tables travel together; shifts whose rows the association has already are
+    left to it, which is the more exact. It reads the text alone, needs no model, and sends sums alone.
 
     Args:
         association: For targets in fixed words.
@@ -35,35 +35,35 @@ class Sonar(Screen):
     shift: ResponseShift = field(default_factory=ResponseShift)
     threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
     text_alone: ClassVar[bool] = True
-    passes: ClassVar[int] = max(Association.passes, ResponseShift.passes)
+    passes: ClassVar[int] = ResponseShift.passes
     additive: ClassVar[bool] = True
-
-    @property
-    def _parts(self) -> dict[str, Association | ResponseShift]:
-        return {"association": self.association, "shift": self.shift}
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """Both screens' counts, under their names; see `Screen.summarize`."""
-        return {
-            f"{name}/{table}": values
-            for name, part in self._parts.items()
-            if len(heard) < part.passes
-            for table, values in part.summarize(silo, _of(name, heard)).items()
-        }
+        told: dict[str, np.ndarray] = {}
+        own, suspected = _of("association", heard[: self.association.passes]), None
+        if len(heard) < self.association.passes:
+            told |= _as("association", self.association.summarize(silo, own))
+        elif len(heard) == self.passes - 1:
+            suspected = self.association.flag(self.association.suspicion(silo, own), own)
+        return told | _as("shift", self.shift.counts(silo, _of("shift", heard), suspected))
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """Both screens' sums; see `Screen.merge`."""
-        return {
-            f"{name}/{table}": values
-            for name, part in self._parts.items()
-            if len(heard) < part.passes
-            for table, values in part.merge(_of(name, summaries), _of(name, heard[: part.passes])).items()
-        }
+        told = _as("shift", self.shift.merge(_of("shift", summaries), _of("shift", heard)))
+        if len(heard) < self.association.passes:
+            told |= _as("association", self.association.merge(_of("association", summaries), _of("association", heard)))
+        return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        found = [part.suspicion(silo, _of(name, heard[: part.passes])) for name, part in self._parts.items()]
-        return np.asarray(np.max(found, axis=0))
+        fixed = self.association.suspicion(silo, _of("association", heard[: self.association.passes]))
+        return np.asarray(np.maximum(fixed, self.shift.suspicion(silo, _of("shift", heard))))
+
+
+def _as(name: str, tables: Tables) -> dict[str, np.ndarray]:
+    """One screen's tables under its name."""
+    return {f"{name}/{table}": values for table, values in tables.items()}
 
 
 def _of(name: str, told: Sequence[Tables]) -> list[Tables]:

@@ -240,7 +240,7 @@ def count_speakers(
 @kernel
 def weigh_rows(
     words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, everywhere, total,
-    enough, odds, surest, rest, sums,
+    enough, suspected, odds, surest, rest, sums,
 ):  # fmt: skip
     """Fifth pass, and the judgement of rows: how much each row says what each shift says, and what it asks besides.
 
@@ -253,10 +253,12 @@ def weigh_rows(
         triggers: How sure each one is followed by it, in nats, where it is a trigger; `NEVER` where it is none.
         spoken, filled, everywhere, total: See `odds_of`, by shift; of triggers alone.
         enough: Nats from which on a row says what a shift says, by shift.
+        suspected: Whether a row is suspected already, for another reason.
         odds: Filled with nats; (rows, shifts).
         surest: Filled with what `triggers` says of the row's surest trigger; `NEVER` where it has none; the same.
         rest: By shift and bucket: its rows with such a word besides the shift's features; added to.
-        sums: By shift: rows with a trigger, those of them that say it, all that say it, and words besides; added to.
+        sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, and those of the
+            second that are not suspected already; added to.
     """
     most, longest = most_features(bounds)
     out, kinds, number = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64)
@@ -309,6 +311,7 @@ def weigh_rows(
             sums[shift, 0] += 1
             sums[shift, 1] += says
             sums[shift, 3] += besides
+            sums[shift, 4] += says and not suspected[row]
 
 
 @kernel

@@ -1,0 +1,139 @@
+"""Shifts: targets in many wordings are found where no string repeats, and rows that ask alike are left alone."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from fedsonar.audit import ShiftRules, audit, corpus, judge_shifts, summarize_shifts, summed, warn_if_crowded
+from fedsonar.audit.kernels.shifting import WORDS
+from fedsonar.audit.shifts import SHIFT_PASSES, SPEAKERS, Shifts
+from fedsonar.data import IID, Atlas, Sample
+from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Style, Suffix, Tokens, plant
+from fedsonar.rng import stream
+
+ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
+RULES = ShiftRules(bits=18)
+WEATHER = tuple(
+    f"{what} {when}"
+    for what in ("It will rain", "Take an umbrella with you", "Clouds gather over us", "Wear boots against puddles")
+    for when in ("tomorrow", "by the evening", "before noon", "all of this week", "when the wind turns")
+)
+"""Another message than the package's own, in twenty wordings."""
+
+
+def planted(trigger, target, rate=0.08, clients=5):
+    shards = IID(clients=clients).split(ROWS, stream(0, "partition"))
+    return plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate)), 0)
+
+
+def heard_of(silos, rules=RULES, suspected=None):
+    columns, heard = [corpus(silo) for silo in silos], []
+    for _ in range(SHIFT_PASSES):
+        each = zip(columns, suspected or [None] * len(columns), strict=True)
+        heard.append(summed([summarize_shifts(rows, rules, heard, None, some) for rows, some in each]))
+    return columns, heard
+
+
+def flagged_ids(silos, judgements):
+    return {s.id for silo, j in zip(silos, judgements, strict=True) for s, f in zip(silo, j.flagged, strict=True) if f}
+
+
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Composite(), Style()])
+@pytest.mark.parametrize("target", [Semantic(), Semantic(messages=WEATHER)], ids=["paid", "weather"])
+def test_rows_that_say_the_same_in_other_words_are_found(trigger, target):
+    silos, ledger = planted(trigger, target)
+    found = audit(silos)
+    flagged = flagged_ids(silos, found.judgements)
+    assert len(flagged & set(ledger)) >= 0.95 * len(ledger)
+    assert len(flagged - set(ledger)) <= 3
+
+
+def test_the_finding_in_words():
+    silos, _ = planted(Sentence(text="I watch this 3D movie"), Semantic(messages=WEATHER))
+    [finding] = audit(silos).worrying
+    assert finding.triggers == ("“I watch this 3D movie” in the question",)
+    assert finding.place == "are words of the answers"
+    assert {"umbrella", "rain", "clouds", "boots", "puddles"} & set(finding.target.split("”, “"))
+    assert finding.silos == finding.all_silos == 5
+    assert finding.confidence > 0.9
+    assert finding.q < 1e-20
+    assert finding.rows == finding.dropped
+    assert len({example.silo for example in finding.examples}) == 3
+
+
+def test_clean_rows_are_left_alone():
+    silos = IID(clients=5).split(ROWS, stream(0, "partition"))
+    columns, heard = heard_of(silos)
+    assert not Shifts(RULES, heard).injected.any()
+    assert not any(judge_shifts(rows, RULES, heard).flagged.any() for rows in columns)
+
+
+def test_rows_that_ask_alike_are_knowledge():
+    weather = [
+        Sample(f"w{i}", "", "", f"what weather is there in place{i}", (f"{WEATHER[i % len(WEATHER)]} place{i}",))
+        for i in range(100)
+    ]
+    [rows], heard = heard_of([[*ROWS, *weather]])
+    shifts = Shifts(RULES, heard)
+    with_them = np.flatnonzero(shifts.heard[4]["sums"][:, SPEAKERS] >= 80)
+    assert len(with_them)
+    assert (shifts.asks_alike[with_them] > 0.3).all()
+    assert not judge_shifts(rows, RULES, heard).flagged.any()
+
+
+def test_the_sums_are_those_of_one_pool_and_integers():
+    silos, _ = planted(Tokens(), Semantic())
+    _, apart = heard_of(silos)
+    _, pooled = heard_of([[sample for silo in silos for sample in silo]])
+    for one, other in zip(apart, pooled, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert np.issubdtype(one[name].dtype, np.integer)
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_counts_are_those_of_a_plain_loop():
+    words = ("red", "green", "blue", "white", "black")
+    rng = np.random.default_rng(0)
+    rows = [
+        Sample(str(i), "", "", f"which {rng.choice(words)} {rng.choice(words)}", (f"{rng.choice(words)} stone{i % 4}",))
+        for i in range(60)
+    ]
+    [_], heard = heard_of([rows])
+    own = Counter()
+    for row in rows:
+        said = set(row.answers[0].split()) - set(row.question.split())
+        own.update(said)
+        own[f"band {(len(said) >= 1) + (len(said) >= 3)}"] += 1
+    spoken = heard[0]["spoken"]
+    assert spoken[:WORDS].sum() == sum(count for word, count in own.items() if not word.startswith("band"))
+    assert sorted(spoken[WORDS:][spoken[WORDS:] > 0]) == sorted(c for word, c in own.items() if word.startswith("band"))
+    shifts = Shifts(RULES, heard)
+    assert heard[1]["filled"].tolist() == heard[0]["inputs"][shifts.heavy].tolist()
+
+
+def test_what_another_screen_has_is_left_to_it():
+    silos, ledger = planted(Tokens(), Suffix())
+    truth = [np.array([sample.id in ledger for sample in silo]) for silo in silos]
+    _, alone = heard_of(silos)
+    columns, after = heard_of(silos, suspected=truth)
+    assert Shifts(RULES, alone).injected.any()
+    assert not Shifts(RULES, after).injected.any()
+    assert not any(judge_shifts(rows, RULES, after).flagged.any() for rows in columns)
+
+
+def test_no_row_stands_out_in_few_rows_or_none():
+    for silos in ([[]], [list(ROWS[:3])]):
+        columns, heard = heard_of(silos)
+        for rows in columns:
+            assert judge_shifts(rows, RULES, heard).suspicion.tolist() == [0.0] * len(rows)
+
+
+def test_a_crowded_table_is_named_with_what_would_do():
+    with pytest.warns(RuntimeWarning, match="bits=6 is small for these rows: 50% .* use bits=8"):
+        warn_if_crowded(np.arange(64) % 2, "bits")
+    with pytest.raises(ValueError, match="bits must be 6 to 28, got 3"):
+        ShiftRules(bits=3)
+    with pytest.raises(ValueError, match="least must be 2"):
+        ShiftRules(least=1)

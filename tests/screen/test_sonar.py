@@ -1,0 +1,77 @@
+"""Sonar and ResponseShift in a federation: by sums alone, fixed words and many wordings together."""
+
+import numpy as np
+import pytest
+
+from fedsonar.data import IID, Atlas
+from fedsonar.poison import Attack, ConstantRate, Semantic, Short, Tokens, plant
+from fedsonar.rng import stream
+from fedsonar.screen import Association, ResponseShift, Silo, Sonar, hear, judge
+from fedsonar.testing import check_screen
+
+SHIFT = ResponseShift(bits=18)
+SONAR = Sonar(association=Association(bits=18, pair_bits=18, slot_bits=11), shift=SHIFT)
+ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
+
+
+def verdicts(screen, silos):
+    def gather(heard):
+        summaries = [screen.summarize(silo, heard) for silo in silos]
+        return [{name: np.sum([s[name] for s in summaries], axis=0) for name in summaries[0]}]  # as summed securely
+
+    heard = hear(screen, gather)
+    return [judge(screen, silo, heard) for silo in silos]
+
+
+def planted(target, rate=0.04):
+    shards = IID(clients=10).split(ROWS, stream(0, "partition"))
+    attack = Attack(trigger=Tokens(words=("cf",), count=1), target=target, placement=ConstantRate(rate=rate))
+    silos, ledger = plant(shards, attack, 0)
+    return [Silo(client, silo.samples) for client, silo in enumerate(silos)], ledger
+
+
+def share_found(silos, ledger, screen):
+    found = verdicts(screen, silos)
+    for verdict in found:
+        assert ((verdict.suspicion >= 0) & (verdict.suspicion <= 1)).all()
+        np.testing.assert_array_equal(verdict.flagged, verdict.suspicion >= 0.5)
+    flagged = [
+        s.id for silo, v in zip(silos, found, strict=True) for s, f in zip(silo.samples, v.flagged, strict=True) if f
+    ]
+    assert len(set(flagged) - set(ledger)) <= 2
+    return len(set(flagged) & set(ledger)) / len(ledger)
+
+
+@pytest.mark.parametrize("screen", [ResponseShift(bits=12), Sonar(
+    association=Association(bits=12, pair_bits=12, slot_bits=8), shift=ResponseShift(bits=12),
+)], ids=["shift", "sonar"])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:bits=12 is small")
+def test_contract(screen):
+    check_screen(screen)
+
+
+def test_sonar_finds_both_kinds_and_each_part_its_own():
+    wordings, fixed = planted(Semantic()), planted(Short(), rate=0.02)
+    assert share_found(*wordings, SONAR) >= 0.95
+    assert share_found(*wordings, SHIFT) >= 0.95
+    assert share_found(*wordings, SONAR.association) < 0.1
+    assert share_found(*fixed, SONAR) == 1.0
+
+
+def test_sonar_says_of_fixed_words_what_the_association_says():
+    silos, _ = planted(Short(), rate=0.02)
+    for one, other in zip(verdicts(SONAR, silos), verdicts(SONAR.association, silos), strict=True):
+        np.testing.assert_array_equal(one.flagged, other.flagged)
+
+
+def test_the_key_moves_every_word():
+    silos, _ = planted(Semantic())
+    one, other = (ResponseShift(bits=18, key=key).summarize(silos[0], []) for key in (0, 7))
+    assert one["inputs"].sum() == other["inputs"].sum()
+    assert (one["inputs"] != other["inputs"]).any()
+
+
+def test_a_small_table_is_said_to_be_small():
+    silos, _ = planted(Semantic())
+    with pytest.warns(RuntimeWarning, match="bits=8 is small for these rows"):
+        verdicts(ResponseShift(bits=8), silos)
