@@ -26,8 +26,10 @@ from fedsonar.screen import (
     Length,
     ProtegoFed,
     ResponseNgrams,
+    ResponseShift,
     Screen,
     Silo,
+    Sonar,
     SpectralSignatures,
     Tables,
     Tuning,
@@ -37,11 +39,15 @@ from fedsonar.screen import (
 from screen_cells import ATLAS, PLACEMENTS, RATES, REAL, Cell, every_combination, one_factor, published, rows_of
 from tables import RESULTS, pooled, read_table, said, write_csv, write_figures, write_table
 
+BITS = 23
+"""Of the tables of features: enough for 5,000 rows with a passage each."""
 CHEAP: dict[str, Screen] = {
     "length": Length(),
     "response n-grams, alone": ResponseNgrams(pooled=False),
     "response n-grams": ResponseNgrams(),
-    "association": Association(),
+    "association": Association(bits=BITS, pair_bits=BITS, slot_bits=14),
+    "response shift": ResponseShift(bits=BITS),
+    "sonar": Sonar(association=Association(bits=BITS, pair_bits=BITS, slot_bits=14), shift=ResponseShift(bits=BITS)),
     "SpectralSignatures, untuned": SpectralSignatures(tuning=Tuning(epochs=0)),
     "SpectralSignatures, untuned, pooled": SpectralSignatures(tuning=Tuning(epochs=0), pooled=True),
     "ActivationClustering, untuned": ActivationClustering(tuning=Tuning(epochs=0)),
@@ -149,8 +155,14 @@ def _row(cell: Cell, name: str, screen: Screen, silos: Sequence[Silo], ledger: M
 
     def gather(heard: Sequence[Tables]) -> list[Tables]:
         nonlocal sent
-        summaries = [screen.summarize(silo, heard) for silo in silos]
-        sent += sum(table.nbytes for summary in summaries for table in summary.values())
+        summaries: list[Tables] = []
+        for silo in silos:
+            summary = screen.summarize(silo, heard)
+            sent += sum(table.nbytes for table in summary.values())
+            if screen.additive and summaries:
+                summaries = [{name: table + summary[name] for name, table in summaries[0].items()}]
+            else:
+                summaries.append(summary)
         return summaries
 
     heard = hear(screen, gather)

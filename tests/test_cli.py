@@ -57,6 +57,15 @@ def test_run_json_prints_the_summary_and_nothing_else(experiment, tmp_path):
     assert json.loads(done.stdout)["rounds"] == 1
 
 
+def test_run_screens_by_a_name_of_the_list(experiment, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", str(experiment), "--out", str(out), "--screen", "sonar", "--set", "rounds=1", "--set",
+                 "screen.association.bits=18", "--json"]) == 0  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["screen"] is not None
+    assert "fedsonar.screen.Sonar" in (out / "experiment.toml").read_text()
+    assert "bits = 18" in (out / "experiment.toml").read_text()
+
+
 def test_a_killed_run_goes_on_with_resume(experiment, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -95,6 +104,8 @@ def test_a_killed_run_goes_on_with_resume(experiment, tmp_path):
         (["run", "{toml}", "--set", "partition.clients=500"], 1, "500"),
         (["run", "{toml}", *FILES, "--set", "data.path=nowhere.jsonl"], 1, "nowhere.jsonl"),
         (["run", "--resume", "{folder}"], 2, "experiment.toml"),
+        (["run", "--resume", "{folder}", "--screen", "sonar"], 2, "leave out --set, --screen and --out"),
+        (["run", "{toml}", "--screen", "sonr"], 2, "no screen 'sonr'; there are ActivationClustering"),
         (["run", "{toml}", "--threads", "0"], 2, "--threads must be at least 1"),
         (["report", "{folder}"], 1, "summary.json"),
     ],

@@ -11,7 +11,7 @@ from fedsonar.experiment import Experiment
 from fedsonar.measure import Evaluation
 from fedsonar.model import Lora
 from fedsonar.poison import Attack, ConstantRate
-from fedsonar.screen import Association
+from fedsonar.screen import Sonar
 
 # Not the field's defaults: the embedded model has 3 million weights, so its adapter is wider than r=4 on two
 # projections, its learning rate is higher than that of a model of billions, and clients take more and smaller steps
@@ -35,4 +35,4 @@ def story() -> dict[str, Experiment]:
     runs = {"clean": CLEAN, "poisoned": POISONED}
     for folder, rule in robust.items():
         runs[folder] = replace(POISONED, name=f"poisoned, {type(rule).__name__}", aggregator=rule)
-    return runs | {"screened": replace(POISONED, name="poisoned, screened", screen=Association())}
+    return runs | {"screened": replace(POISONED, name="poisoned, screened", screen=Sonar())}

@@ -42,8 +42,8 @@ def lines(path):
 
 
 def test_rows_come_out_as_they_went_in_and_scores_follow_the_column(silos, tmp_path, capsys):
-    status, out, _ = screen(capsys, *silos, "--label", "poisoned", "--out", tmp_path, "--json",
-                            "--set", "threshold.value=0.05", "--set", "n=5")  # fmt: skip
+    status, out, _ = screen(capsys, *silos, "--screen", "responsengrams", "--label", "poisoned", "--out", tmp_path,
+                            "--json", "--set", "threshold.value=0.05", "--set", "n=5")  # fmt: skip
     result = json.loads(out)
     assert status == 0
     kept, suspects, scores = (lines(tmp_path / f"{name}.jsonl") for name in ("kept", "suspects", "scores"))
@@ -61,6 +61,14 @@ def test_rows_come_out_as_they_went_in_and_scores_follow_the_column(silos, tmp_p
     assert "<b>[red]" not in page.split("<main>")[1].split('<script type="text/javascript">')[0]
     assert "&lt;b&gt;[red]bold" in page
     assert "ROC curve" in page
+
+
+def test_by_default_sonar_hears_all_silos(silos, tmp_path, capsys):
+    status, out, _ = screen(capsys, *silos, "--label", "poisoned", "--out", tmp_path, "--json")
+    result = json.loads(out)
+    assert status == 0
+    assert result["screen"]["class_path"] == "fedsonar.screen.Sonar"
+    assert result["scores"]["recall"]["value"] == result["scores"]["precision"]["value"] == 1.0
 
 
 def test_terminal_shows_the_most_suspect_rows(silos, tmp_path, capsys):

@@ -14,6 +14,7 @@ DESCRIPTION = (
 EXAMPLES = (
     "Examples:\n  fedsonar run recipes/atlas/poisoned.toml --out runs/poisoned\n"
     "  fedsonar run recipes/atlas/poisoned.toml --out runs/half --set attack.placement.affected=0.5 --set seed=2\n"
+    "  fedsonar run recipes/atlas/poisoned.toml --out runs/screened --screen sonar\n"
     "  fedsonar run --resume runs/half"
 )
 LEAVES = "complete rounds are kept, go on with --resume DIR"
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
                         help="override a value, for example training.lr=0.001; may be repeated")  # fmt: skip
+    parser.add_argument("--screen", metavar="NAME", help="judge every row before anybody trains on it, for example by "
+                        "sonar; see fedsonar list")  # fmt: skip
     parser.add_argument("--engine", choices=("fused", "flower"), default="fused",
                         help="fused: all clients in this process (default); flower: Flower's simulation, a process a "
                              "client at a time and core")  # fmt: skip
@@ -43,6 +46,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     import fedsonar
     from fedsonar.commands.present import present
+    from fedsonar.commands.screen_names import screen_path
     from fedsonar.experiment import ConfigError, load
     from fedsonar.federation import Progress
     from fedsonar.interrupts import Interrupts
@@ -52,12 +56,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("name either an experiment (EXP.toml) or a run to go on with (--resume DIR)")
     sys.path.insert(0, str((options.experiment or Path()).parent.resolve()))  # for a plugin beside the experiment
     if options.resume is not None:
-        if options.overrides or options.out:
-            raise ConfigError("--resume goes on with the run as it is; leave out --set and --out")
+        if options.overrides or options.out or options.screen:
+            raise ConfigError("--resume goes on with the run as it is; leave out --set, --screen and --out")
         out, experiment = options.resume, load(options.resume / "experiment.toml")
     else:
         out = options.out or Path("runs") / options.experiment.stem
-        experiment = load(options.experiment, options.overrides)
+        screen = [f"screen.class_path={screen_path(options.screen)}"] if options.screen else []
+        experiment = load(options.experiment, [*screen, *options.overrides])
     name = experiment.name or out.name
     announce_kernels()
     with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:

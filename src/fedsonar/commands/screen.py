@@ -26,14 +26,14 @@ DESCRIPTION = (
 )
 EXAMPLES = (
     "Examples:\n"
-    "  fedsonar screen silo.jsonl --out screened\n"
+    "  fedsonar screen silos/*.jsonl --out screened   # by Sonar: the text alone, all silos as one pool\n"
     "  fedsonar screen silo.jsonl --screen GradSentry --model models/llama --out screened\n"
     "  fedsonar screen silos/*.jsonl --screen ResponseNgrams --set n=3 --set threshold.value=0.01\n"
     "  fedsonar screen known.jsonl --screen Length --label poisoned --json\n"
     "  fedsonar list   # all screens with their parameters and papers\n\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected and --fail-on-findings was given."
 )
-DEFAULT = "ResponseNgrams"
+DEFAULT = "Sonar"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,15 +103,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _screen(name: str, overrides: Sequence[str]) -> Screen:
     """The screen that is asked for."""
-    from fedsonar import screen as screens
-    from fedsonar.experiment import ConfigError, configured
-    from fedsonar.screen import Screen
+    from fedsonar.commands.screen_names import screen_path
+    from fedsonar.experiment import configured
 
-    every = (kind for kind in vars(screens).values() if isinstance(kind, type) and issubclass(kind, Screen))
-    known = sorted(kind.__name__ for kind in every if kind is not Screen)
-    if "." not in name and name not in known:
-        raise ConfigError(f"no screen {name!r}; there are {', '.join(known)}")
-    path = name if "." in name else f"fedsonar.screen.{name}"
+    path = screen_path(name)
     screen = configured({"screen": {"class_path": path}}, [f"screen.{override}" for override in overrides]).screen
     assert screen is not None
     return screen
