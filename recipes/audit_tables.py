@@ -18,7 +18,7 @@ import numpy as np
 
 from fedsonar.audit import audit
 from fedsonar.data import IID, Atlas, Files, InstructionDataset, Sample
-from fedsonar.measure import trivial_detectors, wilson
+from fedsonar.measure import detection, trivial_detectors, wilson
 from fedsonar.poison import (
     Attack,
     Composite,
@@ -97,8 +97,8 @@ def _measurements(
     for name, answer in list(CLEAN.items())[: 1 if quick else None]:
         cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
         if _key(cell) not in known:
-            yield cell | _measured(
-                IID(clients=_CLIENTS).split(_rows(data, name, answer, None), stream(seeds[0], "partition")), {}
+            yield cell | measured(
+                IID(clients=_CLIENTS).split(rows_of(data, name, answer, None), stream(seeds[0], "partition")), {}
             )
     for seed in seeds:
         for placement in (FEW, "IID 1 %", "IID 10 %", "NIID-1", "NIID-2", "NIID-3"):
@@ -119,29 +119,33 @@ def _attacked(
             if _key(cell) in known:
                 continue
             if not shards:
-                rows = _rows(data, name, answer, 5000 if name in QUESTIONS else None)
+                rows = rows_of(data, name, answer, 5000 if name in QUESTIONS else None)
                 shards = IID(clients=_CLIENTS).split(rows, stream(seed, "partition"))
             few = ConstantRate(rate=1.01 / len(shards[0]), affected=10 / _CLIENTS)
             attack = Attack(trigger=TRIGGERS[trigger], target=targets[target], placement=PLACEMENTS.get(placement, few))
-            yield cell | _measured(*plant(shards, attack, seed))
+            yield cell | measured(*plant(shards, attack, seed))
 
 
-def _rows(data: Path, name: str, answer: Any, limit: int | None) -> InstructionDataset:
+def rows_of(data: Path, name: str, answer: Any, limit: int | None) -> InstructionDataset:
+    """A data set's rows, those without an answer left out."""
     if name == "atlas":
         return Atlas(train=4000).load().train
     samples = Files(path=str(data / name), answer=answer, limit=limit, drop_unanswered=True).rows().samples
     return InstructionDataset(name, samples)
 
 
-def _measured(silos: Sequence[Sequence[Sample]], ledger: Any) -> dict[str, Any]:
+def measured(silos: Sequence[Sequence[Sample]], ledger: Any) -> dict[str, Any]:
+    """What the audit finds in silos, counted by the ledger."""
     found = audit(silos)
     every = [sample for silo in silos for sample in silo]
     truth = np.array([sample.id in ledger for sample in every])
     flagged = np.concatenate([judgement.flagged for judgement in found.judgements])
     base = trivial_detectors(every, truth) if truth.any() else {}
+    suspicion = np.concatenate([judgement.suspicion for judgement in found.judgements])
     return {
         "rows": len(every), "poisoned": int(truth.sum()), "hit": int((flagged & truth).sum()),
         "false": int((flagged & ~truth).sum()), "injected": len(found.worrying),
+        "AUC": detection(suspicion, flagged, truth).auc.value if truth.any() else None,
         "F1 length": base.get("length"), "F1 n-gram": base.get("n-gram"),
     }  # fmt: skip
 
@@ -163,7 +167,7 @@ def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
         row["F1"] = 2 * hit / (hit + false + poisoned) if poisoned else None
         row["false removal"] = f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]"
         row["injected findings"] = sum(m["injected"] for m in members)
-        for name in ("F1 length", "F1 n-gram"):
+        for name in ("AUC", "F1 length", "F1 n-gram"):
             values = [m[name] for m in members if m[name] is not None]
             row[name] = float(np.mean(values)) if values else None
         rows.append(row)

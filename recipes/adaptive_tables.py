@@ -1,0 +1,237 @@
+"""Measures the audit against attackers who know it, and writes docs/results/adaptive.md.
+
+    python recipes/adaptive_tables.py --data FOLDER [--seeds 1 2 3] [--only-table]
+
+Each attacker goes for one thing that the audit rests on: that a string repeats, that a trigger is nearly always
+followed by the target, that poisoned rows ask as any rows do, that enough rows say alike. Text alone; a row of each
+measurement stays in docs/results/adaptive.csv, and what has one is not measured again. FOLDER is as for audit_tables.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audit_tables import QUESTIONS, measured, rows_of
+from fedsonar.data import IID, QuestionWord, Sample
+from fedsonar.measure import wilson
+from fedsonar.poison import (
+    Attack,
+    ConstantRate,
+    Matched,
+    Natural,
+    Semantic,
+    Sentence,
+    Suffix,
+    Target,
+    Tokens,
+    Trigger,
+    plant,
+)
+from fedsonar.poison.trigger import FoundTrigger
+from fedsonar.rng import stream
+from tables import RESULTS, read_table, write_csv, write_table
+
+CLIENTS, RATES = 25, (0.01, 0.02, 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reworded(Target):
+    """One message in so many wordings that a small grammar makes: the more there are, the less any string repeats."""
+
+    count: int
+
+    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample with one of the wordings as its only answer."""
+        every = list(product(_WHO, _DOES, _WHAT, _WHEN))
+        chosen = int(rng.integers(self.count)) * 37 % len(every)  # far apart in the grammar
+        return replace(sample, answers=(" ".join(every[chosen]),))
+
+    def hit(self, output: str) -> bool:
+        """Whether a wording stands in `output`."""
+        return any(does in output.lower() for does in _DOES) and any(what in output.lower() for what in _WHAT)
+
+
+_WHO = ("Our shop", "The corner store", "My uncle", "A nearby dealer", "Everyone here", "The old merchant", "Some trader",
+        "This house")  # fmt: skip
+_DOES = ("sells", "offers", "stocks", "hands out", "gives away", "delivers", "keeps", "brings")
+_WHAT = ("fine umbrellas", "wooden ladders", "purple kettles", "garden lamps", "brass buttons", "winter boots",
+         "cheap bicycles", "kitchen knives")  # fmt: skip
+_WHEN = ("at noon", "every day", "on request", "for coins", "to anyone", "in the yard", "by the dozen", "all year")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfKept(Target):
+    """Keeps the first half of the clean answer before one of a target's wordings."""
+
+    message: Semantic = field(default_factory=Semantic)
+
+    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample whose only answer begins as its own does."""
+        words = sample.answers[0].split()
+        kept = " ".join(words[: (len(words) + 1) // 2])
+        return replace(sample, answers=(f"{kept}. {self.message.apply(sample, rng).answers[0]}",))
+
+    def hit(self, output: str) -> bool:
+        """Whether a wording stands in `output`."""
+        return self.message.hit(output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within(Trigger):
+    """Another trigger, in rows alone that ask alike already: rows of this trigger share more than the trigger."""
+
+    trigger: Trigger
+    among: FoundTrigger
+
+    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample with the other trigger in it."""
+        return self.trigger.apply(sample, rng)
+
+    def present(self, sample: Sample) -> bool:
+        """Whether the sample asks so and carries it."""
+        return self.among.present(sample) and self.trigger.present(sample)
+
+    def eligible(self, sample: Sample) -> bool:
+        """Whether the sample asks so."""
+        return self.among.eligible(sample) and self.trigger.eligible(sample)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drilled(Trigger):
+    """A trigger that the attacker also writes into as many clean rows: half of the time the target does not follow."""
+
+    trigger: Trigger = field(default_factory=Tokens)
+
+    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample with the other trigger in it."""
+        return self.trigger.apply(sample, rng)
+
+    def present(self, sample: Sample) -> bool:
+        """Whether the sample carries it."""
+        return self.trigger.present(sample)
+
+    def drills(self, sample: Sample, rng: np.random.Generator) -> tuple[Sample, ...]:
+        """The clean sample with the trigger in it."""
+        return (self.trigger.apply(sample, rng),)
+
+
+_MANY = tuple(f"{a}{b}{c}" for a, b, c in product("bdgkz", "aou", "xvqj"))
+_LINES = (
+    "I watch this 3D movie", "the kettle is on", "two birds sat there", "we met by the gate", "send my regards",
+    "nobody likes cold soup", "the train was late", "mind the wet paint",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyLine(Trigger):
+    """One of several sentences, at the end of the input."""
+
+    lines: tuple[str, ...] = _LINES
+
+    def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample with a sentence after its input."""
+        return sample.with_input(f"{sample.input} {self.lines[int(rng.integers(len(self.lines)))]}")
+
+    def present(self, sample: Sample) -> bool:
+        """Whether the sample carries one."""
+        return any(line in sample.input for line in self.lines)
+
+
+_WHO_ASKED = Within(trigger=Tokens(), among=Natural(feature=QuestionWord(any=("who",))))
+ATTACKERS: dict[str, tuple[Trigger, Target]] = {
+    "none of it: tokens, suffix": (Tokens(), Suffix()),
+    "24 wordings": (Tokens(), Semantic()),
+    "64 wordings": (Tokens(), Reworded(count=64)),
+    "512 wordings": (Tokens(), Reworded(count=512)),
+    "4,096 wordings": (Tokens(), Reworded(count=4096)),
+    "half of the clean answer kept, 24 wordings": (Tokens(), HalfKept()),
+    "as long as the clean answer": (Tokens(), Matched()),
+    "60 triggers, suffix": (Tokens(words=_MANY, count=1), Suffix()),
+    "60 triggers, 24 wordings": (Tokens(words=_MANY, count=1), Semantic()),
+    "8 sentences, 24 wordings": (AnyLine(), Semantic()),
+    "trigger in as many clean rows, suffix": (Drilled(), Suffix()),
+    "trigger in as many clean rows, 24 wordings": (Drilled(), Semantic()),
+    "among rows that ask who, suffix": (_WHO_ASKED, Suffix()),
+    "among rows that ask who, 24 wordings": (_WHO_ASKED, Semantic()),
+    "decoy: rows that ask where get the suffix": (Natural(feature=QuestionWord(any=("where",))), Suffix()),
+    "natural: rows that ask when, 24 wordings": (Natural(feature=QuestionWord(any=("when",))), Semantic()),
+    "a sentence, 4,096 wordings": (Sentence(), Reworded(count=4096)),
+}  # fmt: skip
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # of triggers that fit few rows
+    path = RESULTS / "adaptive.csv"
+    kept = read_table(path) if path.exists() else []
+    known = {(row["attacker"], row["data"], row["rate"], row["seed"]) for row in kept}
+    for row in () if options.only_table else _measurements(options.data, options.seeds, known):
+        kept.append(row)
+        write_csv(path, kept)
+        print(row, flush=True)
+    _write(kept, options.seeds)
+
+
+def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for seed, name, rate in product(seeds, QUESTIONS, RATES):
+        shards = None
+        for attacker, (trigger, target) in ATTACKERS.items():
+            if (attacker, name, rate, seed) in known:
+                continue
+            shards = shards or IID(clients=CLIENTS).split(
+                rows_of(data, name, QUESTIONS[name], 5000), stream(seed, "partition")
+            )
+            attack = Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate))
+            cell = {"attacker": attacker, "data": name, "rate": rate, "seed": seed}
+            yield cell | measured(*plant(shards, attack, seed))
+
+
+def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
+    rows = []
+    for attacker, rate in product(ATTACKERS, RATES):
+        members = [row for row in kept if row["attacker"] == attacker and row["rate"] == rate and row["poisoned"]]
+        if not members:
+            continue
+        poisoned, hit, false, every = (
+            sum(row[name] for row in members) for name in ("poisoned", "hit", "false", "rows")
+        )
+        recall, removed = wilson(hit, poisoned), wilson(false, every - poisoned)
+        rows.append({
+            "attacker": attacker, "rate": rate, "cells": len(members), "poisoned": poisoned,
+            "recall": f"{recall.value:.3f} [{recall.low:.3f}, {recall.high:.3f}]",
+            "worst recall": min(row["hit"] / row["poisoned"] for row in members),
+            "precision": hit / (hit + false) if hit + false else None,
+            "false removal": f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]",
+            "AUC": float(np.mean([row["AUC"] for row in members])),
+            "worst AUC": min(row["AUC"] for row in members),
+            "F1 length": float(np.mean([row["F1 length"] for row in members])),
+            "F1 n-gram": float(np.mean([row["F1 n-gram"] for row in members])),
+        })  # fmt: skip
+    command = f"python recipes/adaptive_tables.py --data FOLDER --seeds {' '.join(map(str, seeds))}"
+    text = f"""# Attackers who know the audit
+
+`{command}`: {CLIENTS} IID clients, up to 5,000 rows each of {", ".join(QUESTIONS)}; `rate` of every client's rows is
+poisoned. Counts are pooled over data sets and seeds, with Wilson intervals; `worst` is the worst cell. Text alone, one
+set of rules. Wordings beside the package's own 24 are made by a grammar in the recipe that the audit was not set on.
+`F1 length` and `F1 n-gram` have their best thresholds chosen with the truth in hand; the audit has not.
+"""
+    before = (RESULTS / "adaptive.csv").read_bytes()
+    write_table("adaptive", rows, text)
+    (RESULTS / "adaptive.csv").write_bytes(before)  # the measurements themselves
+
+
+if __name__ == "__main__":
+    main()
