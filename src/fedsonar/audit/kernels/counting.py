@@ -23,6 +23,9 @@ _RECENT = 1 << 17
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
+LONG = 4
+"""Words of a response's feature from which on many rare triggers may share it."""
+
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
 
@@ -188,9 +191,12 @@ def heavy_responses(
 
 
 @kernel
-def in_band(trigger, target, label):
-    """Whether a pair's two numbers of rows are near enough for a finding; a label may have many more rows."""
-    return trigger <= _HIGHEST * target + 1 and (label or trigger >= _LOWEST * target)
+def in_band(trigger, target, shared):
+    """Whether a pair's two numbers of rows are near enough for a finding.
+
+    Labels and long phrases, which many triggers may share, may have many more rows.
+    """
+    return trigger <= _HIGHEST * target + 1 and (shared or trigger >= _LOWEST * target)
 
 
 @kernel
@@ -278,9 +284,9 @@ def count_pairs(
                 out[kept], size[kept] = out[i], c
                 kept += 1
         for j in range(found):
-            label = begin[j] == -1 and rows_of[j] >= label_least
+            shared = begin[j] == -1 and rows_of[j] >= label_least or length[j] >= LONG
             for i in range(kept):
-                if in_band(size[i], rows_of[j], label):
+                if in_band(size[i], rows_of[j], shared):
                     pairs[bucket(joined(out[i], heavy[j]), pair_bits)] += 1
 
 
@@ -310,7 +316,7 @@ def standing(
     count,
     target,
     target_rows,
-    label,
+    shared,
     inputs,
     bits,
     pairs,
@@ -331,7 +337,7 @@ def standing(
         count: How many there are.
         target: A feature of its response.
         target_rows: Rows of all silos that have it.
-        label: Whether it is a label.
+        shared: Whether many triggers may share it; see `in_band`.
         inputs: Rows of all silos by feature of the input.
         bits: Of that table.
         pairs: Rows of all silos by pair.
@@ -349,7 +355,7 @@ def standing(
     found = 0
     for i in range(count):
         size = np.int64(inputs[bucket(out[i], bits)])
-        if size < least or size > 0.6 * rows or not in_band(size, target_rows, label):
+        if size < least or size > 0.6 * rows or not in_band(size, target_rows, shared):
             continue
         both = min(np.int64(pairs[bucket(joined(out[i], target), pair_bits)]), size, target_rows)
         if stands_out(both, size, target_rows, rows, least, strength):
@@ -473,7 +479,7 @@ def check_pairs(
                 count,
                 heavy[j],
                 rows_of[j],
-                label,
+                label or length[j] >= LONG,
                 inputs,
                 bits,
                 pairs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.counting import bucket, heavy_responses, standing
+from fedsonar.audit.kernels.counting import LONG, bucket, heavy_responses, standing
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, input_features, most_features
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
@@ -75,7 +75,7 @@ def tell_pairs(
                 continue
             label = begin[j] == -1 and rows_of[j] >= label_least
             kept = standing(
-                out, first, last, count, heavy[j], rows_of[j], label, inputs, bits, pairs, pair_bits, rows, least,
+                out, first, last, count, heavy[j], rows_of[j], label or length[j] >= LONG, inputs, bits, pairs, pair_bits, rows, least,
                 strength,
                 places, sizes, boths,
             )  # fmt: skip
