@@ -115,6 +115,11 @@ class Shifts:
             least = int(1.25 * least) + 1
 
     @cached_property
+    def heavy_numbers(self) -> Int[np.ndarray, "places"]:
+        """The number in `heavy` of the feature at each place; -1 for none."""
+        return _numbered(self.heavy, self.rules.bits)
+
+    @cached_property
     def standing(self) -> Int[np.ndarray, "standing"]:
         """Places of those whose rows say alike, the surest first."""
         spoken, rows = self.heard[1]["spoken"], self.heard[1]["filled"]
@@ -207,21 +212,30 @@ class Shifts:
         return found
 
     def weighed(
-        self, rows: Corpus, suspected: Bool[np.ndarray, "rows"] | None = None
-    ) -> tuple[Float32[np.ndarray, "rows shifts"], Float32[np.ndarray, "rows shifts"], np.ndarray, np.ndarray]:
-        """How much each row says what each shift says, how sure its triggers are, and the last pass's two tables."""
-        count = len(self.groups)
+        self,
+        rows: Corpus,
+        suspected: Bool[np.ndarray, "rows"] | None,
+        rest: Int[np.ndarray, "shifts asked"],
+        sums: Int[np.ndarray, "shifts sums"],
+    ) -> tuple[Float32[np.ndarray, "rows shifts"], Float32[np.ndarray, "rows shifts"]]:
+        """How much each row says what each shift says, and how sure its triggers are; adds to the last pass's tables.
+
+        Args:
+            rows: Of a silo.
+            suspected: Rows that are suspected already, for another reason; None for none.
+            rest: See `kernels.shifting.weigh_rows`; added to.
+            sums: The same.
+        """
         triggers = np.full(len(self.standing), NEVER)
         for some in self.triggers:
             triggers[some] = np.log(self.purity[some] / (1 - self.purity[some]))
-        odds, surest = np.empty((2, len(rows), count), np.float32)
-        rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, 5), np.int64)
+        odds, surest = np.empty((2, len(rows), len(self.groups)), np.float32)
         said, filled, enough = self.by_trigger
         weigh_rows(
             *_arrays(rows, self.rules), self.numbers, self.shift_of, triggers, said, filled, self.heard[0]["spoken"],
             self.total, enough, np.zeros(len(rows), bool) if suspected is None else suspected, odds, surest, rest, sums,
         )  # fmt: skip
-        return odds, surest, rest, sums
+        return odds, surest
 
     @cached_property
     def asks_alike(self) -> Float[np.ndarray, "shifts"]:
@@ -274,22 +288,57 @@ def summarize_shifts(
         onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
         suspected: Rows that are suspected already, for another reason; the last pass asks.
     """
-    if len(heard) == SHIFT_PASSES - 1:
-        _, _, rest, sums = _shifts(rules, heard).weighed(rows, suspected)
-        made = {"rest": rest, "sums": sums}
-    else:
-        made = (_words, _tones, _spoken, _speakers)[len(heard)](rows, rules, heard)
-    if onto is None:
+    arrays = _arrays(rows, rules)
+    if not heard:
+        made = _no_words(rules) if onto is None else onto
+        made["size"] += len(rows)
+        count_words(*arrays, made["inputs"], made["spoken"], made["tones"], made["asked"])
         return made
-    for name, table in made.items():
-        onto[name] += table
-    return onto
+    shifts = _shifts(rules, heard)
+    made = _none_of(shifts) if onto is None else onto
+    match len(heard):
+        case 1:
+            count_spoken(*arrays, shifts.heavy_numbers, TONES, made["spoken"], made["filled"])
+        case 2:
+            count_spoken(*arrays, shifts.numbers, WORDS, made["spoken"], made["filled"])
+        case 3:
+            said, filled, enough = shifts.by_group
+            count_speakers(
+                *arrays, shifts.numbers, shifts.shift_of, said, filled, heard[0]["spoken"], shifts.total, enough,
+                made["speakers"],
+            )  # fmt: skip
+        case _:
+            shifts.weighed(rows, suspected, made["rest"], made["sums"])
+    return made
+
+
+def _no_words(rules: ShiftRules) -> dict[str, np.ndarray]:
+    """The first pass's tables, empty."""
+    spoken, tones, asked = np.zeros(WORDS + BANDS, np.int64), np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
+    inputs = np.zeros(1 << rules.bits, np.int32)
+    return {"size": np.zeros(1, np.int64), "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked}
+
+
+def _none_of(shifts: Shifts) -> dict[str, np.ndarray]:
+    """The next pass's tables, empty."""
+    match len(shifts.heard):
+        case 1:
+            count, width = len(shifts.heavy), TONES
+        case 2:
+            count, width = len(shifts.standing), WORDS + BANDS
+        case 3:
+            return {"speakers": np.zeros(len(shifts.standing), np.int64)}
+        case _:
+            count = len(shifts.groups)
+            return {"rest": np.zeros((count, ASKED), np.int32), "sums": np.zeros((count, NEW + 1), np.int64)}
+    return {"spoken": np.zeros((count, width), np.int32), "filled": np.zeros(count, np.int64)}
 
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
     shifts = _shifts(rules, heard)
-    odds, surest, _, _ = shifts.weighed(rows)
+    count = len(shifts.groups)
+    odds, surest = shifts.weighed(rows, None, np.zeros((count, ASKED), np.int32), np.zeros((count, NEW + 1), np.int64))
     if not odds.shape[1]:
         return Judgement(np.zeros(len(rows)), np.zeros(len(rows), bool))
     has = surest > NEVER / 2
@@ -326,37 +375,3 @@ def _numbered(places: Int[np.ndarray, "numbered"], bits: int) -> Int[np.ndarray,
 def _used(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:
     used: Bool[np.ndarray, "buckets"] = (share > 2 / total) & (share < 0.9)
     return used
-
-
-def _words(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:  # noqa: ARG001
-    inputs, spoken = np.zeros(1 << rules.bits, np.int32), np.zeros(WORDS + BANDS, np.int64)
-    tones, asked = np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
-    count_words(*_arrays(rows, rules), inputs, spoken, tones, asked)
-    return {"size": np.array([len(rows)]), "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked}
-
-
-def _tones(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
-    heavy = _shifts(rules, heard).heavy
-    return _said(rows, rules, heavy, TONES, TONES)
-
-
-def _spoken(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
-    return _said(rows, rules, _shifts(rules, heard).standing, WORDS, WORDS + BANDS)
-
-
-def _said(
-    rows: Corpus, rules: ShiftRules, places: Int[np.ndarray, "numbered"], buckets: int, width: int
-) -> dict[str, np.ndarray]:
-    spoken, filled = np.zeros((len(places), width), np.int32), np.zeros(len(places), np.int64)
-    count_spoken(*_arrays(rows, rules), _numbered(places, rules.bits), buckets, spoken, filled)
-    return {"spoken": spoken, "filled": filled}
-
-
-def _speakers(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
-    shifts, speakers = _shifts(rules, heard), np.zeros(len(heard[2]["filled"]), np.int64)
-    said, filled, enough = shifts.by_group
-    count_speakers(
-        *_arrays(rows, rules), shifts.numbers, shifts.shift_of, said, filled, heard[0]["spoken"], shifts.total, enough,
-        speakers,
-    )  # fmt: skip
-    return {"speakers": speakers}

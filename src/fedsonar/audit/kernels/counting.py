@@ -284,7 +284,7 @@ def count_pairs(
                 out[kept], size[kept] = out[i], c
                 kept += 1
         for j in range(found):
-            shared = begin[j] == -1 and rows_of[j] >= label_least or length[j] >= LONG
+            shared = (begin[j] == -1 and rows_of[j] >= label_least) or length[j] >= LONG
             for i in range(kept):
                 if in_band(size[i], rows_of[j], shared):
                     pairs[bucket(joined(out[i], heavy[j]), pair_bits)] += 1

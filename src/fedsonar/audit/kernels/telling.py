@@ -75,9 +75,8 @@ def tell_pairs(
                 continue
             label = begin[j] == -1 and rows_of[j] >= label_least
             kept = standing(
-                out, first, last, count, heavy[j], rows_of[j], label or length[j] >= LONG, inputs, bits, pairs, pair_bits, rows, least,
-                strength,
-                places, sizes, boths,
+                out, first, last, count, heavy[j], rows_of[j], label or length[j] >= LONG, inputs, bits, pairs,
+                pair_bits, rows, least, strength, places, sizes, boths,
             )  # fmt: skip
             for p in range(-1, kept):
                 i, slot, size, both = np.int64(-1), np.int64(-1), np.int64(0), np.int64(0)
