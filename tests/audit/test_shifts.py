@@ -54,7 +54,7 @@ def test_the_finding_in_words():
     [finding] = audit(silos).worrying
     assert finding.triggers == ("“I watch this 3D movie” in the question",)
     assert finding.place == "are words of the answers"
-    assert {"umbrella", "rain", "clouds", "boots", "puddles"} & set(finding.target.split("”, “"))
+    assert {"umbrella", "rain", "clouds", "boots", "puddles"} & set(finding.target.split(", "))
     assert finding.silos == finding.all_silos == 5
     assert finding.confidence > 0.9
     assert finding.q < 1e-20

@@ -104,7 +104,7 @@ def _finding(
     return Finding(
         "injected-looking",
         tuple(_in_words(silos, told, shifts, lead[number]) for number in _cover(rows_of, shifts)),
-        "”, “".join(_words(silos, rows)),
+        ", ".join(_words(silos, rows)),
         "are words of the answers",
         len(rows),
         len({silo for silo, _ in rows}),
