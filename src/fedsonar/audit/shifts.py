@@ -46,7 +46,8 @@ class ShiftRules:
         key: Goes into every hash; see `Scope`.
         least: Fewest rows of a feature.
         most: Greatest share of all rows that have a feature.
-        features: Most features that are looked into, those of fewest rows left out first, and most that stand out.
+        features: Most features that are looked into, those of fewest rows left out first.
+        standing: Most of them that stand out, the surest.
         shifts: Most shifts, the strongest.
         apart: Least likeness of what rows say, in standard deviations of a pair of any rows, and how many standard
             errors it must be above that.
@@ -69,6 +70,7 @@ class ShiftRules:
     least: int = 7
     most: float = 0.5
     features: int = 1 << 17
+    standing: int = 4096
     shifts: int = 256
     apart: float = 0.3
     errors: float = 3.0
@@ -126,7 +128,7 @@ class Shifts:
         alike, error = self._alike(spoken, rows, self.heard[0]["tones"])
         chosen = np.flatnonzero(alike > 0.5 * self.rules.apart + (self.rules.errors + 0.5) * error)
         order = np.argsort(-(alike / error)[chosen], kind="stable")
-        return self.heavy[chosen[order][:4096]]
+        return self.heavy[chosen[order][: self.rules.standing]]
 
     @cached_property
     def groups(self) -> list[Int[np.ndarray, "_"]]:
