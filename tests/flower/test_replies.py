@@ -1,5 +1,8 @@
 """Replies that are too large are not read, bad ones spoil no others, and a registered name is a client's alone."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from types import SimpleNamespace
 
 import httpx
@@ -61,6 +64,50 @@ def test_a_reply_that_cannot_be_read_is_its_own_affair_but_a_lost_superlink_is_n
     assert found == {"a": "a reply that cannot be read (KeyError)", "b": "reply to b"}
     with pytest.raises(httpx.ConnectError):
         dict(collect(LinkGrid({"a": [httpx.ConnectError("gone")]}), ["a"], patience=1.0, most=100))
+
+
+class HastyGrid(LinkGrid):
+    """One that reads the parts of a reply in threads, and goes on while some are under way, as Flower's does."""
+
+    def answer(self, request):
+        time.sleep({"/huge/1": 0.3, "/fits/0": 0.8}.get(request.url.path, 0.0))
+        return super().answer(request)
+
+    def pull_messages(self, ids):
+        [id] = ids
+        get = self._runtime_client._client.get
+        executor = ThreadPoolExecutor(2)
+        try:
+            parts = [f"http://link/{id}/{part}" for part in range(len(self.parts[id]))]
+            for done in as_completed([executor.submit(get, part) for part in (*parts[1:], parts[0])]):
+                done.result()
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+        return [f"reply to {id}"]
+
+
+def test_what_comes_late_of_a_refused_reply_does_not_count_for_the_next():
+    late, huge, fits = Body(60), Body(10**12), Body(60)
+    grid = HastyGrid({"huge": [huge, late], "fits": [fits]})
+    found = dict(collect(grid, ["huge", "fits"], patience=5.0, most=100))
+    assert found == {"huge": "a reply of more than 100 bytes, which was not read", "fits": "reply to fits"}
+    assert (huge.read, late.read, fits.read) == (False, False, True)
+
+
+def test_what_flower_says_besides_does_not_count():
+    grid = LinkGrid({"fits": [Body(60)], "life": [Body(90)]})
+    pull, stop = grid.pull_messages, threading.Event()
+
+    def chat():
+        while not stop.is_set():
+            grid._runtime_client._client.get("http://link/life/0")
+
+    talker = threading.Thread(target=chat, daemon=True)
+    talker.start()
+    grid.pull_messages = lambda ids: (time.sleep(0.2), pull(ids))[1]
+    assert dict(collect(grid, ["fits"], patience=5.0, most=100)) == {"fits": "reply to fits"}
+    stop.set()
+    talker.join()
 
 
 @pytest.mark.usefixtures("identity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from flwr.serverapp import Grid
 
 _PAUSE = 0.05
 """Seconds between two looks for replies, at first."""
+
+_LATE = 10.0
+"""Seconds to wait for a part of a reply that was refused."""
 
 
 def collect(grid: Grid, ids: Sequence[str], *, patience: float, most: int) -> Iterator[tuple[str, Message | str]]:
@@ -65,9 +69,13 @@ def _bounded(grid: Grid, most: int) -> Iterator[None]:
         yield
         return
     taken, lock = 0, Lock()
+    caller, before = threading.current_thread(), set(threading.enumerate())
 
     def count(response: Any) -> None:
         nonlocal taken
+        thread = threading.current_thread()
+        if thread in before and thread is not caller:
+            return  # Flower's own, a sign of life, say
         length = response.headers.get("content-length", "")
         with lock:
             taken += int(length) if length.isdecimal() else most + 1
@@ -79,4 +87,8 @@ def _bounded(grid: Grid, most: int) -> Iterator[None]:
     try:
         yield
     finally:
+        # Flower reads the parts of a reply in threads, and does not wait for them when one fails: what comes late must
+        # be refused as well, and must not count for the reply that is read next.
+        for thread in set(threading.enumerate()) - before:
+            thread.join(_LATE)
         connection.event_hooks = hooks
