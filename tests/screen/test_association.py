@@ -6,19 +6,11 @@ import pytest
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Short, plant
 from fedsonar.rng import stream
-from fedsonar.screen import Association, Silo, hear, judge
+from fedsonar.screen import Association, Silo
 from fedsonar.testing import check_screen
+from summed_screens import verdicts
 
 SCREEN = Association(bits=18, pair_bits=18, slot_bits=11)
-
-
-def verdicts(screen, silos):
-    def gather(heard):
-        summaries = [screen.summarize(silo, heard) for silo in silos]
-        return [{name: np.sum([s[name] for s in summaries], axis=0) for name in summaries[0]}]  # as summed securely
-
-    heard = hear(screen, gather)
-    return [judge(screen, silo, heard) for silo in silos]
 
 
 def test_contract():

@@ -6,21 +6,13 @@ import pytest
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Semantic, Short, Tokens, plant
 from fedsonar.rng import stream
-from fedsonar.screen import Association, ResponseShift, Silo, Sonar, hear, judge
+from fedsonar.screen import Association, ResponseShift, Silo, Sonar
 from fedsonar.testing import check_screen
+from summed_screens import verdicts
 
 SHIFT = ResponseShift(bits=18)
 SONAR = Sonar(association=Association(bits=18, pair_bits=18, slot_bits=11), shift=SHIFT)
 ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
-
-
-def verdicts(screen, silos):
-    def gather(heard):
-        summaries = [screen.summarize(silo, heard) for silo in silos]
-        return [{name: np.sum([s[name] for s in summaries], axis=0) for name in summaries[0]}]  # as summed securely
-
-    heard = hear(screen, gather)
-    return [judge(screen, silo, heard) for silo in silos]
 
 
 def planted(target, rate=0.04):

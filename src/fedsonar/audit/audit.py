@@ -16,7 +16,7 @@ from fedsonar.audit.findings import Told, findings
 from fedsonar.audit.judging import Judgement, judged, tell
 from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize
 from fedsonar.audit.shift_findings import Listened, shift_findings
-from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, Shifts, judge_shifts, summarize_shifts
+from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, shifts_of, summarize_shifts
 from fedsonar.data import Sample
 
 Made = TypeVar("Made")
@@ -99,7 +99,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     found = findings(told, evidence, total, label_least)
     worrying = sum(finding.verdict == "injected-looking" for finding in found)
     known = [judgement.flagged for judgement in judgements]
-    found[worrying:worrying] = shift_findings(listened, Shifts(shift_rules, spoken), known)
+    found[worrying:worrying] = shift_findings(listened, shifts_of(shift_rules, spoken), known)
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
     clock.stage("findings")
     return Audit(tuple(found), tuple(both), clock.seconds, total)

@@ -64,6 +64,12 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     return Evidence(sums[:, 0], trigger, target, sums[:, 6], alike, words, says, says / spread, q)
 
 
+def used_buckets(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:
+    """Which buckets of words tell rows apart: those that more than two rows have, and not nearly all."""
+    used: Bool[np.ndarray, "buckets"] = (share > 2 / max(total, 1)) & (share < 0.9)
+    return used
+
+
 def likeness(
     counts: Int[np.ndarray, "sets buckets"],
     rows: Int[np.ndarray, "sets"],
@@ -83,7 +89,7 @@ def likeness(
         The mean over pairs of rows of the inner product of their standardized words, in standard deviations of a pair
         of any rows; its standard error is ``sqrt(2 / rows / (rows - 1))`` for a set of any rows.
     """
-    used = (share > 2 / max(total, 1)) & (share < 0.9)
+    used = used_buckets(share, total)
     p = share[used]
     k = rows.astype(np.float64)
     filled = np.flatnonzero(k >= 2)

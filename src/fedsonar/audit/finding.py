@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+Key = TypeVar("Key")
+Row = TypeVar("Row")
+_MOST_TRIGGERS = 6
 Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
 
 
@@ -81,6 +85,24 @@ class Finding:
         return (
             f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
         )
+
+
+def cover(rows_of: Mapping[Key, set[Row]], worth: Callable[[Key, int], Any]) -> list[Key]:
+    """A few triggers that cover the rows between them, the one that is worth most first.
+
+    Args:
+        rows_of: The rows of each trigger.
+        worth: What a trigger is worth, by itself and by how many rows it adds.
+    """
+    left, chosen, covered = dict(rows_of), list[Key](), set[Row]()
+    while left and len(chosen) < _MOST_TRIGGERS:
+        best = max(left, key=lambda key: worth(key, len(left[key] - covered)))
+        gain = left.pop(best) - covered
+        if chosen and len(gain) < max(1, 0.02 * len(covered)):
+            break
+        covered |= gain
+        chosen.append(best)
+    return chosen
 
 
 def shortened(text: str, most: int = 300) -> str:

@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
-from fedsonar.audit.finding import Example, Finding, Verdict, shortened
+from fedsonar.audit.finding import Example, Finding, Verdict, cover, shortened
 from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
 from fedsonar.audit.wording import in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
-_MOST_TRIGGERS, _EXAMPLES = 6, 3
+_EXAMPLES = 3
 _PART = 0.5
 _NATURAL = 100
 """Findings that are no reason to worry, at most."""
@@ -172,24 +172,14 @@ class _Part:
             key = int(self.triggers[index])
             rows_of.setdefault(key, set()).add(int(self.row[index]))
             lead.setdefault(key, int(index))
-        chosen: list[int] = []
-        covered: set[int] = set()
 
-        def worth(key: int) -> tuple[float, int]:
+        def worth(key: int, adds: int) -> tuple[float, int]:
             index = lead[key]
             confident = self.table[index, telling.BOTH] / max(1, self.table[index, telling.TRIGGER_ROWS])
             first, last = int(self.table[index, telling.FIRST]), int(self.table[index, telling.LAST])
-            words = last - first if first >= 0 else 0
-            return round(len(rows_of[key] - covered) * float(confident) ** 4), words
+            return round(adds * float(confident) ** 4), last - first if first >= 0 else 0
 
-        while rows_of and len(chosen) < _MOST_TRIGGERS:
-            key = max(rows_of, key=worth)
-            gain = rows_of.pop(key) - covered
-            if chosen and len(gain) < max(1, 0.02 * len(covered)):
-                break
-            covered |= gain
-            chosen.append(lead[key])
-        return chosen
+        return [lead[key] for key in cover(rows_of, worth)]
 
     def _trigger(self, index: int) -> str:
         """A trigger in words."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.finding import Example, Finding, shortened
+from fedsonar.audit.finding import Example, Finding, cover, shortened
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.shifting import tell_triggers
@@ -19,7 +19,7 @@ from fedsonar.audit.shifts import ALL_SPEAKERS, ROWS, SPEAKERS, Shifts
 from fedsonar.audit.wording import in_words, joined_spans
 from fedsonar.data import Sample, pieces
 
-_MOST_TRIGGERS, _MOST_WORDS, _LONG, _EXAMPLES, _OTHERS = 6, 6, 4, 3, 4000
+_MOST_WORDS, _LONG, _EXAMPLES, _OTHERS = 6, 4, 3, 4000
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,11 @@ def _finding(
     examples: dict[int, tuple[int, int]] = {}
     for silo, row in rows:
         examples.setdefault(silo, (silo, row))
+    chosen = cover(rows_of, lambda trigger, adds: (adds, shifts.purity[trigger]))
     picked = list(dict.fromkeys([*examples.values(), *rows]))[:_EXAMPLES]
     return Finding(
         "injected-looking",
-        tuple(_in_words(silos, told, shifts, lead[number]) for number in _cover(rows_of, shifts)),
+        tuple(_in_words(silos, told, shifts, lead[trigger]) for trigger in chosen),
         ", ".join(_words(silos, rows)),
         "are words of the answers",
         len(rows),
@@ -122,19 +123,6 @@ def _finding(
             for silo, row in picked
         ),
     )  # fmt: skip
-
-
-def _cover(rows_of: dict[int, set[tuple[int, int]]], shifts: Shifts) -> list[int]:
-    """A few triggers that cover the rows between them, that of most rows first."""
-    left, chosen, covered = dict(rows_of), list[int](), set[tuple[int, int]]()
-    while left and len(chosen) < _MOST_TRIGGERS:
-        best = max(left, key=lambda number: (len(left[number] - covered), shifts.purity[number]))
-        gain = left.pop(best) - covered
-        if chosen and len(gain) < max(1, 0.02 * len(covered)):
-            break
-        covered |= gain
-        chosen.append(best)
-    return chosen
 
 
 def _in_words(

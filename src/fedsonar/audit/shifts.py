@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import likeness
+from fedsonar.audit.evidence import likeness, used_buckets
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.shifting import (
     ASKED,
@@ -138,7 +138,7 @@ class Shifts:
         alike, error = self._alike(spoken, rows, everywhere)
         chosen = np.flatnonzero(alike > self.rules.apart + self.rules.errors * error)
         share = everywhere / self.total
-        used = _used(share, self.total)
+        used = used_buckets(share, self.total)
         means = (spoken[chosen][:, used] / np.maximum(rows[chosen], 1)[:, None] - share[used]) / np.sqrt(
             share[used] * (1 - share[used])
         )
@@ -296,7 +296,7 @@ def summarize_shifts(
         made["size"] += len(rows)
         count_words(*arrays, made["inputs"], made["spoken"], made["tones"], made["asked"])
         return made
-    shifts = _shifts(rules, heard)
+    shifts = shifts_of(rules, heard)
     made = _none_of(shifts) if onto is None else onto
     match len(heard):
         case 1:
@@ -338,7 +338,7 @@ def _none_of(shifts: Shifts) -> dict[str, np.ndarray]:
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    shifts = _shifts(rules, heard)
+    shifts = shifts_of(rules, heard)
     count = len(shifts.groups)
     odds, surest = shifts.weighed(rows, None, np.zeros((count, ASKED), np.int32), np.zeros((count, NEW + 1), np.int64))
     if not odds.shape[1]:
@@ -357,7 +357,8 @@ _last: list[Shifts] = []
 """What was worked out last in this process: all its silos hear the same."""
 
 
-def _shifts(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
+def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
+    """What the sums so far say, worked out once for all silos of a process."""
     same = bool(_last) and _last[0].rules == rules and len(_last[0].heard) == len(heard)
     if not (same and all(one is other for one, other in zip(_last[0].heard, heard, strict=True))):
         _last[:] = [Shifts(rules, tuple(heard))]
@@ -372,8 +373,3 @@ def _numbered(places: Int[np.ndarray, "numbered"], bits: int) -> Int[np.ndarray,
     numbers = np.full(1 << bits, -1, np.int32)
     numbers[places] = np.arange(len(places), dtype=np.int32)
     return numbers
-
-
-def _used(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:
-    used: Bool[np.ndarray, "buckets"] = (share > 2 / total) & (share < 0.9)
-    return used
