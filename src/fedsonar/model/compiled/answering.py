@@ -15,6 +15,7 @@ from fedsonar.model.compiled.kernels.products import padded
 from fedsonar.model.compiled.kernels.recall import recall, remember
 from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
+from fedsonar.model.compiled.product import product
 from fedsonar.model.compiled.room import BlockRoom, Room
 from fedsonar.model.tree import TokenTree, common_prefix
 
@@ -129,7 +130,7 @@ class _RunningBatch:
         self.tokens, self.lengths = self._next(room, count), self.lengths + 1
 
     def _next(self, room: Room, count: int) -> Int[np.ndarray, "rows"]:
-        scores = torch.mm(room.states.tensor[:count], self.network.head.t())
+        scores = product(room.states.tensor[:count], self.network.head.t())
         found: Int[np.ndarray, "rows"] = scores.argmax(-1).numpy()
         return found
 

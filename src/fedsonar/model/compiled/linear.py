@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedsonar.model.compiled.kernels.lowrank import add_low_rank, low_rank_backward
+from fedsonar.model.compiled.product import product
 from fedsonar.model.compiled.room import Rows
 from fedsonar.model.layout import Layout, Site
 
@@ -53,10 +54,7 @@ class AdaptedLinear:
     def forward(self, x: Rows, count: int, out: Rows, low: Rows | None, adapters: Adapters, segments: Segments) -> None:
         """Sets the first `count` rows of `out`, and of `low` to A x."""
         rows = self._rows(count, x)
-        if self.bias is None:
-            torch.mm(x.tensor[:rows], self.across, out=out.tensor[:rows])
-        else:
-            torch.addmm(self.bias, x.tensor[:rows], self.across, out=out.tensor[:rows])
+        product(x.tensor[:rows], self.across, plus=self.bias, out=out.tensor[:rows])
         if self.site is not None:
             assert low is not None
             add_low_rank(
@@ -66,10 +64,8 @@ class AdaptedLinear:
     def input_gradient(self, d_out: Rows, count: int, d_x: Rows, *, add: bool = False) -> None:
         """Sets ``d_x`` to the gradient of the frozen layer's input, or adds it."""
         rows = self._rows(count, d_x)
-        if add:
-            d_x.tensor[:rows].addmm_(d_out.tensor[:rows], self.weight)
-        else:
-            torch.mm(d_out.tensor[:rows], self.weight, out=d_x.tensor[:rows])
+        found = d_x.tensor[:rows]
+        product(d_out.tensor[:rows], self.weight, plus=found if add else None, out=found)
 
     def adapter_gradient(
         self, d_out: Rows, x: Rows, low: Rows | None, d_x: Rows | None, adapters: Adapters, segments: Segments

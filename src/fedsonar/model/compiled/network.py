@@ -22,6 +22,7 @@ from fedsonar.model.compiled.kernels.norm import add_and_norm, norm_backward
 from fedsonar.model.compiled.kernels.numbers import array
 from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
+from fedsonar.model.compiled.product import product
 from fedsonar.model.compiled.room import BlockRoom, Room, Rows, Widths
 from fedsonar.model.layout import Layout
 from fedsonar.model.network import Network, apart, numbered
@@ -182,9 +183,9 @@ class CompiledLlama(Network):
             some = slice(start, min(start + step, count))
             predictors = torch.from_numpy(pack.predictors[some])
             scores = room.scores(len(predictors))
-            torch.mm(room.states.tensor.index_select(0, predictors), self.head.t(), out=scores)
+            product(room.states.tensor.index_select(0, predictors), self.head.t(), out=scores)
             response_losses(array(scores), pack.labels[some], pack.weights[some], losses[some])
-            room.d_normed.tensor.index_add_(0, predictors, torch.mm(scores, self.head))
+            room.d_normed.tensor.index_add_(0, predictors, product(scores, self.head))
         room.d_x.tensor[:asked].zero_()
         norm_backward(
             room.d_normed.array, room.x.array, self.norm[0], room.inverse, asked, room.d_x.array, room.copied_x
