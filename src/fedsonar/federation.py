@@ -49,6 +49,7 @@ def run(
     observe: Callable[[Progress], object] = lambda _: None,
     loaded: Loaded | None = None,
     federation: Federation | None = None,
+    screening: Callable[[Federation, Run], Screening] = Screening,
 ) -> Run:
     """Runs a federation and returns its history; with `out`, everything is kept on disk after every round.
 
@@ -60,6 +61,7 @@ def run(
         observe: Told after every stage.
         loaded: Data and base model, for several runs of one process that share them.
         federation: The experiment prepared before, by whoever has use for it too.
+        screening: Who has rows judged; here by default.
 
     Raises:
         ValueError: If the experiment's parts do not fit together, or `out` holds another run.
@@ -72,7 +74,7 @@ def run(
     observe(Progress("load"))
     state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
     state.folder = out
-    screening = Screening(federation, state)
+    judges = screening(federation, state)
     server = Server(experiment, federation.layout, state.rule_state)
     gauge = Gauge(experiment.bsnr, federation.layout, experiment.seed, state)
     clock = run_folder.Clock()
@@ -81,12 +83,10 @@ def run(
     for round in range(len(state.rounds), experiment.rounds + 1):
         start = state.adapter
         with clock("screen"):
-            if screening.before(round, start):
+            if judges.before(round, start):
                 observe(Progress("screen", round))
         with clock("train"):
-            rows = {
-                client: screening.kept(client, federation.rows[client]) for client in federation.participants(round)
-            }
+            rows = {client: judges.kept(client, federation.rows[client]) for client in federation.participants(round)}
             # A server that knows no rows asks everybody.
             clients = [client for client in rows if rows[client] or not federation.rows[client]]
             if not clients:
@@ -94,11 +94,9 @@ def run(
                     f"the screen leaves no row to the {len(rows)} clients of round {round}; raise its threshold"
                 )
             jobs = [ClientJob(client, round, rows[client], start) for client in clients]
-            poisoned = {client: screening.poisoned_left(client) for client in clients}
+            poisoned = {client: judges.poisoned_left(client) for client in clients}
             twins = [client for client in clients if client in federation.twins and poisoned[client]]
-            jobs += [
-                ClientJob(client, round, screening.kept(client, federation.twins[client]), start) for client in twins
-            ]
+            jobs += [ClientJob(client, round, judges.kept(client, federation.twins[client]), start) for client in twins]
             if federation.root:
                 jobs.append(ClientJob(ROOT, round, federation.root, start))
             trained = engine.train_round(jobs)
@@ -125,11 +123,11 @@ def run(
         )
         state.clients += _client_records(round, done, poisoned)
         clock.count_rows(sum(update.num_rows * experiment.training.epochs for update in trained))
-        state.summary = run_folder.summarize(federation, state, screening)
+        state.summary = run_folder.summarize(federation, state, judges)
         if out is not None:
             run_folder.keep(out, state)
         observe(Progress("round", round, state.rounds[-1]))
-    state.summary = run_folder.summarize(federation, state, screening)
+    state.summary = run_folder.summarize(federation, state, judges)
     treated: Treated | None = None
     if experiment.repair is not None:
         with clock("repair"):
@@ -138,7 +136,7 @@ def run(
         observe(Progress("repair", experiment.rounds))
     if out is not None:
         timing = clock.timing(time.perf_counter() - started)
-        run_folder.finish(out, state, federation, screening, examination, treated, timing)
+        run_folder.finish(out, state, federation, judges, examination, treated, timing)
     return state
 
 

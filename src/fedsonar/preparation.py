@@ -12,6 +12,7 @@ from fedsonar.measure import Examiner
 from fedsonar.model import Base, Lora, Network, open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
+from fedsonar.screen import Oracle
 
 
 class Loaded:
@@ -174,11 +175,13 @@ class Coordination(Federation):
                 "bsnr.twins trains affected clients again without their poisoned rows, which no server of a "
                 "deployment knows; set bsnr.twins to false"
             )
-        if experiment.screen is not None:
+        if isinstance(experiment.screen, Oracle):
             raise ValueError(
-                "a server of a deployment has no rows to screen: let clients screen theirs, alone by fedsonar screen "
-                "or together by ScreenMod and WithScreen of fedsonar.flower, and leave screen out"
+                "Oracle flags the rows that were poisoned, which nobody knows in a deployment; use Sonar, or leave "
+                "screen out"
             )
+        if experiment.screen_every is not None:
+            raise ValueError("clients of a deployment judge their rows once, before they train; leave screen_every out")
         self.shards, self.ledger = (), Ledger()
         self.rows = [[] for _ in range(clients)]
         self.poisoned = [None] * clients

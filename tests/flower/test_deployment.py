@@ -1,5 +1,6 @@
 """Real SuperLinks and SuperNodes on loopback: the same result as in one process, and what happens when parts die."""
 
+import json
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ from fedsonar.flower.silos import pyproject, write_silos
 from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.records import read_checkpoint
+from fedsonar.screen import ResponseNgrams
 
 POISONED = Experiment(
     rounds=2, data=Atlas(train=60, test=40), partition=IID(clients=4), evaluation=Evaluation(rows=20, every=2),
@@ -114,9 +116,11 @@ def environment(pid):
 
 
 HOSTILE = '''
-"""Clients that do not do what they are asked for."""
+"""Clients that do not do what they are asked for; the first does, and writes down what comes and goes."""
+import json
 import os
 import signal
+from pathlib import Path
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from fedsonar.flower.warm import WarmClientApp
@@ -124,6 +128,12 @@ from fedsonar.flower.warm import WarmClientApp
 class Hostile(WarmClientApp):
     def __call__(self, message, context):
         client = context.node_config["client"]
+        if client == 0:
+            reply = super().__call__(message, context)
+            with (Path(os.environ["FLWR_HOME"]) / "wire.jsonl").open("a") as file:
+                parts = [self.names(message.content), self.names(reply.content)]
+                file.write(json.dumps([message.metadata.message_type, *parts]) + "\\n")
+            return reply
         if message.metadata.message_type.startswith("query"):
             return super().__call__(message, context)
         if client == 3:  # its SuperNode dies at work
@@ -138,6 +148,10 @@ class Hostile(WarmClientApp):
         return reply
 
     @staticmethod
+    def names(content):
+        return {record: sorted(content[record]) for record in sorted(content)}
+
+    @staticmethod
     def reply(message, vector, more):
         content = {"update": ArrayRecord({"adapter": Array(vector)}), **more}
         return Message(RecordDict(content), reply_to=message)
@@ -146,10 +160,36 @@ app = Hostile("fedsonar.flower.client:app")
 '''
 
 
+def what_crossed_the_wire(path):
+    """Asserts all that one client was asked and told, as docs/flower.md and docs/screens_over_flower.md have it."""
+    seen = [json.loads(line) for line in path.read_text().splitlines()]
+    kinds, asked, told = zip(*seen, strict=True)
+    assert kinds == ("query.fedsonar", *5 * ["query.fedsonar_screen"], "train.fedsonar")
+    question = {"fedsonar.screen": ["ask", "experiment", "passes", "screen"]}
+    assert asked == (
+        {"who": []},
+        {"fedsonar.sum": ["layout", "seat", "stage", "sum", "threshold"]},
+        {"fedsonar.sum": ["letter_keys", "mask_keys", "seats", "stage", "sum"]},
+        question | {"fedsonar.sum": ["peers", "sealed", "stage", "sum"]},
+        {"fedsonar.sum": ["arrived", "lost", "stage", "sum"]},
+        question | {"fedsonar.heard.1": ["counts", "rows"]},
+        {"job": ["client", "experiment", "round", "twin"], "start": ["adapter"]},
+    )
+    assert told == (
+        {"who": ["client"]},
+        {"fedsonar.sum": ["keys"]},
+        {"fedsonar.sum": ["seal", "sealed"]},
+        {"fedsonar.masked": ["sum"], "fedsonar.sum": []},
+        {"fedsonar.sum": ["mask", "own"]},
+        {"fedsonar.screen": ["rows"]},
+        {"metrics": ["client", "loss", "rows", "steps"], "update": ["adapter"]},
+    )
+
+
 def test_clients_that_send_nonsense_too_much_or_nothing_are_refused_by_name(tmp_path):
     experiment = replace(POISONED, rounds=1, evaluation=Evaluation(rows=4))
     silos = write_silos(experiment, tmp_path / "there")
-    experiment = replace(experiment, attack=None, bsnr=replace(experiment.bsnr, parts=True))
+    experiment = replace(experiment, attack=None, bsnr=replace(experiment.bsnr, parts=True), screen=ResponseNgrams())
     silos.experiment.write_text(to_toml(experiment))
     app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=60.0))
     app["tool"]["flwr"]["app"]["components"]["clientapp"] = "hostile:app"
@@ -165,12 +205,16 @@ def test_clients_that_send_nonsense_too_much_or_nothing_are_refused_by_name(tmp_
         assert "which was not read" in refused[2]
         assert refused[3]  # no reply in time, or Flower says that the node is gone
         assert {row["poisoned_rows"] for row in clients} == {None}
+        what_crossed_the_wire(loopback.folder / "home" / "wire.jsonl")
+        sent = pq.read_table(silos.out / "screen.parquet").to_pylist()
+        assert {row["client"] for row in sent} == {0, 1, 2, 3}
+        assert 0 < next(row["rows"] for row in clients if row["client"] == 0) < 15  # what the screen has left it
         [_, one] = pq.read_table(silos.out / "rounds.parquet").to_pylist()
         assert one["bsnr_note"] == "nobody knows who is affected"
         assert one["bsnr_crossfit_db"] is None
 
         # With a stated minimum the round fails instead, and says so.
-        silos.experiment.write_text(to_toml(replace(experiment, min_updates=3)))
+        silos.experiment.write_text(to_toml(replace(experiment, screen=None, min_updates=3)))
         said = r"round 1: 1 of 4 updates are left, and min_updates is 3 \(refused: client 1: values that are not finite"
         with pytest.raises(ChildProcessError, match=said):
             loopback.run(config=f"out='{silos.out}-2' patience=15.0 gather=5.0", timeout=LONG)

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-from flwr.app import Context, Message
+from flwr.app import ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fedsonar.data import TokenRow
 from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import from_config
-from fedsonar.flower import wire
+from fedsonar.flower import secure, wire
 from fedsonar.flower.own_data import OwnData
+from fedsonar.flower.screen_client import RECORD, ScreenClient, kept
+from fedsonar.flower.secure.client import refused
 from fedsonar.preparation import Federation, Loaded, Trainer
+from fedsonar.screen import Features, Silo, Tables
 
 app = ClientApp()
 _LOADED = Loaded()
@@ -30,8 +33,10 @@ def train(message: Message, context: Context) -> Message:
         raise ValueError(f"asked to train client {task.client}, but this is client {own}")
     engine, rows = _simulated(task) if is_simulated(context) else _deployed(task, context)
     if task.kept is not None:
-        kept = set(task.kept)
-        rows = [row for row in rows if row.id in kept]
+        ids = set(task.kept)
+        rows = [row for row in rows if row.id in ids]
+    elif not is_simulated(context) and from_config(tomllib.loads(task.experiment)).screen is not None:
+        rows = kept(context, rows)
     [update] = engine.train_round([ClientJob(task.client, task.round, rows, task.start)])
     return wire.answer(message, update)
 
@@ -40,6 +45,28 @@ def train(message: Message, context: Context) -> Message:
 def who(message: Message, context: Context) -> Message:
     """Which client this is."""
     return wire.answer_who(message, number(context))
+
+
+@app.query("fedsonar_screen")  # type: ignore[untyped-decorator]
+def listen(message: Message, context: Context) -> Message:
+    """This client's summary of its own rows for a screen, or its verdict on them, which stays here."""
+    own = OwnData.of(context.node_config)
+    asked = message.content.get(RECORD)
+    if not isinstance(asked, ConfigRecord):
+        return secure.answer(message, context, _unasked)
+    told = str(asked["experiment"])
+    screen = from_config(tomllib.loads(told)).screen
+    if screen is None:
+        return Message(refused(secure.RefusalError("the experiment has no screen")), reply_to=message)
+    if screen.passes and not (screen.additive or own.clear):
+        why = f"summaries of {type(screen).__name__} do not add up, and this node does not say clear=true"
+        return Message(refused(secure.RefusalError(why)), reply_to=message)
+    answering = ScreenClient(screen=screen, silo=lambda _: silo(told, own, own.stamp()))
+    return answering.answer(message, context)
+
+
+def _unasked() -> Tables:
+    raise secure.RefusalError(f"no record {RECORD}, which says what to add up")
 
 
 def is_simulated(context: Context) -> bool:
@@ -77,6 +104,15 @@ def trainer(experiment: str, own: OwnData) -> Trainer:
     """What trains this client of a deployment, kept between messages with its model."""
     torch.set_num_threads(own.threads)
     return Trainer(own.here(from_config(tomllib.loads(experiment))), _LOADED)
+
+
+@lru_cache(maxsize=1)
+def silo(experiment: str, own: OwnData, stamp: tuple[int, int]) -> Silo:
+    """This client's own rows as a screen sees them: those that it trains on, in their order."""
+    made = trainer(experiment, own)
+    rows = token_rows(experiment, own, stamp)
+    by_id = {sample.id: sample for sample in own.source.rows()}
+    return Silo(own.client, [by_id[row.id] for row in rows], rows, Features(made.network, rows), made.tokenize)
 
 
 @lru_cache(maxsize=1)

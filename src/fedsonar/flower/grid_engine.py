@@ -46,6 +46,10 @@ class GridEngine(Engine):
         patience: Seconds that clients may take for a round.
         gather: Seconds that nodes may take to appear before the first round; as patience by default.
         screened: Whether clients train on the rows of their jobs alone, by their ids, and not on all that they have.
+
+    Attributes:
+        told: What clients are told, in TOML.
+        left_out: Client -> why it is not asked to train.
     """
 
     def __init__(
@@ -54,9 +58,10 @@ class GridEngine(Engine):
     ) -> None:  # fmt: skip
         self.grid, self.here, self.patience = grid, here, patience
         self.gather = patience if gather is None else gather
-        self._experiment, self._training = to_toml(experiment), experiment.training
+        self.told, self._training = to_toml(experiment), experiment.training
         self._clients: dict[int, int] = {}
         self._screened = screened
+        self.left_out: dict[int, str] = {}
 
     def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
         """The updates, in the order of the jobs; what did not come says why.
@@ -66,18 +71,20 @@ class GridEngine(Engine):
         Raises:
             ValueError: If a twin did not answer: simulations have no way to go on without.
         """
-        nodes = self._nodes({job.client for job in jobs if job.client != ROOT})
+        nodes = self.nodes({job.client for job in jobs if job.client != ROOT})
         updates: dict[int, Update] = {}
         messages, seen = [], set()
         for place, job in enumerate(jobs):
             if job.client == ROOT:
                 [updates[place]] = self.here.train_round([job])
+            elif job.client in self.left_out:
+                updates[place] = Update.none(job.client, self.left_out[job.client])
             elif job.client not in nodes:
                 updates[place] = Update.none(job.client, "no node of it is connected")
             else:
                 twin = job.client in seen
                 kept = tuple(row.id for row in job.rows) if self._screened else None
-                task = wire.Task(self._experiment, job.client, job.round, twin, job.start, kept)
+                task = wire.Task(self.told, job.client, job.round, twin, job.start, kept)
                 messages.append((place, wire.ask(task, nodes[job.client], self.patience)))
                 seen.add(job.client)
         for place, reply in self._replies(messages, 4 * max((len(job.start) for job in jobs), default=0) + _ROOM):
@@ -107,7 +114,7 @@ class GridEngine(Engine):
         for id, reply in collect(self.grid, list(asked), patience=patience or self.patience, most=most):
             yield asked[id], reply
 
-    def _nodes(self, wanted: set[int]) -> dict[int, int]:
+    def nodes(self, wanted: set[int]) -> dict[int, int]:
         """Client -> node, of the nodes that are connected now; waits for those of all clients only at the start."""
         first = not self._clients
         deadline = time.monotonic() + self.gather

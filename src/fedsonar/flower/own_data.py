@@ -25,6 +25,7 @@ class OwnData:
         model: Where the base model is on this machine; empty for where the experiment says.
         device: As `Base.device`; empty for what the experiment says.
         threads: Threads to train with.
+        clear: Whether to give a screen summaries that do not add up, which the server sees as they are.
     """
 
     client: int
@@ -32,6 +33,7 @@ class OwnData:
     model: str = ""
     device: str = ""
     threads: int = 1
+    clear: bool = False
 
     @classmethod
     def of(cls, node_config: Mapping[str, Any]) -> OwnData:
@@ -40,7 +42,7 @@ class OwnData:
         Raises:
             ValueError: If it lacks the number or the rows, or has something else; says how to give them.
         """
-        known = ("client", "data", "model", "device", "threads", "idle", *_FILES)
+        known = ("client", "data", "model", "device", "threads", "idle", "clear", *_FILES)
         if unknown := sorted(set(node_config) - set(known)):
             raise ValueError(f"node-config has {unknown[0]!r}, which is none of {', '.join(known)}")
         client, data = node_config.get("client"), node_config.get("data")
@@ -50,6 +52,7 @@ class OwnData:
         return cls(
             client, Files(train=data, **options), str(node_config.get("model", "")),
             str(node_config.get("device", "")), int(node_config.get("threads", 1)),
+            bool(node_config.get("clear", False)),
         )  # fmt: skip
 
     def here(self, experiment: Experiment) -> Experiment:

@@ -37,6 +37,7 @@ class ScreenServer:
         clip: Largest other number.
         secure: Whether additive summaries are summed securely; clients that want it refuse otherwise.
         empty: What a client without rows would summarize: it has the shapes of every client's tables.
+        more: What else clients are told with every question, by name.
 
     Attributes:
         lost: Node -> why it was left out, the last time it was.
@@ -54,6 +55,7 @@ class ScreenServer:
     clip: float = 1.0
     secure: bool = True
     empty: Silo = field(default_factory=lambda: Silo(-1, ()))
+    more: Mapping[str, str] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict, init=False)
     received: dict[int, int] = field(default_factory=dict, init=False)
     sent: dict[int, int] = field(default_factory=dict, init=False)
@@ -119,7 +121,7 @@ class ScreenServer:
         return found.tables
 
     def _question(self, heard: Sequence[Tables], ask: str) -> RecordDict:
-        question = ConfigRecord({"ask": ask, "screen": repr(self.screen), "passes": len(heard)})
+        question = ConfigRecord({**self.more, "ask": ask, "screen": repr(self.screen), "passes": len(heard)})
         said = {f"{HEARD}{number}": tables.write(one) for number, one in enumerate(heard, start=1)}
         return RecordDict({RECORD: question, **said})
 

@@ -17,9 +17,11 @@ from fedsonar.aggregate import FedAvg
 from fedsonar.data import IID, Atlas
 from fedsonar.experiment import Bsnr, Experiment, load
 from fedsonar.federation import Progress, run
+from fedsonar.flower.deployed_screening import DeployedScreening
 from fedsonar.flower.grid_engine import GridEngine
 from fedsonar.measure import Evaluation
 from fedsonar.preparation import Coordination, Federation
+from fedsonar.screening import Screening
 
 app = ServerApp()
 
@@ -82,13 +84,16 @@ def serve(grid: Grid, context: Context) -> None:
     federation = prepared(experiment, settings)
     engine = GridEngine(
         grid, for_clients(experiment), federation.engine, patience=settings.patience, gather=settings.gather,
-        screened=experiment.screen is not None,
+        screened=settings.rehearsal and experiment.screen is not None,
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=_LOCK):
             resume = (out / "experiment.toml").is_file()
-            run(experiment, engine, out=out, resume=resume, observe=_say, federation=federation)
+            run(
+                experiment, engine, out=out, resume=resume, observe=_say, federation=federation,
+                screening=Screening if settings.rehearsal else lambda f, state: DeployedScreening(f, state, engine),
+            )  # fmt: skip
     except Timeout:
         raise ValueError(f"another server is at work on {out}; stop it first") from None
 
@@ -107,10 +112,10 @@ def prepared(experiment: Experiment, settings: Settings) -> Federation:
 
 
 def for_clients(experiment: Experiment) -> Experiment:
-    """What clients are told: how to train, and nothing of what the server has, measures or expects."""
+    """What clients are told: how to screen and train, and nothing of what the server has, measures or expects."""
     return replace(
         experiment, name="", rounds=1, clients_per_round=0, min_updates=None, data=Atlas(), partition=IID(),
-        attack=None, screen=None, screen_every=None, repair=None, aggregator=FedAvg(), evaluation=Evaluation(),
+        attack=None, screen_every=None, repair=None, aggregator=FedAvg(), evaluation=Evaluation(),
         bsnr=Bsnr(),
     )  # fmt: skip
 
