@@ -22,7 +22,7 @@ from keeping_grid import KeepingGrid
 pytestmark = pytest.mark.usefixtures("identity")
 
 CLIENTS = 4
-SMALL = Sonar(association=Association(bits=16), shift=ResponseShift(bits=16))
+SMALL = Sonar(association=Association(bits=14), shift=ResponseShift(bits=14))
 PLAIN = Experiment(
     rounds=2, data=Atlas(train=60, test=20), partition=IID(clients=CLIENTS), evaluation=Evaluation(rows=4, every=2),
     attack=Attack(placement=ConstantRate(affected=1.0, rate=0.4)),

@@ -19,6 +19,7 @@ from fedsonar.flower.silos import write_silos
 from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Coordination, Federation
+from fedsonar.screen import Oracle, Sonar
 from here_grid import HereGrid
 
 SMALL = Experiment(
@@ -102,6 +103,8 @@ def test_a_server_that_knows_no_rows_reads_the_blind_gauge_alone(federation, sil
     ("change", "said"),
     [
         ({"bsnr": replace(SMALL.bsnr, twins=True)}, "set bsnr.twins to false"),
+        ({"screen": Oracle()}, "nobody knows in a deployment; use Sonar"),
+        ({"screen": Sonar(), "screen_every": 2}, "leave screen_every out"),
         ({"clients_per_round": 4}, "clients_per_round 4 is more than the 3 clients"),
         ({"min_updates": 4}, "min_updates 4 is more than the 3 clients of a round"),
         ({"clients_per_round": 2, "min_updates": 3}, "min_updates 3 is more than the 2 clients of a round"),
