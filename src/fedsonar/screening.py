@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fedsonar.data import TokenRow
-from fedsonar.preparation import Federation
+from fedsonar.data import Sample, TokenRow
+from fedsonar.preparation import Federation, Trainer
 from fedsonar.records import Run, SentRecord
 from fedsonar.screen import Features, Oracle, Screen, Silo, Tables, hear, judge
 
@@ -68,15 +68,10 @@ class Screening:
     def _silos(self, adapter: Float[Tensor, "dim"] | None) -> list[Silo]:
         federation, screen = self.federation, self.screen
         assert screen is not None
-        by_id = {sample.id: sample for shard in federation.shards for sample in shard}
         return [
-            Silo(
-                client, [by_id[row.id] for row in rows],
-                *(() if screen.text_alone
-                  else (rows, Features(federation.network, rows, adapter), federation.trainer.tokenize)),
-            )
-            for client, rows in enumerate(federation.rows)
-        ]  # fmt: skip
+            silo_of(client, shard, rows, federation.trainer, screen, adapter)
+            for client, (shard, rows) in enumerate(zip(federation.shards, federation.rows, strict=True))
+        ]
 
     def kept(self, client: int, rows: Sequence[TokenRow]) -> list[TokenRow]:
         """Those of a client's rows, or of its twin's, that are not flagged.
@@ -126,3 +121,24 @@ class Screening:
     def _places(self) -> list[int]:
         """Where each client's rows begin, and where the last one's end."""
         return [0, *np.cumsum([len(rows) for rows in self.federation.rows]).tolist()]
+
+
+def silo_of(
+    client: int, samples: Iterable[Sample], rows: Sequence[TokenRow], trainer: Trainer, screen: Screen,
+    adapter: Float[Tensor, "dim"] | None = None,
+) -> Silo:  # fmt: skip
+    """A client's rows as a screen sees them: those that fit into the model, in their order.
+
+    Args:
+        client: The client's number.
+        samples: Its rows; those that do not fit among them.
+        rows: Those that fit, in tokens.
+        trainer: Made them.
+        screen: Gets a model to look through only if it does not read the text alone.
+        adapter: In the model; None for the base model alone.
+    """
+    by_id = {sample.id: sample for sample in samples}
+    fitting = [by_id[row.id] for row in rows]
+    if screen.text_alone:
+        return Silo(client, fitting)
+    return Silo(client, fitting, rows, Features(trainer.network, rows, adapter), trainer.tokenize)

@@ -114,6 +114,14 @@ def test_clients_without_a_verdict_or_a_row_are_left_out_by_name(silos):
         deployed(Length(threshold=Above(value=-1.0)), grid_of(silos), rounds=1)
 
 
+def test_a_screen_without_passes_lets_clients_judge_once_and_hears_nobody(silos):
+    grid = grid_of(silos)
+    found = deployed(Length(threshold=Above(value=1e9)), grid)
+    asked = [message.content["fedsonar.screen"]["ask"] for message in grid.sent if "fedsonar.screen" in message.content]
+    assert asked == ["verdict"] * CLIENTS
+    assert found.sent == []
+
+
 def test_summaries_that_do_not_add_up_leave_a_client_only_where_its_node_says_so(silos):
     screen = ProtegoFed()
     with pytest.raises(ValueError, match="do not add up, and this node does not say clear=true"):

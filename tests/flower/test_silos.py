@@ -140,6 +140,7 @@ def test_an_app_that_says_too_little_is_refused(config, said):
         ({"client": -1, "data": "x"}, "does not say which client it is"),
         ({"client": 0, "data": ""}, "does not say which client it is"),
         ({"client": 0, "data": "x", "path": "y"}, "node-config has 'path', which is none of client, data, model"),
+        ({"client": 0, "data": "x", "clear": "false"}, "clear is 'false'; it is true or false"),
     ],
 )
 def test_a_node_that_says_too_little_is_refused(config, said):

@@ -10,7 +10,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
-from fedsonar.data import TokenRow
+from fedsonar.data import Sample, TokenRow
 from fedsonar.engine import ClientJob, Engine
 from fedsonar.experiment import from_config
 from fedsonar.flower import secure, wire
@@ -18,7 +18,8 @@ from fedsonar.flower.own_data import OwnData
 from fedsonar.flower.screen_client import RECORD, ScreenClient, kept
 from fedsonar.flower.secure.client import refused
 from fedsonar.preparation import Federation, Loaded, Trainer
-from fedsonar.screen import Features, Silo, Tables
+from fedsonar.screen import Silo, Tables
+from fedsonar.screening import silo_of
 
 app = ClientApp()
 _LOADED = Loaded()
@@ -35,8 +36,6 @@ def train(message: Message, context: Context) -> Message:
     if task.kept is not None:
         ids = set(task.kept)
         rows = [row for row in rows if row.id in ids]
-    elif not is_simulated(context) and from_config(tomllib.loads(task.experiment)).screen is not None:
-        rows = kept(context, rows)
     [update] = engine.train_round([ClientJob(task.client, task.round, rows, task.start)])
     return wire.answer(message, update)
 
@@ -55,7 +54,7 @@ def listen(message: Message, context: Context) -> Message:
     if not isinstance(asked, ConfigRecord):
         return secure.answer(message, context, _unasked)
     told = str(asked["experiment"])
-    screen = from_config(tomllib.loads(told)).screen
+    screen = trainer(told, own).experiment.screen
     if screen is None:
         return Message(refused(secure.RefusalError("the experiment has no screen")), reply_to=message)
     if screen.passes and not (screen.additive or own.clear):
@@ -96,7 +95,8 @@ def _deployed(task: wire.Task, context: Context) -> tuple[Engine, Sequence[Token
     if task.twin:
         raise ValueError("asked to train a twin, which only simulations have; set bsnr.twins to false")
     own = OwnData.of(context.node_config)
-    return trainer(task.experiment, own).engine, token_rows(task.experiment, own, own.stamp())
+    made, rows = trainer(task.experiment, own), token_rows(task.experiment, own, own.stamp())
+    return made.engine, rows if made.experiment.screen is None else kept(context, rows)
 
 
 @lru_cache(maxsize=1)
@@ -108,24 +108,34 @@ def trainer(experiment: str, own: OwnData) -> Trainer:
 
 @lru_cache(maxsize=1)
 def silo(experiment: str, own: OwnData, stamp: tuple[int, int]) -> Silo:
-    """This client's own rows as a screen sees them: those that it trains on, in their order."""
-    made = trainer(experiment, own)
-    rows = token_rows(experiment, own, stamp)
-    by_id = {sample.id: sample for sample in own.source.rows()}
-    return Silo(own.client, [by_id[row.id] for row in rows], rows, Features(made.network, rows), made.tokenize)
+    """This client's own rows as a screen sees them, kept between messages with what the model makes of them."""
+    made, rows = trainer(experiment, own), token_rows(experiment, own, stamp)
+    assert made.experiment.screen is not None
+    return silo_of(own.client, samples(own, stamp), rows, made, made.experiment.screen)
+
+
+@lru_cache(maxsize=1)
+def samples(own: OwnData, stamp: tuple[int, int]) -> Sequence[Sample]:
+    """This client's own rows, read again only when their file has changed.
+
+    Raises:
+        OSError: If they cannot be read.
+        ValueError: If a row cannot be used.
+    """
+    del stamp
+    return own.source.rows()
 
 
 @lru_cache(maxsize=1)
 def token_rows(experiment: str, own: OwnData, stamp: tuple[int, int]) -> Sequence[TokenRow]:
-    """This client's own rows in tokens, read again only when their file has changed.
+    """Those of them that fit into the model, in tokens.
 
     Raises:
         OSError: If they cannot be read.
         ValueError: If a row cannot be used, or none fits.
     """
-    del stamp
     made = trainer(experiment, own)
-    rows = made.tokenize(own.source.rows())
+    rows = made.tokenize(samples(own, stamp))
     if not rows:
         raise ValueError(f"none of the rows in {own.source.train} fits into {made.max_length} tokens")
     return rows

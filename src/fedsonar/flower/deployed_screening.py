@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -13,8 +14,8 @@ from fedsonar.flower.grid_engine import GridEngine
 from fedsonar.flower.screen_server import ScreenServer
 from fedsonar.preparation import Federation
 from fedsonar.records import Run, SentRecord
-from fedsonar.screen import Features, Silo, Tables
-from fedsonar.screening import Screening
+from fedsonar.screen import Tables
+from fedsonar.screening import Screening, silo_of
 
 _HEARD = "screen.heard."
 """With the number of a pass and a table's name: what the screen said after it, in the run's state."""
@@ -37,6 +38,7 @@ class DeployedScreening(Screening):
         self.engine = engine
         self.screen = from_config(tomllib.loads(engine.told)).screen  # as clients read it
         self._judged: dict[int, int] = {}
+        """Client -> the node that judged its rows, with some left."""
 
     def before(self, round: int, adapter: Float[Tensor, "dim"]) -> bool:
         """Hears all clients where that was not done, and has those judge that have not; says whether they were heard.
@@ -47,29 +49,40 @@ class DeployedScreening(Screening):
         del adapter
         if self.screen is None:
             return False
-        engine, trainer = self.engine, self.federation.trainer
         server = ScreenServer(
-            grid=engine.grid, screen=self.screen, timeout=engine.patience, more={"experiment": engine.told},
-            empty=Silo(-1, (), (), Features(trainer.network, ()), trainer.tokenize),
+            grid=self.engine.grid, screen=self.screen, timeout=self.engine.patience,
+            more={"experiment": self.engine.told},
+            empty=silo_of(-1, (), (), self.federation.trainer, self.screen),
         )  # fmt: skip
-        nodes = engine.nodes(set(range(len(self.federation.rows))))
-        heard, old = self._heard(), True
-        if not heard:
-            heard, old = server.hear([nodes[client] for client in sorted(nodes)]), False
+        nodes = self.engine.nodes(set(range(len(self.federation.rows))))
+        heard = self._heard()
+        new = len(heard) < self.screen.passes
+        if new:
+            heard = server.hear([nodes[client] for client in sorted(nodes)])
             self._keep(round, heard, {client: server.received.get(node, 0) for client, node in sorted(nodes.items())})
-        failed = {client for client, node in nodes.items() if self._judged.get(client) != node}
-        failed |= {record.client for record in self.state.clients if record.round == round - 1 and record.refused}
-        asked = {nodes[client]: client for client in sorted(failed) if client in nodes}
-        left = server.judge(list(asked), heard)
-        for node, client in asked.items():
+        self._judge(server, self._unjudged(round, nodes), heard)
+        return new
+
+    def _unjudged(self, round: int, nodes: Mapping[int, int]) -> dict[int, int]:
+        """Client -> node, of those that are new, gave no verdict, or failed in the round before."""
+        failed = {record.client for record in self.state.clients if record.round == round - 1 and record.refused}
+        return {
+            client: node for client, node in sorted(nodes.items())
+            if client in failed or self._judged.get(client) != node
+        }  # fmt: skip
+
+    def _judge(self, server: ScreenServer, nodes: Mapping[int, int], heard: Sequence[Tables]) -> None:
+        """Asks for verdicts; clients without one, or without a row after it, are left out of training."""
+        left = server.judge(list(nodes.values()), heard) if nodes else {}
+        for client, node in nodes.items():
             self._judged.pop(client, None)
             self.engine.left_out.pop(client, None)
             if left.get(node):
                 self._judged[client] = node
+            elif node in left:
+                self.engine.left_out[client] = "the screen leaves it no row"
             else:
-                lost = f"no verdict on its rows: {server.lost.get(node, 'no reply')}"
-                self.engine.left_out[client] = "the screen leaves it no row" if node in left else lost
-        return not old
+                self.engine.left_out[client] = f"no verdict on its rows: {server.lost[node]}"
 
     def _heard(self) -> list[Tables]:
         """What was heard before; empty where nothing was."""

@@ -48,6 +48,8 @@ class OwnData:
         client, data = node_config.get("client"), node_config.get("data")
         if type(client) is not int or client < 0 or not isinstance(data, str) or not data:
             raise ValueError(f"this node does not say which client it is and where its rows are; use {EXAMPLE}")
+        if type(node_config.get("clear", False)) is not bool:
+            raise ValueError(f"clear is {node_config['clear']!r}; it is true or false")
         options = {name: node_config[name] for name in _FILES if name in node_config}
         return cls(
             client, Files(train=data, **options), str(node_config.get("model", "")),

@@ -82,9 +82,11 @@ def serve(grid: Grid, context: Context) -> None:
     sys.path.insert(0, str(path.parent.resolve()))  # for a plugin beside the experiment
     experiment = load(path)
     federation = prepared(experiment, settings)
+    judged_here = settings.rehearsal and experiment.screen is not None
+    told = for_clients(experiment)
     engine = GridEngine(
-        grid, for_clients(experiment), federation.engine, patience=settings.patience, gather=settings.gather,
-        screened=settings.rehearsal and experiment.screen is not None,
+        grid, replace(told, screen=None) if judged_here else told, federation.engine, patience=settings.patience,
+        gather=settings.gather, screened=judged_here,
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -22,7 +22,7 @@ def product(
 ) -> Float[Tensor, "rows columns"]:  # fmt: skip
     """The product of two matrices on a processor, with `plus` added where it is given.
 
-    Without instructions for bfloat16, PyTorch's product of bfloat16 takes 5 to 20 times as long as one in float32. The
+    Without instructions for bfloat16, PyTorch's product of bfloat16 takes 7 to 21 times as long as one in float32. The
     factors are then widened for the one product, which adds up in float32 and rounds once, as the instructions do.
     """
     if left.dtype == torch.bfloat16 and not multiplies_bfloat16():
