@@ -125,4 +125,4 @@ def test_a_node_registered_as_a_client_is_that_client_whatever_others_say():
             return [SimpleNamespace(node_id=1, name="client-0"), SimpleNamespace(node_id=2, name="")]
 
     engine = GridEngine(Registered({1: claims(5), 2: claims(0), 3: claims(1)}), Experiment(), None, patience=1.0)
-    assert engine._nodes({0, 1}) == {0: 1, 1: 3}
+    assert engine.nodes({0, 1}) == {0: 1, 1: 3}
