@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-# The tests run in two processes; more threads in each of them only wait for one another.
+# The tests run in three processes, as some wait for others' processes; more threads would only wait for one another.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ rehearse: $(DEV) ## a Flower deployment on this machine: keys, SuperLink, four S
 
 test: check ## linters, types, import rules, then every test
 	tests/install_browser.sh $(BIN)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(DEV) ## linters, types and import rules alone
 	$(BIN)/ruff check

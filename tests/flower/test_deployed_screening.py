@@ -22,7 +22,7 @@ from keeping_grid import KeepingGrid
 pytestmark = pytest.mark.usefixtures("identity")
 
 CLIENTS = 4
-SMALL = Sonar(association=Association(bits=14), shift=ResponseShift(bits=14))
+SMALL = Sonar(association=Association(bits=14, pair_bits=14, slot_bits=8), shift=ResponseShift(bits=14))
 PLAIN = Experiment(
     rounds=2, data=Atlas(train=60, test=20), partition=IID(clients=CLIENTS), evaluation=Evaluation(rows=4, every=2),
     attack=Attack(placement=ConstantRate(affected=1.0, rate=0.4)),
@@ -99,6 +99,26 @@ def test_a_client_that_lost_its_verdict_is_refused_once(silos):
     found = deployed(ResponseNgrams(), grid, rounds=4)
     refused = [(record.round, record.client) for record in found.clients if record.refused]
     assert refused == [(2, 2)]
+
+
+def test_rows_that_changed_since_they_were_judged_are_judged_again(silos, tmp_path):
+    own = tmp_path / "rows.jsonl"
+    lines = silos.clients[2].read_text().splitlines(keepends=True)
+    own.write_text("".join(lines))
+    grid = grid_of(replace(silos, clients=[*silos.clients[:2], own, silos.clients[3]]))
+    seen = []
+
+    def change(node, message, reply):
+        seen.append(message.metadata.message_type)
+        if seen.count("train.fedsonar") == CLIENTS:
+            own.write_text("".join(reversed(lines)))  # as many rows, after the first round
+        return reply
+
+    grid.tamper = change
+    found = deployed(ResponseNgrams(), grid, rounds=3)
+    [refused] = [record for record in found.clients if record.refused]
+    assert (refused.round, refused.client) == (2, 2)
+    assert "the rows have changed since they were judged" in refused.refused
 
 
 def test_clients_without_a_verdict_or_a_row_are_left_out_by_name(silos):

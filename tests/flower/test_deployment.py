@@ -191,7 +191,7 @@ def test_clients_that_send_nonsense_too_much_or_nothing_are_refused_by_name(tmp_
     silos = write_silos(experiment, tmp_path / "there")
     experiment = replace(experiment, attack=None, bsnr=replace(experiment.bsnr, parts=True), screen=ResponseNgrams())
     silos.experiment.write_text(to_toml(experiment))
-    app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=60.0))
+    app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=40.0))
     app["tool"]["flwr"]["app"]["components"]["clientapp"] = "hostile:app"
     (silos.app / "pyproject.toml").write_text(tomli_w.dumps(app))
     (silos.app / "hostile.py").write_text(HOSTILE)

@@ -60,7 +60,8 @@ def listen(message: Message, context: Context) -> Message:
     if screen.passes and not (screen.additive or own.clear):
         why = f"summaries of {type(screen).__name__} do not add up, and this node does not say clear=true"
         return Message(refused(secure.RefusalError(why)), reply_to=message)
-    answering = ScreenClient(screen=screen, silo=lambda _: silo(told, own, own.stamp()))
+    stamp = own.stamp()
+    answering = ScreenClient(screen=screen, silo=lambda _: silo(told, own, stamp), stamp=stamp)
     return answering.answer(message, context)
 
 
@@ -95,8 +96,9 @@ def _deployed(task: wire.Task, context: Context) -> tuple[Engine, Sequence[Token
     if task.twin:
         raise ValueError("asked to train a twin, which only simulations have; set bsnr.twins to false")
     own = OwnData.of(context.node_config)
-    made, rows = trainer(task.experiment, own), token_rows(task.experiment, own, own.stamp())
-    return made.engine, rows if made.experiment.screen is None else kept(context, rows)
+    stamp = own.stamp()
+    made, rows = trainer(task.experiment, own), token_rows(task.experiment, own, stamp)
+    return made.engine, rows if made.experiment.screen is None else kept(context, rows, stamp)
 
 
 @lru_cache(maxsize=1)

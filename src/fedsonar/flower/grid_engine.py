@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from fedsonar.engine import ROOT, ClientJob, Engine
 from fedsonar.experiment import Experiment, to_toml
 from fedsonar.flower import wire
-from fedsonar.flower.replies import collect
+from fedsonar.flower.replies import ROOM, ask
 from fedsonar.records import Update
 
 WHO = "query.fedsonar"
@@ -23,9 +23,6 @@ _POLL = 0.5
 
 _ANSWER = 60.0
 """Seconds that a node may take to say which client it is."""
-
-_ROOM = 1 << 20
-"""Bytes of a reply beside the adapter in it."""
 
 _NAME = re.compile(r"client-(\d+)")
 """What a node is registered as that may be this client and no other."""
@@ -73,7 +70,8 @@ class GridEngine(Engine):
         """
         nodes = self.nodes({job.client for job in jobs if job.client != ROOT})
         updates: dict[int, Update] = {}
-        messages, seen = [], set()
+        messages: list[Message] = []
+        places, seen = [], set()
         for place, job in enumerate(jobs):
             if job.client == ROOT:
                 [updates[place]] = self.here.train_round([job])
@@ -85,11 +83,13 @@ class GridEngine(Engine):
                 twin = job.client in seen
                 kept = tuple(row.id for row in job.rows) if self._screened else None
                 task = wire.Task(self.told, job.client, job.round, twin, job.start, kept)
-                messages.append((place, wire.ask(task, nodes[job.client], self.patience)))
+                messages.append(wire.ask(task, nodes[job.client], self.patience))
+                places.append(place)
                 seen.add(job.client)
-        for place, reply in self._replies(messages, 4 * max((len(job.start) for job in jobs), default=0) + _ROOM):
-            job = jobs[place]
-            updates[place] = (
+        most = 4 * max((len(job.start) for job in jobs), default=0) + ROOM
+        for at, reply in ask(self.grid, messages, patience=self.patience, most=most):
+            job = jobs[places[at]]
+            updates[places[at]] = (
                 Update.none(job.client, reply)
                 if isinstance(reply, str)
                 else wire.read_update(reply, job.client, job.start, self._training)
@@ -102,17 +102,6 @@ class GridEngine(Engine):
                 raise ValueError(f"the twin of client {update.client} did not train: {update.missing}")
             clients.add(update.client)
         return found
-
-    def _replies(
-        self, messages: Sequence[tuple[int, Message]], most: int, patience: float | None = None
-    ) -> Iterator[tuple[int, Message | str]]:
-        """Sends messages, each with its place; the replies in time, or why one cannot be used, with the same places."""
-        ids = list(self.grid.push_messages([message for _, message in messages])) if messages else []
-        if len(ids) < len(messages):
-            raise ValueError("the SuperLink took no messages: they are larger than it allows")
-        asked = {id: place for id, (place, _) in zip(ids, messages, strict=True) if id}
-        for id, reply in collect(self.grid, list(asked), patience=patience or self.patience, most=most):
-            yield asked[id], reply
 
     def nodes(self, wanted: set[int]) -> dict[int, int]:
         """Client -> node, of the nodes that are connected now; waits for those of all clients only at the start."""
@@ -141,7 +130,7 @@ class GridEngine(Engine):
         messages = [
             Message(RecordDict({"who": ConfigRecord({})}), dst_node_id=node, message_type=WHO) for node in nodes
         ]
-        for place, reply in self._replies(list(enumerate(messages)), _ROOM, min(self.patience, _ANSWER)):
+        for place, reply in ask(self.grid, messages, patience=min(self.patience, _ANSWER), most=ROOM):
             client = None if isinstance(reply, str) else wire.read_client(reply)
             if client is not None:
                 self._clients[nodes[place]] = client

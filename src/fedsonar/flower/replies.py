@@ -1,4 +1,4 @@
-"""Collecting replies, none of them larger than told, each by itself so that no other suffers from a bad one."""
+"""Asking nodes: no reply larger than told is read, and each by itself, so that no other suffers from a bad one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,29 @@ _PAUSE = 0.05
 
 _LATE = 10.0
 """Seconds to wait for a part of a reply that was refused."""
+
+ROOM = 1 << 20
+"""Bytes of a reply beside the arrays in it."""
+
+
+def ask(grid: Grid, messages: Sequence[Message], *, patience: float, most: int) -> Iterator[tuple[int, Message | str]]:
+    """Sends messages: the place of each that is answered in time, with its reply, or why that cannot be used.
+
+    Args:
+        grid: Flower's.
+        messages: To nodes; a reply belongs to the message that was sent, whoever it says that it is from.
+        patience: Seconds to wait.
+        most: Bytes that a reply may have; see `collect`.
+
+    Raises:
+        ValueError: If the SuperLink does not take the messages.
+    """
+    ids = list(grid.push_messages(messages)) if messages else []
+    if len(ids) < len(messages):
+        raise ValueError("the SuperLink took no messages: they are larger than it allows")
+    places = {id: place for place, id in enumerate(ids) if id}
+    for id, reply in collect(grid, list(places), patience=patience, most=most):
+        yield places[id], reply
 
 
 def collect(grid: Grid, ids: Sequence[str], *, patience: float, most: int) -> Iterator[tuple[str, Message | str]]:

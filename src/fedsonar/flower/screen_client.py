@@ -36,11 +36,13 @@ class ScreenClient:
         screen: What judges the rows.
         silo: The client's rows; asked for with every summary, so it should keep what is slow.
         secure: Whether additive summaries are given into secure sums alone.
+        stamp: Tells the rows from other ones; kept with the verdict on them.
     """
 
     screen: Screen
     silo: Callable[[Context], Silo]
     secure: bool = True
+    stamp: tuple[int, ...] = ()
 
     @staticmethod
     def is_asked(message: Message) -> bool:
@@ -77,7 +79,9 @@ class ScreenClient:
         if len(heard) != self.screen.passes:
             raise secure.RefusalError(f"a verdict takes {self.screen.passes} passes, and {len(heard)} were heard")
         flagged = judge(self.screen, self.silo(context), heard).flagged
-        context.state[VERDICT] = tables.write({"flagged": np.asarray(flagged, dtype=bool)})
+        context.state[VERDICT] = tables.write(
+            {"flagged": np.asarray(flagged, dtype=bool), "stamp": np.asarray(self.stamp, dtype=np.int64)}
+        )
         return RecordDict({RECORD: ConfigRecord({"rows": int((~flagged).sum())})})
 
     def _heard(self, message: Message) -> list[Tables]:
@@ -108,17 +112,20 @@ def flagged(context: Context) -> Bool[np.ndarray, "rows"]:
     return np.asarray(verdict["flagged"].numpy(), dtype=bool)
 
 
-def kept(context: Context, rows: Any) -> Any:
+def kept(context: Context, rows: Any, stamp: tuple[int, ...] = ()) -> Any:
     """The rows that are left to train on: of a `datasets.Dataset` a selection, of any other sequence a list.
 
     Args:
         context: The client's, as its train function gets it.
         rows: As many as were judged, in the same order.
+        stamp: That of the `ScreenClient` that judged them.
 
     Raises:
-        ValueError: If they were not judged, or are not as many.
+        ValueError: If they were not judged, are not as many, or have another stamp.
     """
     out = flagged(context)
+    if np.asarray(cast(ArrayRecord, context.state[VERDICT])["stamp"].numpy()).tolist() != list(stamp):
+        raise ValueError("the rows have changed since they were judged; they are judged again before the next round")
     if len(out) != len(rows):
         raise ValueError(f"{len(rows)} rows, and {len(out)} were judged: screen and training must read the same rows")
     places = np.flatnonzero(~out).tolist()

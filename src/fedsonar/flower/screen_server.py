@@ -10,6 +10,7 @@ from flwr.common.serde import recorddict_to_proto
 from flwr.serverapp import Grid
 
 from fedsonar.flower import tables
+from fedsonar.flower.replies import ROOM, ask
 from fedsonar.flower.screen_client import HEARD, RECORD, SUMMARY
 from fedsonar.flower.secure import Layout, SecureSum, SumError
 from fedsonar.flower.secure.client import RECORD as SUM
@@ -71,7 +72,7 @@ class ScreenServer:
     def judge(self, nodes: Sequence[int], heard: Sequence[Tables]) -> dict[int, int]:
         """Node -> how many rows it has left after its verdict, which is all that a node tells of it."""
         found = {}
-        for node, content in self._ask(nodes, self._question(heard, "verdict")).items():
+        for node, content in self._ask(nodes, self._question(heard, "verdict"), ROOM).items():
             record = content.get(RECORD)
             rows = record.get("rows") if isinstance(record, ConfigRecord) else None
             if type(rows) is int and 0 <= rows < 2**31:
@@ -84,7 +85,7 @@ class ScreenServer:
         if self.secure and self.screen.additive:
             return [self._sum(nodes, heard)]
         read: dict[int, Tables] = {}
-        for node, content in self._ask(nodes, self._question(heard, "summary")).items():
+        for node, content in self._ask(nodes, self._question(heard, "summary"), tables.MOST_BYTES + ROOM).items():
             try:
                 read[node] = tables.read(content.get(SUMMARY))
             except Exception as error:  # whatever Flower's records raise on bytes that somebody made up
@@ -125,15 +126,16 @@ class ScreenServer:
         said = {f"{HEARD}{number}": tables.write(one) for number, one in enumerate(heard, start=1)}
         return RecordDict({RECORD: question, **said})
 
-    def _ask(self, nodes: Sequence[int], question: RecordDict) -> dict[int, RecordDict]:
+    def _ask(self, nodes: Sequence[int], question: RecordDict, most: int) -> dict[int, RecordDict]:
         """Node -> its answer, in the order of the nodes; those that gave none are lost."""
         messages = [Message(question, dst_node_id=node, message_type=self.message_type) for node in nodes]
         size = recorddict_to_proto(question).ByteSize()
         found: dict[int, RecordDict] = {}
         why = dict.fromkeys(nodes, f"no reply within {self.timeout:g} s")
-        for reply in self.grid.send_and_receive(messages, timeout=self.timeout):
-            node = reply.metadata.src_node_id
-            if node not in why or node in found:
+        for place, reply in ask(self.grid, messages, patience=self.timeout, most=most):
+            node = nodes[place]
+            if isinstance(reply, str):
+                why[node] = reply
                 continue
             if reply.has_error():
                 why[node] = f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}"

@@ -11,7 +11,9 @@ from flwr.app import Array, ArrayRecord
 
 from fedsonar.screen import Tables
 
-_MOST_TABLES, _MOST_BYTES, _LONGEST_NAME, _MOST_AXES = 64, 2**28, 100, 8
+_MOST_TABLES, _LONGEST_NAME, _MOST_AXES = 64, 100, 8
+MOST_BYTES = 2**28
+"""Of one client's tables."""
 _KINDS = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"}
 
 
@@ -34,8 +36,8 @@ def read(record: object) -> dict[str, np.ndarray]:
     """
     if not isinstance(record, ArrayRecord):
         raise TablesError("no tables")
-    if len(record) > _MOST_TABLES or sum(len(array.data) for array in record.values()) > _MOST_BYTES:
-        raise TablesError(f"more than {_MOST_TABLES} tables, or more than {_MOST_BYTES} bytes")
+    if len(record) > _MOST_TABLES or sum(len(array.data) for array in record.values()) > MOST_BYTES:
+        raise TablesError(f"more than {_MOST_TABLES} tables, or more than {MOST_BYTES} bytes")
     found = {}
     for name, array in record.items():
         shape = tuple(array.shape)

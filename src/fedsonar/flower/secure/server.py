@@ -15,6 +15,7 @@ from flwr.common.serde import recorddict_to_proto
 from flwr.serverapp import Grid
 from jaxtyping import UInt
 
+from fedsonar.flower.replies import ROOM, ask
 from fedsonar.flower.secure import masks
 from fedsonar.flower.secure.client import FEWEST, MASKED, RECORD, add_mask, commitment, own_mask
 from fedsonar.flower.secure.layout import Layout
@@ -177,27 +178,29 @@ class _Running:
             )
             self.sent[self.seats[seat]] += recorddict_to_proto(content).ByteSize()
             messages.append(Message(content, dst_node_id=self.seats[seat], message_type=options.message_type))
-        by_node = {self.seats[seat]: seat for seat in seats}
+        asked = sorted(seats)
         found: dict[int, _Told] = {}
-        why = dict.fromkeys(by_node, f"no reply within {options.timeout:g} s")
-        for reply in options.grid.send_and_receive(messages, timeout=options.timeout):
-            node = reply.metadata.src_node_id
-            if node not in by_node or by_node[node] in found:
-                continue
+        why = dict.fromkeys(asked, f"no reply within {options.timeout:g} s")
+        for place, reply in ask(options.grid, messages, patience=options.timeout, most=self._most(len(asked))):
+            seat = asked[place]
             try:
-                found[by_node[node]] = read(self._content(reply, node))
+                found[seat] = read(self._content(reply, self.seats[seat]))
             except _UnreadableError as error:
-                why[node] = str(error)
+                why[seat] = str(error)
             except Exception as error:  # whatever Flower's records raise on bytes that somebody made up
-                why[node] = f"a reply that cannot be read ({type(error).__name__})"
-        for node, seat in by_node.items():
-            if seat not in found:
-                self.lost[node] = f"{stage}: {why[node]}"
+                why[seat] = f"a reply that cannot be read ({type(error).__name__})"
+        self.lost |= {self.seats[seat]: f"{stage}: {why[seat]}" for seat in asked if seat not in found}
         if len(found) < self.threshold:
             raise self._failure(f"{len(found)} clients stayed after stage {stage}, and it takes {self.threshold}")
         return dict(sorted(found.items()))
 
-    def _content(self, reply: Message, node: int) -> RecordDict:
+    def _most(self, clients: int) -> int:
+        """Bytes that a reply of any stage may have: a vector, or a sealed letter to every client."""
+        return self.layout.count * self.layout.number.itemsize + clients * 2 * masks.SEALED + ROOM
+
+    def _content(self, reply: Message | str, node: int) -> RecordDict:
+        if isinstance(reply, str):
+            raise _UnreadableError(reply)
         if reply.has_error():
             raise _UnreadableError(f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}")
         content = reply.content
