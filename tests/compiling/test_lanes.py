@@ -1,6 +1,7 @@
 """Work done side by side: the same results, each thread with one of PyTorch's."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import hypothesis.strategies as st
@@ -49,6 +50,21 @@ def test_the_first_to_end_is_not_the_first_in_the_results(two_threads):
         return share
 
     assert Lanes().each(work, ["first", "second"]) == ["first", "second"]
+
+
+def test_nobody_s_thread_count_is_restored_while_another_works(two_threads, monkeypatch):
+    here, told, both = threading.get_ident(), [], threading.Barrier(2, timeout=20)
+    change = torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: (told.append(count), change(count))[1])
+
+    def work(_):
+        both.wait()
+        if threading.get_ident() != here:
+            time.sleep(0.3)  # the caller is done long before
+            told.append("done")
+
+    Lanes().each(work, [0, 1])
+    assert told == [1, 1, "done", 2]
 
 
 def test_an_error_is_passed_on_and_the_thread_count_restored(two_threads):

@@ -125,6 +125,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from fedsonar.flower.warm import WarmClientApp
 
+HUGE = int(os.environ.get("HOSTILE_MB", 64))  # with 1024 it takes minutes and some 8 GB of memory
+
 class Hostile(WarmClientApp):
     def __call__(self, message, context):
         client = context.node_config["client"]
@@ -139,8 +141,8 @@ class Hostile(WarmClientApp):
         if client == 3:  # its SuperNode dies at work
             parent = int(open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1])
             os.kill(parent, signal.SIGKILL)
-        if client == 2:  # far more than an adapter: 64 MB
-            return self.reply(message, np.ones(16 * 2**20, np.float32), {})
+        if client == 2:  # far more than an adapter
+            return self.reply(message, np.ones(HUGE * 2**18, np.float32), {})
         reply = super().__call__(message, context)
         vector = reply.content["update"]["adapter"].numpy()
         if client == 1:

@@ -69,7 +69,13 @@ def test_a_reply_that_cannot_be_read_is_its_own_affair_but_a_lost_superlink_is_n
 class HastyGrid(LinkGrid):
     """One that reads the parts of a reply in threads, and goes on while some are under way, as Flower's does."""
 
+    def __init__(self, parts):
+        super().__init__(parts)
+        self.failed = threading.Event()
+
     def answer(self, request):
+        if request.url.path == "/huge/1":
+            assert self.failed.wait(20)
         time.sleep({"/huge/1": 0.3, "/fits/0": 0.8}.get(request.url.path, 0.0))
         return super().answer(request)
 
@@ -81,6 +87,9 @@ class HastyGrid(LinkGrid):
             parts = [f"http://link/{id}/{part}" for part in range(len(self.parts[id]))]
             for done in as_completed([executor.submit(get, part) for part in (*parts[1:], parts[0])]):
                 done.result()
+        except Exception:
+            self.failed.set()
+            raise
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
         return [f"reply to {id}"]

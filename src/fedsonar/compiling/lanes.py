@@ -61,8 +61,8 @@ class Lanes:
             lane()
         finally:
             left.clear()
-            torch.set_num_threads(count)
             wait(others)
+            torch.set_num_threads(count)  # not before: for MKL it is every thread's number, and results depend on it
         for other in others:
             other.result()
         return [done[place] for place in range(len(shares))]
