@@ -179,6 +179,14 @@ def test_a_round_with_a_refused_client_is_recorded(federation, tmp_path):
     assert result.summary["rounds"] == 1
 
 
+def test_a_run_with_fewer_usable_updates_than_its_minimum_ends_and_says_whose_are_missing(federation):
+    broken = changed(update=lambda vector: vector * math.nan)
+    nodes = engine(federation, honest() | {100: (0, broken)})
+    said = "round 1: 2 of 3 updates are left, and min_updates is 3 .refused: client 0: values that are not finite"
+    with pytest.raises(ValueError, match=said):
+        run(replace(SMALL, min_updates=3), nodes)
+
+
 def test_a_twin_that_is_lost_ends_the_run(federation):
     start = torch.zeros(federation.layout.dim)
     wanted = [ClientJob(0, 1, federation.rows[0], start)] * 2
