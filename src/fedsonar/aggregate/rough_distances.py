@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fedsonar.aggregate.columns import as_matrix
 from fedsonar.aggregate.inner_products import PIECE, inner_products
+from fedsonar.aggregate.kernels.products import LANES
 
 _UNIT = 2.0**-24
 """The largest relative error of one operation in float32."""
@@ -16,11 +17,13 @@ _UNIT = 2.0**-24
 _UNDERFLOW = 2.0**-123
 """What squared distances lose in each coordinate where products are too small for float32."""
 
-_ERROR = 1.01 * (2 * PIECE * _UNIT + 4 * _UNIT)
+_ROUNDINGS = PIECE // LANES + LANES.bit_length() - 1
+"""The most that a product of a piece goes through: those of its lane's sum, and those of the lanes' sum."""
+
+_ERROR = 1.01 * (2 * _ROUNDINGS * _UNIT + 4 * _UNIT)
 """Of a squared distance, as a part of both rows' squared distances to the centre.
 
-Each of the three inner products that it is made of errs by at most `PIECE` roundings of the product of norms, whatever
-the order of the sum (Higham, 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1), and each
+Each of the three inner products that it is made of errs by at most so many roundings of the product of norms (Higham, 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1), and each
 centred value by one. The rest is for products of such errors.
 """
 
