@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from fedsonar.aggregate.columns import on_strips
 from fedsonar.aggregate.kernels.products import HELD, add_products
 
-PIECE = 512
+PIECE = 1024
 """Columns whose products are summed in the precision of the centre; from there on sums are in float64."""
 
 

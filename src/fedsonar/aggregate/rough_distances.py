@@ -23,8 +23,9 @@ _ROUNDINGS = PIECE // LANES + LANES.bit_length() - 1
 _ERROR = 1.01 * (2 * _ROUNDINGS * _UNIT + 4 * _UNIT)
 """Of a squared distance, as a part of both rows' squared distances to the centre.
 
-Each of the three inner products that it is made of errs by at most so many roundings of the product of norms (Higham, 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1), and each
-centred value by one. The rest is for products of such errors.
+Each of the three inner products that it is made of errs by at most so many roundings of the product of norms (Higham,
+2002, "Accuracy and Stability of Numerical Algorithms", section 3.1), and each centred value by one. The rest is for
+products of such errors.
 """
 
 _LEAST = 2**21

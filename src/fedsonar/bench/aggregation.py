@@ -187,26 +187,40 @@ def write_updates(folder: Path, clients: int, dim: int, seed: int) -> None:
     updates_ND.flush()
 
 
-def _prepare(start: Callable[[Any], Turn], folder: Path, side: str) -> Callable[[], None]:
-    """In a side's process: reads all updates, so that its memory holds them before the first turn.
+@dataclass(frozen=True)
+class _Side:
+    """What one side does each turn.
 
-    It also aggregates a few coordinates, which loads the code: memory that does not grow with the updates.
-
-    The first turn, which does not count, leaves its result in a file. No turn returns one: sending it would take
-    memory that is not the rule's.
+    Args:
+        updates: What it aggregates.
+        turn: Aggregates them.
+        path: Where the first turn, which does not count, leaves its result. No turn returns one: sending it would take
+            memory that is not the rule's.
     """
+
+    updates: Float[np.ndarray, "clients dim"]
+    turn: Turn
+    path: Path
+
+    def ready(self) -> None:
+        """Reads all updates: while others had their turns, the system may have put them out of reach."""
+        self.updates.sum()
+
+    def __call__(self) -> None:
+        """Aggregates."""
+        result_D = self.turn()
+        if not self.path.exists():
+            np.save(self.path, result_D)
+
+
+def _prepare(start: Callable[[Any], Turn], folder: Path, side: str) -> _Side:
+    """In a side's process: has its memory hold all updates, and its code loaded by aggregating a few coordinates."""
     updates_ND = np.asarray(np.load(folder / "updates.npy", mmap_mode="c"))
-    updates_ND.sum()
+    prepared = _Side(updates_ND, start(updates_ND), folder / _file(side))
+    prepared.ready()
     start(updates_ND[:, :_FEW].copy())()
-    turn, path = start(updates_ND), folder / _file(side)
-
-    def aggregate_once() -> None:
-        result_D = turn()
-        if not path.exists():
-            np.save(path, result_D)
-
     forget_peak()
-    return aggregate_once
+    return prepared
 
 
 def _ours(rule: Aggregator, seed: int, updates_ND: Float[np.ndarray, "clients dim"]) -> Turn:

@@ -21,7 +21,10 @@ from fedsonar.processes import end_with_caller
 
 T = TypeVar("T")
 Prepare = Callable[[], Callable[[], T]]
-"""Loads what a contender needs and returns what it does each turn; must be picklable, a `functools.partial` say."""
+"""Loads what a contender needs and returns what it does each turn; must be picklable, a `functools.partial` say.
+
+What it returns may have a method ``ready``, which is called before every turn, off the clock.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ def _prepare(prepare: Prepare[Any], threads: int) -> None:
 
 
 def _turn() -> tuple[Timing, Any]:
+    getattr(_prepared["turn"], "ready", lambda: None)()
     wall, cpu = time.perf_counter(), time.process_time()
     result = _prepared["turn"]()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
