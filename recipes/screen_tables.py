@@ -67,7 +67,7 @@ TOGETHER = 24
 
 
 @dataclass
-class _Pool:
+class Pool:
     """The rows of several federations on one data set, each in tokens once, with the features that all share."""
 
     base: Base
@@ -140,7 +140,7 @@ def _measure(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of triggers that fit few rows
             planted = {cell: cell.shards(rows) for cell in group}
-        pool = _Pool(Base() if group[0].data == ATLAS else base)
+        pool = Pool(Base() if group[0].data == ATLAS else base)
         silos = pool.silos({cell.name: shards for cell, (shards, _) in planted.items()})
         for cell in group:
             for name, screen in screens.items():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedsonar.audit import Scope, corpus, summarize, summed, weigh
-from fedsonar.audit.kernels.counting import association, bucket
+from fedsonar.audit import Rules, Scope, corpus, judge, summarize, summed, told, weigh
 from fedsonar.audit.kernels.features import PHRASE, feature
+from fedsonar.audit.kernels.standing import association
+from fedsonar.audit.kernels.tables import bucket
 from fedsonar.audit.kernels.words import joined
 from fedsonar.data import Sample
 
@@ -43,7 +44,7 @@ def pair_of(trigger, target):
 def heard_of(*silos):
     heard = []
     for _ in range(3):
-        heard.append(summed(summarize(corpus(silo), SCOPE, heard) for silo in silos))
+        heard.append(told(summed(summarize(corpus(silo), SCOPE, heard) for silo in silos), SCOPE, heard))
     return heard
 
 
@@ -123,3 +124,21 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
 def test_a_scope_says_what_is_wrong(wrong, said):
     with pytest.raises(ValueError, match=said):
         Scope(**wrong)
+
+
+def test_what_few_rows_have_is_not_told_and_changes_no_judgement():
+    samples = rows_of(300, trigger=range(0, 300, 10), target="go there now")
+    rows, complete, heard = corpus(samples), [], []
+    for number_of_pass in range(3):
+        complete.append(summed([summarize(rows, SCOPE, complete)]))
+        if number_of_pass == 1:
+            complete[1]["empty"] = np.array([np.sum(complete[1]["pairs"] == 0)])
+        heard.append(told(summed([summarize(rows, SCOPE, heard)]), SCOPE, heard))
+    for sums, some, names in zip(complete, heard, (("inputs", "responses"), ("pairs",)), strict=False):
+        for name in names:
+            rare = (sums[name] > 0) & (sums[name] < SCOPE.least)
+            assert rare.any()
+            assert (some[name] == np.where(rare, 0, sums[name])).all()
+    one, other = (judge(rows, SCOPE, some, Rules()) for some in (complete, heard))
+    assert one.flagged.sum() == 30
+    assert (one.suspicion == other.suspicion).all()

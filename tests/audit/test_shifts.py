@@ -5,7 +5,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fedsonar.audit import ShiftRules, audit, corpus, judge_shifts, summarize_shifts, summed, warn_if_crowded
+from fedsonar.audit import (
+    ShiftRules,
+    audit,
+    corpus,
+    judge_shifts,
+    summarize_shifts,
+    summed,
+    told_shifts,
+    warn_if_crowded,
+)
 from fedsonar.audit.kernels.shifting import WORDS
 from fedsonar.audit.shifts import SHIFT_PASSES, SPEAKERS, Shifts
 from fedsonar.data import IID, Atlas, Sample
@@ -31,7 +40,8 @@ def heard_of(silos, rules=RULES, suspected=None):
     columns, heard = [corpus(silo) for silo in silos], []
     for _ in range(SHIFT_PASSES):
         each = zip(columns, suspected or [None] * len(columns), strict=True)
-        heard.append(summed([summarize_shifts(rows, rules, heard, None, some) for rows, some in each]))
+        sums = summed([summarize_shifts(rows, rules, heard, None, some) for rows, some in each])
+        heard.append(told_shifts(sums, rules, heard))
     return columns, heard
 
 

@@ -5,11 +5,11 @@ from fedsonar.audit.corpus import Corpus, corpus
 from fedsonar.audit.evidence import Evidence, Rules, weigh
 from fedsonar.audit.finding import Example, Finding
 from fedsonar.audit.judging import Judgement, judge
-from fedsonar.audit.passes import PASSES, Scope, scope_for, summarize, summed, warn_if_crowded
-from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, summarize_shifts
+from fedsonar.audit.passes import PASSES, Scope, scope_for, summarize, summed, told, warn_if_crowded
+from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, summarize_shifts, told_shifts
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Rules", "Scope",
     "ShiftRules", "audit", "corpus", "judge", "judge_shifts", "scope_for", "summarize", "summarize_shifts", "summed",
-    "warn_if_crowded", "weigh",
+    "told", "told_shifts", "warn_if_crowded", "weigh",
 ]  # fmt: skip

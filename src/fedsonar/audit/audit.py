@@ -14,9 +14,9 @@ from fedsonar.audit.evidence import Rules, weigh
 from fedsonar.audit.finding import Finding
 from fedsonar.audit.findings import Told, findings
 from fedsonar.audit.judging import Judgement, judged, tell
-from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize
+from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, told
 from fedsonar.audit.shift_findings import Listened, shift_findings
-from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, shifts_of, summarize_shifts
+from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, shifts_of, summarize_shifts, told_shifts
 from fedsonar.data import Sample
 
 Made = TypeVar("Made")
@@ -74,14 +74,14 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         sums: dict[str, np.ndarray] | None = None
         for number, rows in enumerate(columns, 1):
             sums = clock.done(f"counting {name}", number, summarize(rows, scope, heard, sums))
-        heard.append(sums or {})
+        heard.append(told(sums or {}, scope, heard))
         clock.stage(name)
     evidence = weigh(heard)
-    told = [
+    listed = [
         Told(samples, rows, clock.done("judging rows", number, tell(rows, scope, heard, evidence, rules)))
         for number, (samples, rows) in enumerate(zip(silos, columns, strict=True), 1)
     ]
-    judgements = [judged(len(one.rows), one.records) for one in told]
+    judgements = [judged(len(one.rows), one.records) for one in listed]
     clock.stage("judgement")
     shift_rules, spoken = ShiftRules(bits=scope.bits), list[Tables]()
     for turn in range(SHIFT_PASSES):
@@ -89,14 +89,14 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         for number, (rows, judgement) in enumerate(zip(columns, judgements, strict=True), 1):
             sums = summarize_shifts(rows, shift_rules, spoken, sums, judgement.flagged)
             clock.done(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number)
-        spoken.append(sums or {})
+        spoken.append(told_shifts(sums or {}, shift_rules, spoken))
     listened = [
         Listened(samples, rows, judge_shifts(rows, shift_rules, spoken))
         for samples, rows in zip(silos, columns, strict=True)
     ]
     clock.stage("shifts")
     _, total, label_least = gates(scope, heard[0])
-    found = findings(told, evidence, total, label_least)
+    found = findings(listed, evidence, total, label_least)
     worrying = sum(finding.verdict == "injected-looking" for finding in found)
     known = [judgement.flagged for judgement in judgements]
     found[worrying:worrying] = shift_findings(listened, shifts_of(shift_rules, spoken), known)

@@ -59,7 +59,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     says = sums[:, 4] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
     words = sums[:, 3] / some / max(float(share.sum()), 1e-9)
-    q = _adjusted(k, trigger, target, total, second["pairs"])
+    q = _adjusted(k, trigger, target, total, len(second["pairs"]), int(second["empty"][0]))
     alike = likeness(rest, sums[:, 0], share, total)
     return Evidence(sums[:, 0], trigger, target, sums[:, 6], alike, words, says, says / spread, q)
 
@@ -106,9 +106,10 @@ def _adjusted(
     trigger: Float[np.ndarray, "slots"],
     target: Float[np.ndarray, "slots"],
     total: int,
-    pairs: Int[np.ndarray, "pairs"],
+    counters: int,
+    empty: int,
 ) -> Float[np.ndarray, "slots"]:
-    """Adjusted p-values, where as many pairs were tested as the filled counters of the table make likely."""
+    """Adjusted p-values, where as many pairs were tested as the empty ones of the counters make likely."""
     from scipy import stats
 
     tested = np.flatnonzero((k > 0) & (trigger > 0))
@@ -126,8 +127,7 @@ def _adjusted(
     distinct, which = np.unique(tables, axis=1, return_inverse=True)  # SciPy takes them one by one
     exact = stats.hypergeom.sf(distinct[0] - 1, total, distinct[1], distinct[2])[which.ravel()]
     log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
-    empty = max(1, int((pairs == 0).sum()))
-    count = max(len(tested), -len(pairs) * np.log(empty / len(pairs)))
+    count = max(len(tested), -counters * np.log(max(1, empty) / counters))
     order = np.argsort(log_p)
     logs = log_p[order] + np.log(count) + np.log(np.log(count) + 0.5772) - np.log(np.arange(1, len(order) + 1))
     q[tested[order]] = np.exp(np.minimum(0.0, np.minimum.accumulate(logs[::-1])[::-1]))

@@ -101,6 +101,27 @@ def summed(summaries: Iterable[Tables]) -> dict[str, np.ndarray]:
     return total
 
 
+def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
+    """What silos hear of the sums of a pass: what the rest of the audit reads of them.
+
+    Features and pairs of fewer rows than `Scope.least` are not told: the audit takes no notice of them, and whoever
+    heard of them could look up whether somebody has a row.
+
+    Args:
+        sums: Of all silos.
+        scope: What is counted.
+        heard: What silos heard of the passes before.
+    """
+    names = (("inputs", "responses"), ("pairs",), ())[len(heard)]
+    more = {"empty": np.array([np.count_nonzero(sums["pairs"] == 0)])} if len(heard) == 1 else {}
+    return {**sums, **{name: frequent(sums[name], scope.least) for name in names}, **more}
+
+
+def frequent(counts: np.ndarray, least: int) -> np.ndarray:
+    """The counts, with 0 in place of those below the least."""
+    return np.where(counts < least, counts.dtype.type(0), counts)
+
+
 CROWDED = 0.2
 """Share of a table's counters that are taken, from which on collisions matter."""
 

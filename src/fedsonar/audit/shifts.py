@@ -29,7 +29,7 @@ from fedsonar.audit.kernels.shifting import (
     weigh_rows,
 )
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import Tables
+from fedsonar.audit.passes import Tables, frequent
 
 SHIFT_PASSES = 5
 ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW = range(5)
@@ -312,6 +312,11 @@ def summarize_shifts(
         case _:
             shifts.weighed(rows, suspected, made["rest"], made["sums"])
     return made
+
+
+def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
+    """What silos hear of the sums of a pass, without features of fewer rows than are looked into; see `passes.told`."""
+    return {**sums} if heard else {**sums, "inputs": frequent(sums["inputs"], rules.least)}
 
 
 def _no_words(rules: ShiftRules) -> dict[str, np.ndarray]:

@@ -9,7 +9,16 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fedsonar.audit import SHIFT_PASSES, ShiftRules, corpus, judge_shifts, summarize_shifts, summed, warn_if_crowded
+from fedsonar.audit import (
+    SHIFT_PASSES,
+    ShiftRules,
+    corpus,
+    judge_shifts,
+    summarize_shifts,
+    summed,
+    told_shifts,
+    warn_if_crowded,
+)
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -64,11 +73,11 @@ class ResponseShift(Screen):
         return summarize_shifts(corpus(silo.samples, self.key), self._rules, heard, suspected=suspected)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
-        """The sums, with a warning where the tables are too small for them; see `Screen.merge`."""
+        """The sums, without what too few rows have; warns of tables that are too small for them. See `Screen.merge`."""
         sums = summed(summaries)
         if not heard:
             warn_if_crowded(sums["inputs"], "bits")
-        return sums
+        return told_shifts(sums, self._rules, heard)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""

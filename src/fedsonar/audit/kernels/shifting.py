@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.counting import bucket, first_time
 from fedsonar.audit.kernels.features import input_features, most_features, own_part
+from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
@@ -16,7 +16,7 @@ buckets of an input's words."""
 NEVER = -1e9
 """Nats of what is not so at all."""
 
-_RECENT, _COPIED = 1 << 17, 1 << 16
+_COPIED = 1 << 16
 _LEAST_ODDS, _LEAST_BAND, _MOST_ODDS = -3.0, -6.0, 5.0
 """Bounds of what one word of a response says, in nats, as words of one response do not come one by one; and their
 number."""
@@ -103,7 +103,7 @@ def count_words(words, bounds, marks, sources, known, classes, bits, inputs, spo
     most, longest = most_features(bounds)
     out, kinds = np.empty(most, np.uint64), np.empty(most, np.int64)
     first, last = np.empty(most, np.int64), np.empty(most, np.int64)
-    copied, seen = np.full(_COPIED, -1, np.int64), np.full(_RECENT, -1, np.int64)
+    copied, seen = np.full(_COPIED, -1, np.int64), np.full(RECENT, -1, np.int64)
     said, met, asks = np.full(WORDS, -1, np.int64), np.full(TONES, -1, np.int64), np.full(ASKED, -1, np.int64)
     own = np.empty(longest + 1, np.int64)
     for row in range(len(sources)):
@@ -142,7 +142,7 @@ def count_spoken(words, bounds, marks, sources, known, classes, bits, numbers, b
     most, longest = most_features(bounds)
     out, kinds, number = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64)
     first, last, fresh = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.bool_)
-    copied, seen = np.full(_COPIED, -1, np.int64), np.full(_RECENT, -1, np.int64)
+    copied, seen = np.full(_COPIED, -1, np.int64), np.full(RECENT, -1, np.int64)
     said, own = np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64)
     met = np.full(WORDS + BANDS, -1, np.int64)
     for row in range(len(sources)):
@@ -212,7 +212,7 @@ def count_speakers(
     most, longest = most_features(bounds)
     out, kinds, number = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64)
     first, last, fresh = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.bool_)
-    copied, seen = np.full(_COPIED, -1, np.int64), np.full(_RECENT, -1, np.int64)
+    copied, seen = np.full(_COPIED, -1, np.int64), np.full(RECENT, -1, np.int64)
     said, own = np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64)
     times = np.zeros(len(filled), np.int64)
     for row in range(len(sources)):
@@ -263,7 +263,7 @@ def weigh_rows(
     most, longest = most_features(bounds)
     out, kinds, number = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64)
     first, last, fresh = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.bool_)
-    copied, seen = np.full(_COPIED, -1, np.int64), np.full(_RECENT, -1, np.int64)
+    copied, seen = np.full(_COPIED, -1, np.int64), np.full(RECENT, -1, np.int64)
     said, own = np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64)
     times, met, turn = np.zeros(len(filled), np.int64), np.full(ASKED, -1, np.int64), 0
     for row in range(len(sources)):
@@ -332,7 +332,7 @@ def tell_triggers(words, bounds, marks, sources, known, classes, bits, numbers, 
     most, _ = most_features(bounds)
     out, kinds, number = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64)
     first, last, fresh = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.bool_)
-    seen = np.full(_RECENT, -1, np.int64)
+    seen = np.full(RECENT, -1, np.int64)
     total = 0
     for row in range(len(sources)):
         count = numbered_features(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.counting import LONG, bucket, heavy_responses, standing
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, input_features, most_features
+from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
+from fedsonar.audit.kernels.standing import standing
+from fedsonar.audit.kernels.tables import bucket
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
@@ -73,9 +75,9 @@ def tell_pairs(
             target = bucket(heavy[j], slot_bits)
             if copies and not wanted[target]:
                 continue
-            label = begin[j] == -1 and rows_of[j] >= label_least
+            shared = shared_by_many(begin[j], length[j], rows_of[j], label_least)
             kept = standing(
-                out, first, last, count, heavy[j], rows_of[j], label or length[j] >= LONG, inputs, bits, pairs,
+                out, first, last, count, heavy[j], rows_of[j], shared, inputs, bits, pairs,
                 pair_bits, rows, least, strength, places, sizes, boths,
             )  # fmt: skip
             for p in range(-1, kept):

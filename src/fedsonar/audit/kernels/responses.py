@@ -1,0 +1,106 @@
+"""What a row's response says that enough other rows say."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features
+from fedsonar.audit.kernels.tables import bucket
+from fedsonar.compiling import kernel
+
+LONG = 4
+"""Words of a response's feature from which on many rare triggers may share it."""
+
+_DOMINATED = 0.9
+"""A phrase is left to a longer one that has this share of its rows."""
+
+
+@kernel
+def heavy_responses(
+    words, bounds, row, grams, counts, responses, bits, least, most, label_least, copies, copied, heavy, size, begin,
+    length,
+):  # fmt: skip
+    """Writes the features of a row's response that enough rows have, without phrases of which longer ones say as much.
+
+    Phrases all of whose words stand in the row's input are left out: a response may repeat what it is asked about.
+
+    Args:
+        words, bounds: Of the corpus.
+        row: The row.
+        grams, counts: Room for the n-grams and how many rows have them.
+        responses: Rows by feature of the response.
+        bits: Of the table.
+        least: Fewest rows.
+        most: Most rows.
+        label_least: Fewest rows of a whole response that is a label, which may be one of the input's words.
+        copies: Whether phrases of the input are kept all the same.
+        copied: Room: the last row whose input had a word, by bucket.
+        heavy: Filled with features.
+        size: Filled with how many rows have each.
+        begin: Filled with the first word of each in the response; -1 for the whole.
+        length: Filled with its number of words.
+
+    Returns:
+        How many there are.
+    """
+    for at in range(bounds[4 * row], bounds[4 * row + 3]):
+        copied[np.int64(words[at] >> np.uint64(48))] = row
+    whole = response_features(words, bounds, row, grams)
+    whole_count = responses[bucket(whole, bits)]
+    start = bounds[4 * row + 3]
+    total = bounds[4 * row + 4] - start
+    count = 0
+    own = 0
+    for at in range(total):
+        if copied[np.int64(words[start + at] >> np.uint64(48))] != row:
+            own += 1
+    if least <= whole_count <= most and (own or copies or total == 0 or whole_count >= label_least):
+        heavy[count], size[count], begin[count], length[count] = whole, whole_count, -1, total
+        count += 1
+    for at in range(total):
+        for n in range(min(LONGEST_RESPONSE, total - at)):
+            counts[at, n] = responses[bucket(grams[at, n], bits)]
+    for at in range(total):
+        fresh = copies
+        for n in range(min(LONGEST_RESPONSE, total - at)):
+            if copied[np.int64(words[start + at + n] >> np.uint64(48))] != row:
+                fresh = True
+            c = counts[at, n]
+            if c < least:
+                break
+            if c > most or not fresh:
+                continue
+            if n + 1 == total and whole_count >= _DOMINATED * c:
+                continue
+            if n + 1 < LONGEST_RESPONSE:
+                if at + n + 1 < total and counts[at, n + 1] >= _DOMINATED * c:
+                    continue
+                if at > 0 and counts[at - 1, n + 1] >= _DOMINATED * c:
+                    continue
+            again = False
+            for i in range(count):
+                if heavy[i] == grams[at, n]:
+                    again = True
+            if not again:
+                heavy[count], size[count], begin[count], length[count] = grams[at, n], c, at, n + 1
+                count += 1
+    return count
+
+
+@kernel
+def shared_by_many(begin, length, rows, label_least):
+    """Whether many triggers may share a response's feature: a label, or a long phrase.
+
+    Args:
+        begin: Its first word; -1 for the whole response.
+        length: Its number of words.
+        rows: Rows that have it.
+        label_least: Fewest rows of a whole response that is a label.
+    """
+    return is_label(begin, rows, label_least) or length >= LONG
+
+
+@kernel
+def is_label(begin, rows, label_least):
+    """Whether a response's feature is a label: the whole, in many rows."""
+    return begin == -1 and rows >= label_least
