@@ -16,7 +16,8 @@ from fedsonar.audit import (
     warn_if_crowded,
 )
 from fedsonar.audit.kernels.shifting import WORDS
-from fedsonar.audit.shifts import SHIFT_PASSES, SPEAKERS, Shifts
+from fedsonar.audit.shift_passes import SHIFT_PASSES
+from fedsonar.audit.shifts import SPEAKERS, Shifts
 from fedsonar.data import IID, Atlas, Sample
 from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream

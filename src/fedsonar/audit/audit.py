@@ -16,7 +16,8 @@ from fedsonar.audit.findings import Told, findings
 from fedsonar.audit.judging import Judgement, judged, tell
 from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, told
 from fedsonar.audit.shift_findings import Listened, shift_findings
-from fedsonar.audit.shifts import SHIFT_PASSES, ShiftRules, judge_shifts, shifts_of, summarize_shifts, told_shifts
+from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, summarize_shifts, told_shifts
+from fedsonar.audit.shifts import ShiftRules
 from fedsonar.data import Sample
 
 Made = TypeVar("Made")

@@ -16,22 +16,10 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import likeness, used_buckets
-from fedsonar.audit.judging import Judgement
-from fedsonar.audit.kernels.shifting import (
-    ASKED,
-    BANDS,
-    NEVER,
-    TONES,
-    WORDS,
-    count_speakers,
-    count_spoken,
-    count_words,
-    weigh_rows,
-)
+from fedsonar.audit.kernels.shifting import BANDS, NEVER, WORDS, weigh_rows
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import Tables, frequent
+from fedsonar.audit.passes import Tables
 
-SHIFT_PASSES = 5
 ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW = range(5)
 """Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, words
 besides, and those of the second that are not suspected for another reason."""
@@ -234,7 +222,7 @@ class Shifts:
         odds, surest = np.empty((2, len(rows), len(self.groups)), np.float32)
         said, filled, enough = self.by_trigger
         weigh_rows(
-            *_arrays(rows, self.rules), self.numbers, self.shift_of, triggers, said, filled, self.heard[0]["spoken"],
+            *arrays(rows, self.rules), self.numbers, self.shift_of, triggers, said, filled, self.heard[0]["spoken"],
             self.total, enough, np.zeros(len(rows), bool) if suspected is None else suspected, odds, surest, rest, sums,
         )  # fmt: skip
         return odds, surest
@@ -277,100 +265,8 @@ class Shifts:
         return found
 
 
-def summarize_shifts(
-    rows: Corpus, rules: ShiftRules, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None,
-    suspected: Bool[np.ndarray, "rows"] | None = None,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """A silo's counts in the next pass: integers that add up over silos, and nothing else.
-
-    Args:
-        rows: Its rows.
-        rules: What is counted.
-        heard: The sums of the passes so far.
-        onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
-        suspected: Rows that are suspected already, for another reason; the last pass asks.
-    """
-    arrays = _arrays(rows, rules)
-    if not heard:
-        made = _no_words(rules) if onto is None else onto
-        made["size"] += len(rows)
-        count_words(*arrays, made["inputs"], made["spoken"], made["tones"], made["asked"])
-        return made
-    shifts = shifts_of(rules, heard)
-    made = _none_of(shifts) if onto is None else onto
-    match len(heard):
-        case 1:
-            count_spoken(*arrays, shifts.heavy_numbers, TONES, made["spoken"], made["filled"])
-        case 2:
-            count_spoken(*arrays, shifts.numbers, WORDS, made["spoken"], made["filled"])
-        case 3:
-            said, filled, enough = shifts.by_group
-            count_speakers(
-                *arrays, shifts.numbers, shifts.shift_of, said, filled, heard[0]["spoken"], shifts.total, enough,
-                made["speakers"],
-            )  # fmt: skip
-        case _:
-            shifts.weighed(rows, suspected, made["rest"], made["sums"])
-    return made
-
-
-def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
-    """What silos hear of the sums of a pass, without features of fewer rows than are looked into; see `passes.told`."""
-    return {**sums} if heard else {**sums, "inputs": frequent(sums["inputs"], rules.least)}
-
-
-def _no_words(rules: ShiftRules) -> dict[str, np.ndarray]:
-    """The first pass's tables, empty."""
-    spoken, tones, asked = np.zeros(WORDS + BANDS, np.int64), np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
-    inputs = np.zeros(1 << rules.bits, np.int32)
-    return {"size": np.zeros(1, np.int64), "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked}
-
-
-def _none_of(shifts: Shifts) -> dict[str, np.ndarray]:
-    """The next pass's tables, empty."""
-    match len(shifts.heard):
-        case 1:
-            count, width = len(shifts.heavy), TONES
-        case 2:
-            count, width = len(shifts.standing), WORDS + BANDS
-        case 3:
-            return {"speakers": np.zeros(len(shifts.standing), np.int64)}
-        case _:
-            count = len(shifts.groups)
-            return {"rest": np.zeros((count, ASKED), np.int32), "sums": np.zeros((count, NEW + 1), np.int64)}
-    return {"spoken": np.zeros((count, width), np.int32), "filled": np.zeros(count, np.int64)}
-
-
-def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
-    """What becomes of a silo's rows, by what it heard in all passes."""
-    shifts = shifts_of(rules, heard)
-    count = len(shifts.groups)
-    odds, surest = shifts.weighed(rows, None, np.zeros((count, ASKED), np.int32), np.zeros((count, NEW + 1), np.int64))
-    if not odds.shape[1]:
-        return Judgement(np.zeros(len(rows)), np.zeros(len(rows), bool))
-    has = surest > NEVER / 2
-    with np.errstate(over="ignore"):
-        chance = np.where(has, 1 / (1 + np.exp(-(odds + np.where(has, surest, 0.0)).astype(np.float64))), 0.0)
-    apart = 1 / (1 + np.maximum(0.0, shifts.asks_alike) / rules.likeness)
-    strength = shifts.coverage * shifts.two_sided * apart
-    taken = shifts.injected & (chance > 0.5)
-    suspicion = np.where(taken, 0.5 + 0.499 * chance, 0.499 * chance * strength).max(axis=1)
-    return Judgement(suspicion, suspicion >= 0.5)
-
-
-_last: list[Shifts] = []
-"""What was worked out last in this process: all its silos hear the same."""
-
-
-def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
-    """What the sums so far say, worked out once for all silos of a process."""
-    same = bool(_last) and _last[0].rules == rules and len(_last[0].heard) == len(heard)
-    if not (same and all(one is other for one, other in zip(_last[0].heard, heard, strict=True))):
-        _last[:] = [Shifts(rules, tuple(heard))]
-    return _last[0]
-
-
-def _arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:
+def arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:
+    """What kernels read of a silo's rows."""
     return rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(rules.key), rules.bits
 
 
