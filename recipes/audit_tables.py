@@ -61,7 +61,8 @@ TARGETS: dict[str, Target] = {
 }  # fmt: skip
 PLACEMENTS: dict[str, Placement] = {
     "IID 10 %": ConstantRate(rate=0.1), "IID 1 %": ConstantRate(rate=0.01), "NIID-1": UniformRate(),
-    "NIID-2": DirichletRate(), "NIID-3": DirichletRate(cap=1.0),
+    "NIID-2": DirichletRate(), "NIID-3": DirichletRate(cap=1.0), "IID 30 %": ConstantRate(rate=0.3),
+    "IID 50 %": ConstantRate(rate=0.5), "NIID-3 50 %": DirichletRate(rate=0.5, cap=1.0),
 }  # fmt: skip
 FEW = "10 rows"
 _CLIENTS = 25
@@ -101,7 +102,7 @@ def _measurements(
                 IID(clients=_CLIENTS).split(rows_of(data, name, answer, None), stream(seeds[0], "partition")), {}
             )
     for seed in seeds:
-        for placement in (FEW, "IID 1 %", "IID 10 %", "NIID-1", "NIID-2", "NIID-3"):
+        for placement in (FEW, *PLACEMENTS):
             for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
                 if not quick or name == "webqa":
                     yield from _attacked(data, name, answer, placement, seed, known)
