@@ -58,10 +58,17 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     share = first["common"] / max(total, 1)
     says = sums[:, 4] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
-    words = sums[:, 3] / some / max(float(share.sum()), 1e-9)
     q = _adjusted(k, trigger, target, total, len(second["pairs"]), int(second["empty"][0]))
-    alike = likeness(rest, sums[:, 0], share, total)
-    return Evidence(sums[:, 0], trigger, target, sums[:, 6], alike, words, says, says / spread, q)
+    alike, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
+    return Evidence(sums[:, 0], trigger, target, sums[:, 7], alike, sums[:, 3] / some / usual, says, says / spread, q)
+
+
+_LACKING = 4.0
+"""Standard errors by which rows must lack a word, for it to be taken for one that they have and was not counted."""
+
+
+_MARGIN = 1.2
+"""What rows lack may be so many times as much as their triggers have added: not all buckets are counted as exactly."""
 
 
 def used_buckets(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:
@@ -90,15 +97,62 @@ def likeness(
         of any rows; its standard error is ``sqrt(2 / rows / (rows - 1))`` for a set of any rows.
     """
     used = used_buckets(share, total)
-    p = share[used]
-    k = rows.astype(np.float64)
-    filled = np.flatnonzero(k >= 2)
-    found = np.full(len(k), np.inf)
-    for part in np.array_split(filled, max(1, len(filled) // 4096)):
-        some, n = counts[part][:, used].astype(np.float64), k[part][:, None]
-        shared = (some - n * p) ** 2 - (some * (1 - 2 * p) + n * p * p)
-        found[part] = (shared / (p * (1 - p))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
-    return found / max(1.0, float(np.sqrt(len(p))))
+    found = np.full(len(rows), np.inf)
+    for part in _parts(rows):
+        found[part] = _alike(counts[part][:, used], rows[part], share[used])
+    return found
+
+
+def besides(
+    counts: Int[np.ndarray, "sets buckets"],
+    rows: Int[np.ndarray, "sets"],
+    concealed: Int[np.ndarray, "sets"],
+    share: Float[np.ndarray, "buckets"],
+    total: int,
+) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
+    """As `likeness`, of words besides triggers, which are counted in the share of all rows alone.
+
+    A set that is a large part of all rows has a large part in that share, and would be told from all rows by what its
+    own triggers add to it. So what a set's rows lack is taken for its triggers, if these can have added all of it.
+
+    Args:
+        counts: As for `likeness`.
+        rows: The same.
+        concealed: Words of triggers in the rows of each set.
+        share: As for `likeness`.
+        total: The same.
+
+    Returns:
+        The likeness of each set, and how many buckets of words any row has, without such triggers.
+    """
+    used = used_buckets(share, total)
+    found, words = np.full(len(rows), np.inf), np.full(len(rows), max(float(share.sum()), 1e-9))
+    for part in _parts(rows):
+        some, n = counts[part], rows[part][:, None].astype(np.float64)
+        lacking = n * share - some > _LACKING * np.sqrt(n * share * (1 - share))
+        without = np.maximum((some + 0.5) / (n + 1), share - (n - some) / total)
+        added = np.where(lacking, np.maximum(share - without, 0.0), 0.0)
+        added *= total * added.sum(axis=1, keepdims=True) <= _MARGIN * concealed[part][:, None]
+        usual = share - added
+        found[part] = _alike(some[:, used], rows[part], usual[:, used])
+        words[part] = np.maximum(usual.sum(axis=1), 1e-9)
+    return found, words
+
+
+def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:
+    """The sets of two rows or more, some at a time."""
+    filled = np.flatnonzero(rows >= 2)
+    return np.array_split(filled, max(1, len(filled) // 4096))
+
+
+def _alike(
+    counts: Int[np.ndarray, "some buckets"], rows: Int[np.ndarray, "some"], usual: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "some"]:
+    """The likeness of some sets, to what is usual for all of them or for each."""
+    some, n = counts.astype(np.float64), rows[:, None].astype(np.float64)
+    shared = (some - n * usual) ** 2 - (some * (1 - 2 * usual) + n * usual * usual)
+    alike = (shared / (usual * (1 - usual))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
+    return np.asarray(alike / max(1.0, float(np.sqrt(some.shape[1]))))
 
 
 def _adjusted(

@@ -23,9 +23,9 @@ from fedsonar.audit.lexicon import lexicon
 Tables = Mapping[str, np.ndarray]
 """Arrays by name."""
 PASSES = 3
-SUMS = 7
+SUMS = 8
 """Columns of the sums of the third pass: rows, rows of the trigger, rows of the target, words besides, what they say,
-its square, silos."""
+its square, words of triggers, silos."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from fedsonar.audit.kernels.shifting import (
     count_words,
 )
 from fedsonar.audit.passes import Tables, frequent
-from fedsonar.audit.shifts import NEW, ShiftRules, Shifts, arrays
+from fedsonar.audit.shifts import CONCEALED, ShiftRules, Shifts, arrays
 
 SHIFT_PASSES = 5
 
@@ -128,7 +128,7 @@ def _speakers(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> N
 
 def _no_sums(shifts: Shifts) -> Tally:
     count = len(shifts.groups)
-    return {"rest": np.zeros((count, ASKED), np.int32), "sums": np.zeros((count, NEW + 1), np.int64)}
+    return {"rest": np.zeros((count, ASKED), np.int32), "sums": np.zeros((count, CONCEALED + 1), np.int64)}
 
 
 def _sums(shifts: Shifts, rows: Corpus, suspected: Bool[np.ndarray, "rows"] | None, made: Tally) -> None:

@@ -15,14 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import likeness, used_buckets
+from fedsonar.audit.evidence import besides, likeness, used_buckets
 from fedsonar.audit.kernels.shifting import BANDS, NEVER, WORDS, weigh_rows
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Tables
 
-ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW = range(5)
+ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW, CONCEALED = range(6)
 """Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, words
-besides, and those of the second that are not suspected for another reason."""
+besides, those of the second that are not suspected for another reason, and words of the shift's features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class ShiftRules:
     bits: int = 21
     key: int = 0
     least: int = 7
-    most: float = 0.5
+    most: float = 0.8
     features: int = 1 << 17
     standing: int = 4096
     shifts: int = 256
@@ -230,8 +230,12 @@ class Shifts:
     @cached_property
     def asks_alike(self) -> Float[np.ndarray, "shifts"]:
         """How alike each shift's rows ask besides its features; see `Evidence.likeness`."""
+        return self._besides[0]
+
+    @cached_property
+    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
         sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
-        return likeness(rest, sums[:, ROWS], self.heard[0]["asked"] / self.total, self.total)
+        return besides(rest, sums[:, ROWS], sums[:, CONCEALED], self.heard[0]["asked"] / self.total, self.total)
 
     @property
     def coverage(self) -> Float[np.ndarray, "shifts"]:
@@ -252,8 +256,7 @@ class Shifts:
         sure = (self.coverage >= rules.sure) & (self.two_sided >= rules.sure)
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
-        usual = self.heard[0]["asked"].sum() / self.total
-        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / max(usual, 1e-9)
+        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= rules.coverage)

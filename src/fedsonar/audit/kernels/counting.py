@@ -124,7 +124,7 @@ def count_pairs(
         for i in range(count):
             place = bucket(out[i], bits)
             c = inputs[place]
-            if least <= c <= 0.6 * rows and first_time(seen, row, place):
+            if least <= c <= 0.8 * rows and first_time(seen, row, place):
                 out[kept], size[kept] = out[i], c
                 kept += 1
         for j in range(found):
@@ -159,8 +159,7 @@ def check_pairs(
         solid: Least rows of a pair that makes a target's row count as covered.
         slot_bits: Of the tables that are filled here.
         sums: By slot of a pair: rows, rows of its trigger and of its target, each summed over the rows; words besides
-            the triggers;
-            and what these say for the label, and its square; added to.
+            the triggers, what these say for the label, and its square; words of triggers; added to.
         rest: By slot and bucket: rows with such a word besides the triggers; added to.
     """
     most, longest = most_features(bounds)
@@ -172,6 +171,7 @@ def check_pairs(
     begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
     copied = np.full(1 << 16, -1, np.int64)
     seen, seen_word = np.full(rest.shape[1], -1, np.int64), np.full(labels.shape[1], -1, np.int64)
+    seen_hidden = np.full(rest.shape[1], -1, np.int64)
     slots, firsts = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
     places, sizes, boths = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     turn = 0
@@ -218,7 +218,7 @@ def check_pairs(
                 slots[passing], firsts[passing] = bucket(heavy[j], slot_bits), 0
                 passing += 1
             turn += 1
-            besides = 0
+            besides = concealed = 0
             says = 0.0
             which = np.int64(heavy[j] % np.uint64(len(labels)))
             with_label, without = label_rows[which] - 1.0, rows - label_rows[which]
@@ -226,10 +226,13 @@ def check_pairs(
                 if part == 0 and own == 0 and besides > 0:
                     continue
                 for at in range(bounds[4 * row + part], bounds[4 * row + part + 1]):
-                    if hidden[at - start] == j:
-                        continue
                     word = mixed(words[at])
                     place = np.int64(word % np.uint64(rest.shape[1]))
+                    if hidden[at - start] == j:
+                        if seen_hidden[place] != turn:
+                            seen_hidden[place] = turn
+                            concealed += 1
+                        continue
                     if seen[place] != turn:
                         seen[place] = turn
                         besides += 1
@@ -250,3 +253,4 @@ def check_pairs(
                 sums[slots[p], 3] += besides
                 sums[slots[p], 4] += np.int64(np.round(says * 256))
                 sums[slots[p], 5] += np.int64(np.round(says * says * 256))
+                sums[slots[p], 6] += concealed

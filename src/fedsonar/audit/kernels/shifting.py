@@ -257,8 +257,8 @@ def weigh_rows(
         odds: Filled with nats; (rows, shifts).
         surest: Filled with what `triggers` says of the row's surest trigger; `NEVER` where it has none; the same.
         rest: By shift and bucket: its rows with such a word besides the shift's features; added to.
-        sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, and those of the
-            second that are not suspected already; added to.
+        sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, those of the
+            second that are not suspected already, and words of triggers; added to.
     """
     most, longest = most_features(bounds)
     out, kinds, number = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64)
@@ -266,6 +266,7 @@ def weigh_rows(
     copied, seen = np.full(_COPIED, -1, np.int64), np.full(RECENT, -1, np.int64)
     said, own = np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64)
     times, met, turn = np.zeros(len(filled), np.int64), np.full(ASKED, -1, np.int64), 0
+    met_hidden = np.full(ASKED, -1, np.int64)
     for row in range(len(sources)):
         count = numbered_features(
             words, bounds, marks, sources, row, known, classes, bits, numbers, seen, out, kinds, first, last, number,
@@ -296,14 +297,17 @@ def weigh_rows(
                         hidden[bounds[4 * row + part + 1] - 1 - start] = turn
                     for at in range(max(first[i], start), last[i] if first[i] >= 0 else start):
                         hidden[at - start] = turn
-            besides = 0
+            besides = concealed = 0
             for p in (0, part):
                 if p == 0 and part == 0 and besides > 0:
                     continue
                 for at in range(bounds[4 * row + p], bounds[4 * row + p + 1]):
-                    if hidden[at - start] == turn:
-                        continue
                     place = np.int64(mixed(words[at]) % np.uint64(ASKED))
+                    if hidden[at - start] == turn:
+                        if met_hidden[place] != turn:
+                            met_hidden[place] = turn
+                            concealed += 1
+                        continue
                     if met[place] != turn:
                         met[place] = turn
                         besides += 1
@@ -312,6 +316,7 @@ def weigh_rows(
             sums[shift, 1] += says
             sums[shift, 3] += besides
             sums[shift, 4] += says and not suspected[row]
+            sums[shift, 5] += concealed
 
 
 @kernel

@@ -86,7 +86,7 @@ def standing(
     found = 0
     for i in range(count):
         size = np.int64(inputs[bucket(out[i], bits)])
-        if size < least or size > 0.6 * rows or not in_band(size, target_rows, shared):
+        if size < least or size > 0.8 * rows or not in_band(size, target_rows, shared):
             continue
         both = min(np.int64(pairs[bucket(joined(out[i], target), pair_bits)]), size, target_rows)
         if stands_out(both, size, target_rows, rows, least, strength):
