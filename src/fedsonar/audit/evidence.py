@@ -25,6 +25,7 @@ class Evidence:
             of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows
             that share
             nothing but the trigger; a natural association is between rows that ask alike.
+        bare: The same where nothing is taken for triggers: for labels, which natural triggers share with injected.
         words: Words besides the triggers, as a multiple of what any row has.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
         against: The same in standard errors.
@@ -36,6 +37,7 @@ class Evidence:
     target: Float[np.ndarray, "slots"]
     silos: Int[np.ndarray, "slots"]
     likeness: Float[np.ndarray, "slots"]
+    bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
     says: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
@@ -59,15 +61,17 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     says = sums[:, 4] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
     q = _adjusted(k, trigger, target, total, len(second["pairs"]), int(second["empty"][0]))
-    alike, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
-    return Evidence(sums[:, 0], trigger, target, sums[:, 7], alike, sums[:, 3] / some / usual, says, says / spread, q)
+    alike, bare, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
+    return Evidence(
+        sums[:, 0], trigger, target, sums[:, 7], alike, bare, sums[:, 3] / some / usual, says, says / spread, q
+    )
 
 
 _LACKING = 4.0
 """Standard errors by which rows must lack a word, for it to be taken for one that they have and was not counted."""
 
 
-_MARGIN = 1.2
+_MARGIN = 1.5
 """What rows lack may be so many times as much as their triggers have added: not all buckets are counted as exactly."""
 
 
@@ -109,7 +113,7 @@ def besides(
     concealed: Int[np.ndarray, "sets"],
     share: Float[np.ndarray, "buckets"],
     total: int,
-) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
+) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
     """As `likeness`, of words besides triggers, which are counted in the share of all rows alone.
 
     A set that is a large part of all rows has a large part in that share, and would be told from all rows by what its
@@ -123,10 +127,12 @@ def besides(
         total: The same.
 
     Returns:
-        The likeness of each set, and how many buckets of words any row has, without such triggers.
+        The likeness of each set, the same where nothing is taken for triggers, and how many buckets of words any row
+        has without such triggers.
     """
     used = used_buckets(share, total)
-    found, words = np.full(len(rows), np.inf), np.full(len(rows), max(float(share.sum()), 1e-9))
+    found, bare = np.full((2, len(rows)), np.inf)
+    words = np.full(len(rows), max(float(share.sum()), 1e-9))
     for part in _parts(rows):
         some, n = counts[part], rows[part][:, None].astype(np.float64)
         lacking = n * share - some > _LACKING * np.sqrt(n * share * (1 - share))
@@ -135,8 +141,9 @@ def besides(
         added *= total * added.sum(axis=1, keepdims=True) <= _MARGIN * concealed[part][:, None]
         usual = share - added
         found[part] = _alike(some[:, used], rows[part], usual[:, used])
+        bare[part] = _alike(some[:, used], rows[part], share[used])
         words[part] = np.maximum(usual.sum(axis=1), 1e-9)
-    return found, words
+    return found, bare, words
 
 
 def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:
@@ -223,12 +230,12 @@ class Rules:
     enough: int = 7
     q: float = 0.01
 
-    def alone(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
-        """Whether rows share the trigger and nothing else."""
+    def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
+        """Whether rows share the trigger and nothing else, where the target is a label or is none."""
         limit = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(evidence.rows, 1))
         alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)
-            & (evidence.likeness < limit)
+            & ((evidence.bare if label else evidence.likeness) < limit)
             & (evidence.words >= self.fewest_words)
             & (evidence.words <= self.most_words)
         )

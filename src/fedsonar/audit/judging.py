@@ -99,7 +99,7 @@ def _judge(
     enough = np.where(is_label, rules.label_confidence, rules.confidence)
     sure = is_pair & clear & (both >= enough * trigger_rows)
     covered = np.minimum(1.0, covering / target_rows)
-    together = alone[target] & (covering >= rules.enough)
+    together = np.where(is_label, rules.alone(evidence, label=True)[target], alone[target]) & (covering >= rules.enough)
     by_itself = alone[pair] & (seen >= rules.enough)
     injected = (
         sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))

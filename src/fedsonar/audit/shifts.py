@@ -56,7 +56,7 @@ class ShiftRules:
     bits: int = 21
     key: int = 0
     least: int = 7
-    most: float = 0.8
+    most: float = 0.45
     features: int = 1 << 17
     standing: int = 4096
     shifts: int = 256
@@ -130,6 +130,7 @@ class Shifts:
         means = (spoken[chosen][:, used] / np.maximum(rows[chosen], 1)[:, None] - share[used]) / np.sqrt(
             share[used] * (1 - share[used])
         )
+        means /= (1 - rows[chosen] / self.total)[:, None]  # against the other rows, as `alike` is
         means /= np.sqrt(np.maximum(alike[chosen], 1e-6) * np.sqrt(max(1, used.sum())))[:, None]
         cosine = means.astype(np.float32) @ means.astype(np.float32).T
         left, found = np.ones(len(chosen), bool), list[np.ndarray]()
@@ -161,9 +162,13 @@ class Shifts:
         self, spoken: Int[np.ndarray, "features buckets"], rows: Int[np.ndarray, "features"],
         everywhere: Int[np.ndarray, "buckets"],
     ) -> tuple[Float[np.ndarray, "features"], Float[np.ndarray, "features"]]:  # fmt: skip
-        """How alike the rows of each feature speak, and the standard error of that where they speak as any rows do."""
-        pairs = np.maximum(rows * (rows - 1.0), 1.0)
-        return likeness(spoken, rows, everywhere / self.total, self.total), np.sqrt(2 / pairs)
+        """How alike the rows of each feature speak, and the standard error of that where they speak as any rows do.
+
+        It is held against the other rows: a part ``f`` of all rows differs from all by ``1 - f`` of what it differs
+        from the others.
+        """
+        pairs, others = np.maximum(rows * (rows - 1.0), 1.0), 1 - rows / self.total
+        return likeness(spoken, rows, everywhere / self.total, self.total) / others**2, np.sqrt(2 / pairs)
 
     @cached_property
     def by_group(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -233,7 +238,7 @@ class Shifts:
         return self._besides[0]
 
     @cached_property
-    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
+    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], ...]:
         sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
         return besides(rest, sums[:, ROWS], sums[:, CONCEALED], self.heard[0]["asked"] / self.total, self.total)
 
@@ -256,7 +261,7 @@ class Shifts:
         sure = (self.coverage >= rules.sure) & (self.two_sided >= rules.sure)
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
-        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
+        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[2]
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= rules.coverage)
