@@ -17,6 +17,7 @@ import hypothesis
 import jaxtyping
 import pytest
 import torch
+from filelock import FileLock
 
 
 class _Kernels(PathFinder):
@@ -53,6 +54,14 @@ def shared() -> Path | None:
     """The folder `shared` beside the checkout, with larger data and models, or None where there is none."""
     folder = TESTS.parent.parent / "shared"
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="module")
+def ray_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps modules that start Ray apart: on one machine a second one joins the first one's cluster."""
+    base = tmp_path_factory.getbasetemp()
+    with FileLock((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ray.lock"):
+        yield
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from fedsonar.flower.strategies import WithBlindGauge, WithScreen
 from fedsonar.screen import Above, ResponseNgrams
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("ray_alone")]
 CLIENTS = 5
 
 

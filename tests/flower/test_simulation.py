@@ -14,7 +14,10 @@ from fedsonar.poison import Attack, ConstantRate
 from fedsonar.screen import Length
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("ray_alone"),
+]
 
 POISONED = Experiment(
     rounds=2, data=Atlas(train=60, test=40), partition=IID(clients=4), evaluation=Evaluation(rows=20, every=2),

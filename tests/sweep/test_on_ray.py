@@ -17,7 +17,10 @@ from fedsonar.measure import Evaluation
 from fedsonar.sweep.on_ray import _task, run_all_on_ray
 
 # Ray leaves files open that the interpreter closes.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("ray_alone"),
+]
 
 SMALL = Experiment(rounds=1, data=Atlas(train=24, test=20), partition=IID(clients=4), evaluation=Evaluation(rows=4))
 
@@ -37,7 +40,7 @@ class Killing(Atlas):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster(ray_alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster of this machine, which no process is connected to."""
     utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patch:
