@@ -36,7 +36,8 @@ def simulate(
         out: Folder of the run.
         resume: Go on from the newest complete round in `out`.
         observe: Told after every stage; from another thread.
-        workers: Clients that train at a time, one core each; by default as many as there are cores.
+        workers: Clients that train at a time, one core each; by default as many as there are cores. On the cluster that
+            ``RAY_ADDRESS`` names, as in Ray, it has the cores that it has.
 
     Raises:
         ConfigError: If Flower or Ray is not installed.
@@ -69,8 +70,10 @@ def simulate(
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
     count = workers or cores()
+    # Without an address Ray would join whatever cluster somebody has started on this machine.
+    here = {"address": "local", "num_cpus": count, "include_dashboard": False}
     backend: dict[str, Any] = {
-        "init_args": {"num_cpus": count, "log_to_driver": False, "include_dashboard": False},
+        "init_args": {"log_to_driver": False, **({} if "RAY_ADDRESS" in os.environ else here)},
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
     with warnings.catch_warnings():
