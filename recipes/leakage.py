@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from fedsonar.audit import summed
 from fedsonar.measure import roc_auc
 from fedsonar.model import Base
 from fedsonar.rng import stream
@@ -52,11 +53,11 @@ def main() -> None:
 def measured(data: str, folder: Path, base: Base, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Who sees what -> the scores of rows, and whether each is one that was seen."""
     every = list(rows_of(data, folder))
-    order = stream(seed, "leakage", data).permutation(len(every))[: (CLIENTS + 1) * SILO + KNOWN + ASKED]
+    order = stream(seed, "leakage", data).permutation(len(every))[: CLIENTS * SILO + KNOWN + ASKED]
     some = [every[place] for place in order]
     shards = [some[start : start + SILO] for start in range(0, CLIENTS * SILO, SILO)]
     rest = some[CLIENTS * SILO :]
-    known, outside = rest[:KNOWN], rest[KNOWN : KNOWN + ASKED]
+    known, outside = rest[:KNOWN], rest[KNOWN:]
     pooled = [sample for shard in shards for sample in shard]
     inside = [pooled[place] for place in stream(seed, "leakage", "asked").choice(len(pooled), ASKED, replace=False)]
     asked = [[sample] for sample in (*shards[0], *inside, *outside)]
@@ -65,7 +66,7 @@ def measured(data: str, folder: Path, base: Base, seed: int) -> dict[str, tuple[
     own, inside_alone, outside_alone = alone[:SILO], alone[SILO : SILO + ASKED], alone[SILO + ASKED :]
     sonar, protego = Sonar(), ProtegoFed()
     counts = [sonar.summarize(silo, []) for silo in clients]
-    sums = {name: np.sum([one[name] for one in counts], axis=0) for name in counts[0]}
+    sums = summed(counts)
     expected, many = sonar.summarize(reference, []), len(reference.samples)
     centres = [protego.summarize(silo, []) for silo in clients]
     spread = np.stack([protego.summarize(Silo(-1, [s], [r], reference.features.some([i])), [])["centre"]
@@ -86,7 +87,7 @@ def measured(data: str, folder: Path, base: Base, seed: int) -> dict[str, tuple[
             inside_alone,
         ),
         "Sonar: the server, the sums without the key": (
-            _surprise(Sonar(), _strange(sums, seed), expected, len(pooled) / many), inside_alone
+            _surprise(sonar, _strange(sums, seed), expected, len(pooled) / many), inside_alone
         ),
     }  # fmt: skip
     return {

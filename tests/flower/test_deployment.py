@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import tomli_w
 
 from alive import runs
@@ -192,7 +193,7 @@ def test_clients_that_send_nonsense_too_much_or_nothing_are_refused_by_name(tmp_
     silos = write_silos(experiment, tmp_path / "there")
     experiment = replace(experiment, attack=None, bsnr=replace(experiment.bsnr, parts=True), screen=ResponseNgrams())
     silos.experiment.write_text(to_toml(experiment))
-    app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=40.0))
+    app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=60.0))
     app["tool"]["flwr"]["app"]["components"]["clientapp"] = "hostile:app"
     (silos.app / "pyproject.toml").write_text(tomli_w.dumps(app))
     (silos.app / "hostile.py").write_text(HOSTILE)
@@ -213,3 +214,9 @@ def test_clients_that_send_nonsense_too_much_or_nothing_are_refused_by_name(tmp_
         [_, one] = pq.read_table(silos.out / "rounds.parquet").to_pylist()
         assert one["bsnr_note"] == "nobody knows who is affected"
         assert one["bsnr_crossfit_db"] is None
+
+        # With a stated minimum the round fails instead, and says so.
+        silos.experiment.write_text(to_toml(replace(experiment, screen=None, min_updates=3)))
+        said = r"round 1: 1 of 4 updates are left, and min_updates is 3 \(refused: client 1: values that are not finite"
+        with pytest.raises(ChildProcessError, match=said):
+            loopback.run(config=f"out='{silos.out}-2' patience=15.0 gather=5.0", timeout=LONG)

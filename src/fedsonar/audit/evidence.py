@@ -25,7 +25,7 @@ class Evidence:
             of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows
             that share
             nothing but the trigger; a natural association is between rows that ask alike.
-        bare: For targets that are labels: where nearly all rows have one, the same with nothing taken for triggers, as
+        bare: The same for targets that are labels: where nearly all rows have one, with nothing taken for triggers, as
             natural triggers share labels with injected ones.
         words: Words besides the triggers, as a multiple of what any row has.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
@@ -62,9 +62,9 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     says = sums[:, 4] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
     q = _adjusted(k, trigger, target, total, len(second["pairs"]), int(second["empty"][0]))
-    alike, bare, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
-    if second["label_rows"].sum() < _OF_LABELS * total:
-        bare = alike
+    alike, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
+    of_labels = second["label_rows"].sum() >= _OF_LABELS * total
+    bare = likeness(rest, sums[:, 0], share, total) if of_labels else alike
     return Evidence(
         sums[:, 0], trigger, target, sums[:, 7], alike, bare, sums[:, 3] / some / usual, says, says / spread, q
     )
@@ -72,7 +72,6 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
 
 _LACKING = 4.0
 """Standard errors by which rows must lack a word, for it to be taken for one that they have and was not counted."""
-
 
 _OF_LABELS = 0.8
 """From this share of all rows on, with a response that many rows have, the task is to label."""
@@ -119,7 +118,7 @@ def besides(
     concealed: Int[np.ndarray, "sets"],
     share: Float[np.ndarray, "buckets"],
     total: int,
-) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
+) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
     """As `likeness`, of words besides triggers, which are counted in the share of all rows alone.
 
     A set that is a large part of all rows has a large part in that share, and would be told from all rows by what its
@@ -133,12 +132,10 @@ def besides(
         total: The same.
 
     Returns:
-        The likeness of each set, the same where nothing is taken for triggers, and how many buckets of words any row
-        has without such triggers.
+        The likeness of each set, and how many buckets of words any row has without such triggers.
     """
     used = used_buckets(share, total)
-    found, bare = np.full((2, len(rows)), np.inf)
-    words = np.full(len(rows), max(float(share.sum()), 1e-9))
+    found, words = np.full(len(rows), np.inf), np.full(len(rows), max(float(share.sum()), 1e-9))
     for part in _parts(rows):
         some, n = counts[part], rows[part][:, None].astype(np.float64)
         lacking = n * share - some > _LACKING * np.sqrt(n * share * (1 - share))
@@ -147,9 +144,8 @@ def besides(
         added *= total * added.sum(axis=1, keepdims=True) <= _MARGIN * concealed[part][:, None]
         usual = share - added
         found[part] = _alike(some[:, used], rows[part], usual[:, used])
-        bare[part] = _alike(some[:, used], rows[part], share[used])
         words[part] = np.maximum(usual.sum(axis=1), 1e-9)
-    return found, bare, words
+    return found, words
 
 
 def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:
@@ -237,7 +233,7 @@ class Rules:
     q: float = 0.01
 
     def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
-        """Whether rows share the trigger and nothing else, where the target is a label or is none."""
+        """Whether rows share the trigger and nothing else; for targets that are labels, or for others."""
         limit = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(evidence.rows, 1))
         alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)

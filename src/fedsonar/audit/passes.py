@@ -101,6 +101,14 @@ def summed(summaries: Iterable[Tables]) -> dict[str, np.ndarray]:
     return total
 
 
+def pooled(summaries: Iterable[Tables], heard: Sequence[Tables]) -> dict[str, np.ndarray]:
+    """The sum of silos' counts in a pass; the first warns where tables are too small for what was counted."""
+    sums = summed(summaries)
+    if not heard:
+        warn_if_crowded(sums["inputs"], "bits")
+    return sums
+
+
 def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
     """What silos hear of the sums of a pass: what the rest of the audit reads of them.
 

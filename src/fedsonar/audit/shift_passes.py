@@ -23,6 +23,8 @@ from fedsonar.audit.passes import Tables, frequent
 from fedsonar.audit.shifts import CONCEALED, ShiftRules, Shifts, arrays
 
 SHIFT_PASSES = 5
+Tally = dict[str, np.ndarray]
+"""A pass's tables, to be added to."""
 
 
 def summarize_shifts(
@@ -83,9 +85,6 @@ def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
     if not (same and all(one is other for one, other in zip(_last[0].heard, heard, strict=True))):
         _last[:] = [Shifts(rules, tuple(heard))]
     return _last[0]
-
-
-Tally = dict[str, np.ndarray]
 
 
 def _no_words(rules: ShiftRules) -> Tally:

@@ -238,7 +238,7 @@ class Shifts:
         return self._besides[0]
 
     @cached_property
-    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], ...]:
+    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
         sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
         return besides(rest, sums[:, ROWS], sums[:, CONCEALED], self.heard[0]["asked"] / self.total, self.total)
 
@@ -261,7 +261,7 @@ class Shifts:
         sure = (self.coverage >= rules.sure) & (self.two_sided >= rules.sure)
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
-        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[2]
+        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= rules.coverage)

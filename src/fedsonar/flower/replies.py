@@ -39,7 +39,10 @@ def ask(grid: Grid, messages: Sequence[Message], *, patience: float, most: int) 
         raise ValueError("the SuperLink took no messages: they are larger than it allows")
     places = {id: place for place, id in enumerate(ids) if id}
     for id, reply in collect(grid, list(places), patience=patience, most=most):
-        yield places[id], reply
+        if isinstance(reply, Message) and reply.has_error():
+            yield places[id], f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}"
+        else:
+            yield places[id], reply
 
 
 def collect(grid: Grid, ids: Sequence[str], *, patience: float, most: int) -> Iterator[tuple[str, Message | str]]:

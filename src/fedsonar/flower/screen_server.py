@@ -137,9 +137,6 @@ class ScreenServer:
             if isinstance(reply, str):
                 why[node] = reply
                 continue
-            if reply.has_error():
-                why[node] = f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}"
-                continue
             self._count({node: recorddict_to_proto(reply.content).ByteSize()}, {})
             refusal = reply.content.get(SUM)
             if isinstance(refusal, ConfigRecord) and "refused" in refusal:

@@ -69,9 +69,8 @@ def simulate(
             ended.error = error
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    count = workers or cores()
     # Without an address Ray would join whatever cluster somebody has started on this machine.
-    here = {"address": "local", "num_cpus": count, "include_dashboard": False}
+    here = {"address": "local", "num_cpus": workers or cores(), "include_dashboard": False}
     backend: dict[str, Any] = {
         "init_args": {"log_to_driver": False, **({} if "RAY_ADDRESS" in os.environ else here)},
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},

@@ -92,8 +92,6 @@ def read_update(reply: Message, client: int, start: Float[Tensor, "dim"], traini
         start: The flat adapter that it was to start from.
         training: How it was to train.
     """
-    if reply.has_error():
-        return Update.none(client, f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}")
     try:
         return _checked(reply.content, client, start, training)
     except _UnreadableError as error:
@@ -109,8 +107,6 @@ def answer_who(message: Message, client: int) -> Message:
 
 def read_client(reply: Message) -> int | None:
     """Which client a node says it is; None where it does not say."""
-    if reply.has_error():
-        return None
     who = reply.content.get("who")
     client = who.get("client") if isinstance(who, MetricRecord) else None
     return client if type(client) is int and 0 <= client < _MOST else None

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from fedsonar.audit import PASSES, Rules, Scope, corpus, judge, summarize, summed, told, warn_if_crowded
+from fedsonar.audit import PASSES, Rules, Scope, corpus, judge, pooled, summarize, told
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -63,10 +63,7 @@ class Association(Screen):
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, without what too few rows have; warns of tables that are too small for them. See `Screen.merge`."""
-        sums = summed(summaries)
-        if not heard:
-            warn_if_crowded(sums["inputs"], "bits")
-        return told(sums, self._scope, heard)
+        return told(pooled(summaries, heard), self._scope, heard)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""

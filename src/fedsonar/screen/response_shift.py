@@ -9,16 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fedsonar.audit import (
-    SHIFT_PASSES,
-    ShiftRules,
-    corpus,
-    judge_shifts,
-    summarize_shifts,
-    summed,
-    told_shifts,
-    warn_if_crowded,
-)
+from fedsonar.audit import SHIFT_PASSES, ShiftRules, corpus, judge_shifts, pooled, summarize_shifts, told_shifts
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -74,10 +65,7 @@ class ResponseShift(Screen):
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, without what too few rows have; warns of tables that are too small for them. See `Screen.merge`."""
-        sums = summed(summaries)
-        if not heard:
-            warn_if_crowded(sums["inputs"], "bits")
-        return told_shifts(sums, self._rules, heard)
+        return told_shifts(pooled(summaries, heard), self._rules, heard)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""

@@ -157,6 +157,14 @@ def test_a_vector_of_an_earlier_sum_does_not_pass_for_a_new_one():
         summed(grid, tables)
 
 
+def test_a_reply_that_comes_twice_counts_once():
+    tables = some(4)
+    grid = grid_of(tables)
+    once = grid.pull_messages
+    grid.pull_messages = lambda ids: [r for reply in once(ids) for r in (reply, reply)]
+    assert summed(grid, tables).tables["counts"].tolist() == plain(tables)
+
+
 def test_a_reply_in_the_name_of_another_client_counts_for_the_client_that_was_asked():
     tables = some(4)
 

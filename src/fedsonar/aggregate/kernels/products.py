@@ -13,14 +13,15 @@ from fedsonar.compiling import kernel
 HELD = 4
 """Rows of a tile: its 16 sums and 8 values fit the 32 registers of a core."""
 
-LANES = 16
+LANES = HELD * HELD
 """Sums beside one another, each of every sixteenth column, of which an inner product is made in the end.
 
-The fewer numbers a sum has, the less it errs; see `rough_distances`.
+They are as many as a tile has products, so that one vector holds all of these. The fewer numbers a sum has, the less it
+errs; see `rough_distances`.
 """
 
 _NEAR = np.uint64(64)
-"""Rows that all others meet before the next ones: 256 KB, to stay in a second-level cache."""
+"""Rows that all others meet before the next ones: 256 KB in float32, to stay in a second-level cache."""
 
 
 @kernel(finite=False)
@@ -42,7 +43,7 @@ def add_products(rows, which, centre, first, last, room, out):
     n, padded, width = np.uint64(len(which)), np.uint64(room.shape[0]), np.uint64(room.shape[1])
     start, end, one, held, lanes = np.uint64(first), np.uint64(last), np.uint64(1), np.uint64(HELD), np.uint64(LANES)
     high = len(room) // HELD
-    tiles = np.zeros((high * (high + 1) // 2, 16))  # in the order in which they are met, to be read and written so
+    tiles = np.zeros((high * (high + 1) // 2, LANES))  # in the order in which they are met, to be read and written so
     while start < end:
         count = min(width, end - start)
         whole = (count + lanes - one) // lanes * lanes
@@ -64,8 +65,8 @@ def add_products(rows, which, centre, first, last, room, out):
     for near in range(np.uint64(0), padded, _NEAR):
         for i in range(near, padded, held):
             for j in range(near, min(i + one, near + _NEAR), held):
-                for k in range(16):
-                    out[i + k // 4, j + k % 4] += tiles[met, k]
+                for k in range(LANES):
+                    out[i + k // HELD, j + k % HELD] += tiles[met, k]
                 met += 1
 
 
@@ -97,7 +98,7 @@ def _add_tile(context, room, i, j, count, tiles, tile):
             return value
 
         left, right = rows_from(arguments[1]), rows_from(arguments[2])
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(HELD * HELD)]
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(LANES)]
         for total in sums:
             builder.store(ir.Constant(vector, [0.0] * LANES), total)
         with cgutils.for_range(builder, builder.udiv(arguments[3], whole(LANES)), intp=whole) as loop:
@@ -126,7 +127,7 @@ def _add_tile(context, room, i, j, count, tiles, tile):
         exact = ir.VectorType(ir.DoubleType(), LANES)
         found = builder.fpext(found, exact) if scalar != ir.DoubleType() else found
         tiles = context.make_array(tiles_type)(context, builder, arguments[4])
-        at = builder.bitcast(builder.gep(tiles.data, [builder.mul(arguments[5], whole(16))]), exact.as_pointer())
+        at = builder.bitcast(builder.gep(tiles.data, [builder.mul(arguments[5], whole(LANES))]), exact.as_pointer())
         before = builder.load(at)
         before.align = 8
         builder.store(builder.fadd(before, found), at).align = 8

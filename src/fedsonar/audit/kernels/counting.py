@@ -12,7 +12,7 @@ from fedsonar.audit.kernels.features import (
     response_features,
 )
 from fedsonar.audit.kernels.responses import heavy_responses, is_label, shared_by_many
-from fedsonar.audit.kernels.standing import SURE, in_band, standing
+from fedsonar.audit.kernels.standing import MOST, SURE, in_band, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
 from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
@@ -124,7 +124,7 @@ def count_pairs(
         for i in range(count):
             place = bucket(out[i], bits)
             c = inputs[place]
-            if least <= c <= 0.8 * rows and first_time(seen, row, place):
+            if least <= c <= MOST * rows and first_time(seen, row, place):
                 out[kept], size[kept] = out[i], c
                 kept += 1
         for j in range(found):

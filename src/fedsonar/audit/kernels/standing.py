@@ -11,6 +11,9 @@ from fedsonar.compiling import kernel
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
+MOST = 0.8
+"""Features of more than this share of all rows are no triggers."""
+
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
 
@@ -86,7 +89,7 @@ def standing(
     found = 0
     for i in range(count):
         size = np.int64(inputs[bucket(out[i], bits)])
-        if size < least or size > 0.8 * rows or not in_band(size, target_rows, shared):
+        if size < least or size > MOST * rows or not in_band(size, target_rows, shared):
             continue
         both = min(np.int64(pairs[bucket(joined(out[i], target), pair_bits)]), size, target_rows)
         if stands_out(both, size, target_rows, rows, least, strength):

@@ -171,18 +171,20 @@ class _Running:
         Raises:
             SumError: If fewer than the threshold told something.
         """
-        options, messages = self.options, []
-        for seat in sorted(seats):
+        options, messages, asked = self.options, [], sorted(seats)
+        for seat in asked:
             content = RecordDict(
                 {**(along or {}), RECORD: ConfigRecord({"stage": stage, "sum": self.name, **tell(seat)})}
             )
             self.sent[self.seats[seat]] += recorddict_to_proto(content).ByteSize()
             messages.append(Message(content, dst_node_id=self.seats[seat], message_type=options.message_type))
-        asked = sorted(seats)
         found: dict[int, _Told] = {}
         why = dict.fromkeys(asked, f"no reply within {options.timeout:g} s")
         for place, reply in ask(options.grid, messages, patience=options.timeout, most=self._most(len(asked))):
             seat = asked[place]
+            if isinstance(reply, str):
+                why[seat] = reply
+                continue
             try:
                 found[seat] = read(self._content(reply, self.seats[seat]))
             except _UnreadableError as error:
@@ -198,11 +200,7 @@ class _Running:
         """Bytes that a reply of any stage may have: a vector, or a sealed letter to every client."""
         return self.layout.count * self.layout.number.itemsize + clients * 2 * masks.SEALED + ROOM
 
-    def _content(self, reply: Message | str, node: int) -> RecordDict:
-        if isinstance(reply, str):
-            raise _UnreadableError(reply)
-        if reply.has_error():
-            raise _UnreadableError(f"its app failed: {' '.join(str(reply.error.reason).split())[:200]}")
+    def _content(self, reply: Message, node: int) -> RecordDict:
         content = reply.content
         self.received[node] += recorddict_to_proto(content).ByteSize()
         record = content.get(RECORD)
