@@ -49,11 +49,9 @@ def test_in_a_simulation_flagged_rows_are_not_trained_on(monkeypatch):
         found["result"] = strategy.start(grid=grid, initial_arrays=start, num_rounds=2)
         found["rows"] = strategy.strategy.rows
 
-    run_simulation(
-        server, app, CLIENTS,
-        backend_config={"init_args": {"num_cpus": 2, "log_to_driver": False, "include_dashboard": False},
-                        "client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
-    )  # fmt: skip
+    here = {"address": "local", "num_cpus": 2, "log_to_driver": False, "include_dashboard": False}
+    resources = {"num_cpus": 1, "num_gpus": 0.0}
+    run_simulation(server, app, CLIENTS, backend_config={"init_args": here, "client_resources": resources})
     assert sorted(found["rows"].values()) == [4, 5, 6, 7, 8]
     for round in (1, 2):
         assert found["result"].train_metrics_clientapp[round]["bad"] == 0

@@ -1,5 +1,6 @@
 """The same federation in process and on Flower's simulation."""
 
+import threading
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 from fedsonar import Experiment, run
 from fedsonar.aggregate import FLTrust
 from fedsonar.data import IID, Atlas
+from fedsonar.experiment import ConfigError
 from fedsonar.flower.simulation import simulate
 from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
@@ -47,3 +49,20 @@ def test_a_simulation_gives_what_one_process_gives(experiment, tmp_path):
         (r["round"], r["client"], r["rows"], r["steps"], r["refused"]) for r in other
     ]
     assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in other], rel=1e-4)
+
+
+def test_a_simulation_without_ray_ends_and_says_why(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    threads = set(threading.enumerate())
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS 127.0.0.1:1: no Ray cluster there; start one with"):
+        simulate(POISONED, out=tmp_path)
+
+    def no_room(**options):
+        raise RuntimeError("no space left")
+
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setattr(ray, "init", no_room)
+    with pytest.raises(ConfigError, match="Ray does not start on this machine: no space left"):
+        simulate(POISONED, out=tmp_path)
+    assert all(thread.daemon for thread in set(threading.enumerate()) - threads)  # none keeps the process

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -97,10 +98,11 @@ def main() -> None:
     options = json.loads((Path(sys.argv[1]) / "federation.json").read_text())
     os.environ["OMP_NUM_THREADS"] = "1"
     accelerated = options["device"] != "cpu"
+    # Flower's own start of Ray would join another's cluster, and where it fails the server waits for clients for ever.
+    ray.init(address="local", num_cpus=options["threads"], include_dashboard=False, log_to_driver=False)
     run_simulation(
         server_app=server_app, client_app=client_app, num_supernodes=options["clients"],
         backend_config={
-            "init_args": {"num_cpus": options["threads"], "log_to_driver": False},
             "client_resources": {"num_cpus": 1, "num_gpus": 1 / options["threads"] if accelerated else 0.0},
         },
     )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedsonar.cluster import LOCAL, connected
 from fedsonar.experiment import ConfigError, Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Federation
@@ -40,13 +41,12 @@ def simulate(
             ``RAY_ADDRESS`` names, as in Ray, it has the cores that it has.
 
     Raises:
-        ConfigError: If Flower or Ray is not installed.
+        ConfigError: If Flower or Ray is not installed, no cluster is where ``RAY_ADDRESS`` says, or Ray does not
+            start here.
         ValueError: As `fedsonar.run`.
     """
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray  # noqa: F401
         from flwr.app import Context
@@ -69,15 +69,15 @@ def simulate(
             ended.error = error
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    # Without an address Ray would join whatever cluster somebody has started on this machine.
-    here = {"address": "local", "num_cpus": workers or cores(), "include_dashboard": False}
-    backend: dict[str, Any] = {
-        "init_args": {"log_to_driver": False, **({} if "RAY_ADDRESS" in os.environ else here)},
-        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-    }
+    address = os.environ.get("RAY_ADDRESS") or LOCAL
+    here = {"num_cpus": workers or cores(), "include_dashboard": False} if address == LOCAL else {}
+    resources: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run_simulation(server_app, client_app, len(federation.shards), backend_config=backend)
+        # Before Flower would start it: where Flower's own start fails, its server waits for clients all the same.
+        # And without an address Ray would join whatever cluster somebody has started on this machine.
+        with connected(address, "RAY_ADDRESS", **here):
+            run_simulation(server_app, client_app, len(federation.shards), backend_config=resources)
     if ended.error is not None:
         raise ended.error
     if ended.result is None:

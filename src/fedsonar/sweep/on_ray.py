@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import secrets
-import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from platform import node
-from typing import Any
-from urllib.parse import urlsplit
 
-from fedsonar.experiment import ConfigError, Experiment
+from fedsonar.cluster import connected
+from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress
 from fedsonar.side_by_side import KILLED, Messages, Outcome, failed, failed_before, relayed, run_one
-
-_PATIENCE = 10.0
-"""Seconds that a cluster may take to answer."""
-
-INSTALL = "Ray is not installed; get it with: pip install 'fedsonar[ray]'"
 
 
 def run_all_on_ray(
@@ -50,7 +40,7 @@ def run_all_on_ray(
     """
     out = out.resolve()
     outcomes = {} if retry else failed_before(experiments, out)
-    with _connected(address) as ray, _token(out) as token:
+    with connected(address, "--ray") as ray, _token(out) as token:
         from ray.util.queue import Queue
 
         with relayed(Queue(), observe) as messages:
@@ -88,38 +78,3 @@ def _token(out: Path) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Ray, connected to the cluster; workers find plugins where this process does."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers see the devices that their node shows
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError(INSTALL) from error
-    refusal = f"--ray {address}: no Ray cluster there; start one with 'ray start --head', or name another address"
-    if address != "auto" and not _answers(address):
-        raise ConfigError(refusal)
-    paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    try:
-        ray.init(address=address, runtime_env={"env_vars": paths}, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(refusal) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _answers(address: str) -> bool:
-    """Whether anything listens at an address: Ray itself would take minutes to say that nothing does."""
-    parts = urlsplit(address if "://" in address else f"ray://{address}")
-    try:
-        if not parts.hostname or not parts.port:
-            return False
-        with socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE):
-            return True
-    except (OSError, ValueError):  # ValueError: a port that is no number
-        return False
