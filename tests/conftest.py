@@ -58,7 +58,7 @@ def shared() -> Path | None:
 
 @pytest.fixture(scope="module")
 def ray_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps modules that start Ray apart: on one machine a second one joins the first one's cluster."""
+    """Keeps modules that start Ray apart: each start looks for free ports, and has workers for all cores."""
     base = tmp_path_factory.getbasetemp()
     with FileLock((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ray.lock"):
         yield
