@@ -13,20 +13,18 @@ from urllib.parse import urlsplit
 
 from fedsonar.experiment import ConfigError
 
-LOCAL = "local"
-"""The address of no cluster: Ray starts anew on this machine."""
 INSTALL = "Ray is not installed; get it with: pip install 'fedsonar[ray]'"
 _PATIENCE = 10.0
 """Seconds that a cluster may take to answer."""
 
 
 @contextmanager
-def connected(address: str, source: str, **options: Any) -> Iterator[Any]:
+def connected(address: str | None, source: str, **options: Any) -> Iterator[Any]:
     """Ray, connected to a cluster until the block ends; workers find plugins where this process does.
 
     Args:
         address: The cluster's, ``10.0.0.1:6379`` or ``ray://10.0.0.1:10001`` say; ``auto`` for the one that runs on
-            this machine, or `LOCAL`.
+            this machine; None starts Ray anew here.
         source: Where the address comes from, for the error: the name of an option or of a variable.
         options: Further ones of ``ray.init``.
 
@@ -40,15 +38,15 @@ def connected(address: str, source: str, **options: Any) -> Iterator[Any]:
     except ImportError as error:
         raise ConfigError(INSTALL) from error
     refusal = f"{source} {address}: no Ray cluster there; start one with 'ray start --head', or name another address"
-    if address not in ("auto", LOCAL) and not _answers(address):
+    if address not in (None, "auto") and not _answers(address):
         raise ConfigError(refusal)
     paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address=address, runtime_env={"env_vars": paths}, **quiet, **options)
+        ray.init(address=address or "local", runtime_env={"env_vars": paths}, **quiet, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = f"Ray does not start on this machine: {' '.join(str(error).split())}"
-        raise ConfigError(said if address == LOCAL else refusal) from error
+        raise ConfigError(said if address is None else refusal) from error
     try:
         yield ray
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedsonar.cluster import LOCAL, connected
+from fedsonar.cluster import connected
 from fedsonar.experiment import ConfigError, Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Federation
@@ -69,8 +69,9 @@ def simulate(
             ended.error = error
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    address = os.environ.get("RAY_ADDRESS") or LOCAL
-    here = {"num_cpus": workers or cores(), "include_dashboard": False} if address == LOCAL else {}
+    named = os.environ.get("RAY_ADDRESS")
+    address = None if named in ("", "local") else named  # Ray's own words for a Ray of one's own
+    here = {"num_cpus": workers or cores(), "include_dashboard": False} if address is None else {}
     resources: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
