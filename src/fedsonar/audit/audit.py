@@ -11,7 +11,7 @@ import numpy as np
 
 from fedsonar.audit.corpus import corpus
 from fedsonar.audit.evidence import Rules, weigh
-from fedsonar.audit.finding import Finding
+from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import Told, findings
 from fedsonar.audit.judging import Judgement, judged, tell
 from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, told
@@ -30,7 +30,7 @@ class Audit:
     """What an audit found.
 
     Args:
-        findings: Injected-looking ones first, then others, the strongest first.
+        findings: Injected-looking ones first, then undecided ones, then others, the strongest first.
         judgements: One a silo: its rows' suspicion, and which of them leave.
         seconds: How long each stage took, on one core.
         rows: Rows of all silos.
@@ -49,7 +49,15 @@ class Audit:
     @property
     def worrying(self) -> tuple[Finding, ...]:
         """The injected-looking findings."""
-        return tuple(finding for finding in self.findings if finding.verdict == "injected-looking")
+        return self._of("injected-looking")
+
+    @property
+    def undecided(self) -> tuple[Finding, ...]:
+        """Those of which the text cannot tell whether the rows with a trigger are poison, or the others."""
+        return self._of("undecided")
+
+    def _of(self, verdict: Verdict) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.verdict == verdict)
 
 
 def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, observe: Observe | None = None) -> Audit:

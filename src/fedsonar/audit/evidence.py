@@ -108,7 +108,7 @@ def likeness(
     used = used_buckets(share, total)
     found = np.full(len(rows), np.inf)
     for part in _parts(rows):
-        found[part] = _alike(counts[part][:, used], rows[part], share[used])
+        found[part] = likeness_each(counts[part][:, used], rows[part], share[used])
     return found
 
 
@@ -143,7 +143,7 @@ def besides(
         added = np.where(lacking, np.maximum(share - without, 0.0), 0.0)
         added *= total * added.sum(axis=1, keepdims=True) <= _MARGIN * concealed[part][:, None]
         usual = share - added
-        found[part] = _alike(some[:, used], rows[part], usual[:, used])
+        found[part] = likeness_each(some[:, used], rows[part], usual[:, used])
         words[part] = np.maximum(usual.sum(axis=1), 1e-9)
     return found, words
 
@@ -154,10 +154,10 @@ def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:
     return np.array_split(filled, max(1, len(filled) // 4096))
 
 
-def _alike(
+def likeness_each(
     counts: Int[np.ndarray, "some buckets"], rows: Int[np.ndarray, "some"], usual: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, "some"]:
-    """The likeness of some sets, to what is usual for all of them or for each."""
+    """As `likeness`, of sets of two rows or more, to the share of rows that is usual for all of them or for each."""
     some, n = counts.astype(np.float64), rows[:, None].astype(np.float64)
     shared = (some - n * usual) ** 2 - (some * (1 - 2 * usual) + n * usual * usual)
     alike = (shared / (usual * (1 - usual))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
@@ -233,11 +233,16 @@ class Rules:
     q: float = 0.01
 
     def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
-        """Whether rows share the trigger and nothing else; for targets that are labels, or for others."""
-        limit = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(evidence.rows, 1))
+        """Whether rows share the trigger and nothing else; for targets that are labels, or for others.
+
+        Rows that are less alike than any can be were counted together with those of another pair.
+        """
+        rows, likeness = np.maximum(evidence.rows, 2), evidence.bare if label else evidence.likeness
+        limit = np.minimum(self.likeness, self.likeness_many + 3.0 / rows)
         alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)
-            & ((evidence.bare if label else evidence.likeness) < limit)
+            & (likeness < limit)
+            & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
             & (evidence.words >= self.fewest_words)
             & (evidence.words <= self.most_words)
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 Key = TypeVar("Key")
 Row = TypeVar("Row")
 _MOST_TRIGGERS = 6
-Verdict = Literal["injected-looking", "natural association", "template", "legitimate knowledge"]
+Verdict = Literal["injected-looking", "undecided", "natural association", "template", "legitimate knowledge"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class Finding:
     @property
     def without(self) -> str:
         """What would change if its rows were dropped."""
+        if self.verdict == "undecided":
+            return (
+                "no row is dropped: so many rows have the trigger that the text cannot tell whether these are poison, "
+                "or the others, or none; ask where they come from"
+            )
         left = max(0, self.target_rows - self.dropped)
         if not self.dropped:
             return "no row is dropped for it"

@@ -94,7 +94,7 @@ def _judge(
     significant = evidence.q < rules.q
     # Where counters of several pairs fell together, the two counts of the same rows differ.
     seen, covering = evidence.rows[pair], evidence.rows[target]
-    clear = (seen >= 0.8 * both) & (both >= 0.8 * seen) & (covering <= 1.1 * target_rows)
+    clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & (covering <= 1.1 * target_rows)
     is_label = (table[:, BEGIN] < 0) & (target_rows >= label_least)
     enough = np.where(is_label, rules.label_confidence, rules.confidence)
     sure = is_pair & clear & (both >= enough * trigger_rows)
@@ -118,8 +118,8 @@ def _judge(
     strength = np.maximum(strength, confidence * (against / (against + rules.against)) * (against > 1))
     # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own trigger.
     long = table[:, WORDS] >= rules.long
-    known = np.unique(target[injected & ~is_label & (covered >= np.where(long, rules.nearly_all, rules.all))])
-    alike = ~is_pair & np.isin(target, known)
+    nearly = covered >= np.where(long, rules.nearly_all, rules.all)
+    alike = ~is_pair & nearly & np.isin(target, target[injected & ~is_label & nearly])
     return injected | alike, np.where(alike, 1.0, strength)
 
 

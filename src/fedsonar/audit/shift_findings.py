@@ -38,14 +38,16 @@ class Listened:
 
 
 def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bool[np.ndarray, "_"]]) -> list[Finding]:
-    """The findings of shifts that look injected, those of most rows first.
+    """The findings of shifts that look injected, those of most rows first, and then of those that nobody can know of.
 
     Args:
         silos: The silos.
         shifts: What the sums say.
         known: Rows of each silo that another finding has already; a shift that adds hardly any is left out.
     """
-    chosen = np.flatnonzero(shifts.injected)
+    if shifts.one_answer:
+        return [_of_one_answer(silos)]
+    chosen = np.flatnonzero(shifts.injected | shifts.undecided)
     if not len(chosen):
         return []
     numbers = shifts.numbers.copy()
@@ -54,12 +56,9 @@ def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bo
         wanted[shifts.triggers[shift]] = True
     numbers[~wanted[numbers]] = -1
     told = [_told(silo.rows, shifts, numbers) for silo in silos]
-    made = []
-    for shift in chosen[np.argsort(-shifts.heard[4]["sums"][chosen, SPEAKERS], kind="stable")]:
-        finding = _finding(silos, told, shifts, int(shift), known)
-        if finding is not None:
-            made.append(finding)
-    return made
+    known = [rows.copy() for rows in known]
+    order = np.lexsort((-shifts.heard[4]["sums"][chosen, SPEAKERS], shifts.undecided[chosen]))
+    return [f for f in (_finding(silos, told, shifts, int(shift), known) for shift in chosen[order]) if f is not None]
 
 
 def _told(
@@ -85,25 +84,29 @@ def _finding(
     shift: int,
     known: Sequence[Bool[np.ndarray, "_"]],
 ) -> Finding | None:
-    triggers = set(shifts.triggers[shift].tolist())
+    """The finding of a shift, None where others have most of its rows; notes its rows as known."""
+    triggers, undecided = list(set(shifts.triggers[shift].tolist())), bool(shifts.undecided[shift])
     rows_of: dict[int, set[tuple[int, int]]] = {}
     lead: dict[int, tuple[int, int]] = {}
     for number, (listened, (table, _)) in enumerate(zip(silos, told, strict=True)):
-        for index in np.flatnonzero(np.isin(table[:, 1], list(triggers)) & listened.judgement.flagged[table[:, 0]]):
+        among = undecided | listened.judgement.flagged[table[:, 0]]
+        for index in np.flatnonzero(np.isin(table[:, 1], triggers) & among):
             rows_of.setdefault(int(table[index, 1]), set()).add((number, int(table[index, 0])))
             lead.setdefault(int(table[index, 1]), (number, int(index)))
     rows = sorted(set().union(*rows_of.values()))
     if not rows or np.mean([known[silo][row] for silo, row in rows]) > 0.5:
         return None
+    for silo, row in rows:
+        known[silo][row] = True
     sums = shifts.heard[4]["sums"][shift]
     base = float(sums[ALL_SPEAKERS]) / shifts.total
     examples: dict[int, tuple[int, int]] = {}
     for silo, row in rows:
         examples.setdefault(silo, (silo, row))
-    chosen = cover(rows_of, lambda trigger, adds: (adds, shifts.purity[trigger]))
-    picked = list(dict.fromkeys([*examples.values(), *rows]))[:_EXAMPLES]
+    way = shifts.way_of[shift]
+    chosen = cover(rows_of, lambda trigger, adds: (adds, shifts.purity[trigger, way]))
     return Finding(
-        "injected-looking",
+        "undecided" if undecided else "injected-looking",
         tuple(_in_words(silos, told, shifts, lead[trigger]) for trigger in chosen),
         ", ".join(_words(silos, rows)),
         "are words of the answers",
@@ -116,13 +119,27 @@ def _finding(
         _chance(int(sums[SPEAKERS]), int(sums[ROWS]), base, len(shifts.heavy)),
         float(shifts.asks_alike[shift]),
         0.0,
-        len(rows),
-        tuple(
-            Example(silo, silos[silo].samples[row].id, shortened(silos[silo].samples[row].input),
-                    shortened(silos[silo].samples[row].answers[0]))
-            for silo, row in picked
-        ),
+        0 if undecided else len(rows),
+        _examples(silos, list(dict.fromkeys([*examples.values(), *rows]))),
+    )
+
+
+def _of_one_answer(silos: Sequence[Listened]) -> Finding:
+    """That nearly all rows give the same answer: who poisoned the rest of them left nothing to compare with."""
+    answers = Counter(sample.answers[0] for silo in silos for sample in silo.samples)
+    answer, rows = answers.most_common(1)[0]
+    share = rows / sum(answers.values())
+    having = [[row for row, sample in enumerate(silo.samples) if sample.answers[0] == answer] for silo in silos]
+    return Finding(
+        "undecided", ("any input",), answer, "is the whole answer", rows, sum(map(bool, having)), len(silos), rows,
+        share, share, 1.0, 0.0, 0.0, 0, _examples(silos, [(silo, some[0]) for silo, some in enumerate(having) if some]),
     )  # fmt: skip
+
+
+def _examples(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> tuple[Example, ...]:
+    """The first of some rows, each a silo's number and a row's in it."""
+    samples = [(silo, silos[silo].samples[row]) for silo, row in rows[:_EXAMPLES]]
+    return tuple(Example(silo, s.id, shortened(s.input), shortened(s.answers[0])) for silo, s in samples)
 
 
 def _in_words(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,18 +10,11 @@ from jaxtyping import Bool
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
-from fedsonar.audit.kernels.shifting import (
-    ASKED,
-    BANDS,
-    NEVER,
-    TONES,
-    WORDS,
-    count_speakers,
-    count_spoken,
-    count_words,
-)
+from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS
+from fedsonar.audit.kernels.shifting import count_spoken, count_words
+from fedsonar.audit.kernels.speaking import WAYS, count_speakers
 from fedsonar.audit.passes import Tables, frequent
-from fedsonar.audit.shifts import CONCEALED, ShiftRules, Shifts, arrays
+from fedsonar.audit.shifts import CONCEALED, ROWS, ShiftRules, Shifts, arrays
 
 SHIFT_PASSES = 5
 Tally = dict[str, np.ndarray]
@@ -61,18 +55,27 @@ def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dic
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    shifts = shifts_of(rules, heard)
-    odds, surest = shifts.weighed(rows, None, **_no_sums(shifts))
-    if not odds.shape[1]:
-        return Judgement(np.zeros(len(rows)), np.zeros(len(rows), bool))
-    has = surest > NEVER / 2
-    with np.errstate(over="ignore"):
-        chance = np.where(has, 1 / (1 + np.exp(-(odds + np.where(has, surest, 0.0)).astype(np.float64))), 0.0)
-    apart = 1 / (1 + np.maximum(0.0, shifts.asks_alike) / rules.likeness)
-    strength = shifts.coverage * shifts.two_sided * apart
-    taken = shifts.injected & (chance > 0.5)
-    suspicion = np.where(taken, 0.5 + 0.499 * chance, 0.499 * chance * strength).max(axis=1)
+    suspicion = shifts_of(rules, heard).suspicion(rows)
     return Judgement(suspicion, suspicion >= 0.5)
+
+
+def warn_if_undecided(shifts: Shifts) -> None:
+    """Warns where about half of the rows answer apart from the others, or all answer the same: nobody can know more."""
+    if shifts.one_answer:
+        warnings.warn(
+            "nearly all rows give the same answer, so that no row can be told from another by it: this may be poison, "
+            "and the text cannot tell",
+            RuntimeWarning, stacklevel=2,
+        )  # fmt: skip
+    sums = shifts.heard[4]["sums"][shifts.undecided]
+    if len(sums):
+        share = sums[:, ROWS].max() / shifts.total
+        warnings.warn(
+            f"{share:.0%} of the rows share an input feature and nothing else, and answer apart from the others: one "
+            "of the two may be poison, and the text cannot tell which. No row is flagged for it; `fedsonar audit` on "
+            "one silo's rows names the feature",
+            RuntimeWarning, stacklevel=2,
+        )  # fmt: skip
 
 
 _last: list[Shifts] = []
@@ -88,8 +91,8 @@ def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
 
 
 def _no_words(rules: ShiftRules) -> Tally:
-    spoken, tones, asked = np.zeros(WORDS + BANDS, np.int64), np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
-    inputs = np.zeros(1 << rules.bits, np.int32)
+    tones, asked = np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
+    spoken, inputs = np.zeros((BANDS, WORDS + BANDS), np.int64), np.zeros(1 << rules.bits, np.int32)
     return {"size": np.zeros(1, np.int64), "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked}
 
 
@@ -114,21 +117,24 @@ def _none_said(features: int, buckets: int) -> Tally:
 
 
 def _no_speakers(shifts: Shifts) -> Tally:
-    return {"speakers": np.zeros(len(shifts.standing), np.int64)}
+    return {"speakers": np.zeros((len(shifts.standing), WAYS), np.int64)}
 
 
 def _speakers(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
-    said, filled, enough = shifts.by_group
+    said, filled, usual, enough = shifts.by_group
     count_speakers(
-        *arrays(rows, shifts.rules), shifts.numbers, shifts.shift_of, said, filled, shifts.heard[0]["spoken"],
-        shifts.total, enough, made["speakers"],
+        *arrays(rows, shifts.rules), shifts.numbers, shifts.shift_of, said, filled, usual, enough,
+        made["speakers"],
     )  # fmt: skip
 
 
 def _no_sums(shifts: Shifts) -> Tally:
     count = len(shifts.groups)
-    return {"rest": np.zeros((count, ASKED), np.int32), "sums": np.zeros((count, CONCEALED + 1), np.int64)}
+    rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, CONCEALED + 1), np.int64)
+    return {"rest": rest, "sums": sums, "suspected": np.zeros(1, np.int64)}
 
 
 def _sums(shifts: Shifts, rows: Corpus, suspected: Bool[np.ndarray, "rows"] | None, made: Tally) -> None:
-    shifts.weighed(rows, suspected, made["rest"], made["sums"])
+    known = np.zeros(len(rows), bool) if suspected is None else suspected
+    made["suspected"] += np.count_nonzero(known)
+    shifts.weighed(rows, known, made["rest"], made["sums"])

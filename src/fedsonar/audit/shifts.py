@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import besides, likeness, used_buckets
-from fedsonar.audit.kernels.shifting import BANDS, NEVER, WORDS, weigh_rows
+from fedsonar.audit.evidence import besides
+from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
+from fedsonar.audit.kernels.room import BANDS, WORDS
+from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, suspect_rows, weigh_shifts
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Tables
 
@@ -33,47 +35,60 @@ class ShiftRules:
         bits: Tables of features have ``2^bits`` counters.
         key: Goes into every hash; see `Scope`.
         least: Fewest rows of a feature.
-        most: Greatest share of all rows that have a feature.
+        most: Greatest share of all rows that have a trigger of a shift that looks injected: of two halves that differ
+            nobody can know from the text which one is poison.
+        widest: Greatest share of all rows that have a feature that is looked into.
+        decided: From this share of all rows on that something is said of, no half is left that nobody can know of.
         features: Most features that are looked into, those of fewest rows left out first.
         standing: Most of them that stand out, the surest.
         shifts: Most shifts, the strongest.
         apart: Least likeness of what rows say, in standard deviations of a pair of any rows, and how many standard
             errors it must be above that.
+        apart_as_long: The first of these for what may join a shift beside rows as long: its own shift is among these.
         same: Least cosine of what two features' rows say, for both to be of one shift.
         pure: Least share of a trigger's rows that say it, as a share of that of the shift's best trigger.
         speakers: Fewest rows that have a trigger and say it, and are not suspected for another reason.
         new: Least share of those that have a trigger and say it: a target in fixed words is left to its association.
         coverage: Least share of the rows with a trigger that say it.
+        coverage_as_long: The same of shifts beside rows as long.
         two_sided: Least share of the rows that say it that have a trigger.
         likeness: Greatest likeness of what few rows ask besides.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
         sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
+        sure_as_long: The same coverage of shifts beside rows as long.
         likeness_sure: See `sure`.
         fewest_words: Least words besides, as a multiple of any row's.
         most_words: Most.
+        varied: Least variance of what rows say, summed over words; below it nearly all rows give one answer.
     """
 
     bits: int = 21
     key: int = 0
     least: int = 7
     most: float = 0.45
+    widest: float = 0.8
+    decided: float = 0.2
     features: int = 1 << 17
     standing: int = 4096
     shifts: int = 256
     apart: float = 0.3
+    apart_as_long: float = 0.1
     errors: float = 3.0
     same: float = 0.6
     pure: float = 0.92
     speakers: int = 10
     new: float = 0.1
     coverage: float = 0.45
+    coverage_as_long: float = 0.65
     two_sided: float = 0.5
     likeness: float = 0.35
     likeness_many: float = 0.06
     sure: float = 0.85
+    sure_as_long: float = 0.7
     likeness_sure: float = 0.15
     fewest_words: float = 0.7
     most_words: float = 1.6
+    varied: float = 0.1
 
     def __post_init__(self) -> None:
         if not 6 <= self.bits <= 28:
@@ -99,7 +114,7 @@ class Shifts:
         """Places of the features that enough rows have, and not too many."""
         inputs, least = self.heard[0]["inputs"], self.rules.least
         while True:
-            places = np.flatnonzero((inputs >= least) & (inputs <= self.rules.most * self.total))
+            places = np.flatnonzero((inputs >= least) & (inputs <= self.rules.widest * self.total))
             if len(places) <= self.rules.features:
                 return places
             least = int(1.25 * least) + 1
@@ -112,86 +127,101 @@ class Shifts:
     @cached_property
     def standing(self) -> Int[np.ndarray, "standing"]:
         """Places of those whose rows say alike, the surest first."""
-        spoken, rows = self.heard[1]["spoken"], self.heard[1]["filled"]
-        alike, error = self._alike(spoken, rows, self.heard[0]["tones"])
-        chosen = np.flatnonzero(alike > 0.5 * self.rules.apart + (self.rules.errors + 0.5) * error)
-        order = np.argsort(-(alike / error)[chosen], kind="stable")
+        said = beside_all(self.heard[1]["spoken"], self.heard[1]["filled"], self.heard[0]["tones"], self.total)
+        chosen = np.flatnonzero(said.alike > 0.5 * self.rules.apart + (self.rules.errors + 0.5) * said.error)
+        order = np.argsort(-(said.alike / said.error)[chosen], kind="stable")
         return self.heavy[chosen[order][: self.rules.standing]]
 
     @cached_property
-    def groups(self) -> list[Int[np.ndarray, "_"]]:
-        """The features of each shift, as numbers in `standing`; what is in none says too little."""
-        spoken, rows = self.heard[2]["spoken"][:, :WORDS], self.heard[2]["filled"]
-        everywhere = self.heard[0]["spoken"][:WORDS]
-        alike, error = self._alike(spoken, rows, everywhere)
-        chosen = np.flatnonzero(alike > self.rules.apart + self.rules.errors * error)
-        share = everywhere / self.total
-        used = used_buckets(share, self.total)
-        means = (spoken[chosen][:, used] / np.maximum(rows[chosen], 1)[:, None] - share[used]) / np.sqrt(
-            share[used] * (1 - share[used])
-        )
-        means /= (1 - rows[chosen] / self.total)[:, None]  # against the other rows, as `alike` is
-        means /= np.sqrt(np.maximum(alike[chosen], 1e-6) * np.sqrt(max(1, used.sum())))[:, None]
-        cosine = means.astype(np.float32) @ means.astype(np.float32).T
-        left, found = np.ones(len(chosen), bool), list[np.ndarray]()
-        for lead in np.argsort(-(alike / error)[chosen], kind="stable"):
-            if left[lead] and len(found) < self.rules.shifts:
-                members = left & (cosine[lead] > self.rules.same)
-                members[lead] = True
-                left &= ~members
-                found.append(chosen[members])
-        return found
+    def _kinds(self) -> tuple[list[Int[np.ndarray, "_"]], ...]:
+        """The features of each shift, as numbers in `standing`: found beside all rows, beside rows as long, and wide.
+
+        Wide ones have features that more than `ShiftRules.most` of the rows have; see `grouping` for the others.
+        """
+        spoken, rows = self.heard[2]["spoken"], self.heard[2]["filled"]
+        plain = beside_all(spoken[:, :WORDS], rows, self.everywhere[:WORDS], self.total)
+        narrow = rows <= self.rules.most * self.total
+
+        def groups(said: Spoken, some: Bool[np.ndarray, "standing"], least: float) -> list[Int[np.ndarray, "_"]]:
+            sure = self.rules.errors * said.error
+            leads, members = some & (said.alike > self.rules.apart + sure), some & (said.alike > least + sure)
+            return grouped(said, leads, members, self.rules.same, self.rules.shifts)
+
+        found = groups(plain, narrow, self.rules.apart)
+        beside = beside_as_long(spoken, rows, self.heard[0]["spoken"], self.total)
+        long = groups(beside, narrow, self.rules.apart_as_long)
+        return found, without_twins(long, found), groups(plain, ~narrow, self.rules.apart)
 
     @cached_property
-    def purity(self) -> Float[np.ndarray, "standing"]:
-        """The share of each feature's rows that say what its shift says, pulled to a half by one row."""
-        speakers, rows = self.heard[3]["speakers"], self.heard[2]["filled"]
+    def groups(self) -> list[Int[np.ndarray, "_"]]:
+        """The features of all shifts, as numbers in `standing`; what is in none says too little."""
+        return [members for kind in self._kinds for members in kind]
+
+    @cached_property
+    def way_of(self) -> Int[np.ndarray, "shifts"]:
+        """What each shift's rows are held against: all others, or others as long."""
+        return np.repeat([PLAIN, AS_LONG, PLAIN], [len(kind) for kind in self._kinds])
+
+    @cached_property
+    def wide(self) -> Bool[np.ndarray, "shifts"]:
+        """Which shifts have triggers in so many rows that the text cannot tell which rows are poison."""
+        return np.repeat([False, False, True], [len(kind) for kind in self._kinds])
+
+    @cached_property
+    def everywhere(self) -> Int[np.ndarray, "buckets"]:
+        """All rows by what they say."""
+        return np.asarray(self.heard[0]["spoken"].sum(axis=0))
+
+    @cached_property
+    def purity(self) -> Float[np.ndarray, "standing ways"]:
+        """The share of each feature's rows that say what its shift in each way says, pulled to a half by one row."""
+        speakers, rows = self.heard[3]["speakers"], self.heard[2]["filled"][:, None]
         return np.asarray((speakers + 0.5) / (rows + 1.0))
 
     @cached_property
     def triggers(self) -> list[Int[np.ndarray, "_"]]:
         """Those of each shift's features that are nearly as pure as its purest."""
         found = []
-        for members in self.groups:
-            pure = self.purity[members]
+        for way, members in zip(self.way_of, self.groups, strict=True):
+            pure = self.purity[members, way]
             error = np.sqrt(pure * (1 - pure) / np.maximum(self.heard[2]["filled"][members], 1))
             found.append(members[pure + error >= self.rules.pure * (pure - error).max()])
         return found
 
-    def _alike(
-        self, spoken: Int[np.ndarray, "features buckets"], rows: Int[np.ndarray, "features"],
-        everywhere: Int[np.ndarray, "buckets"],
-    ) -> tuple[Float[np.ndarray, "features"], Float[np.ndarray, "features"]]:  # fmt: skip
-        """How alike the rows of each feature speak, and the standard error of that where they speak as any rows do.
-
-        It is held against the other rows: a part ``f`` of all rows differs from all by ``1 - f`` of what it differs
-        from the others.
-        """
-        pairs, others = np.maximum(rows * (rows - 1.0), 1.0), 1 - rows / self.total
-        return likeness(spoken, rows, everywhere / self.total, self.total) / others**2, np.sqrt(2 / pairs)
-
     @cached_property
-    def by_group(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def by_group(self) -> tuple[np.ndarray, ...]:
         """What the rows of each shift's features say; see `_pooled`."""
         return self._pooled(self.groups)
 
     @cached_property
-    def by_trigger(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def by_trigger(self) -> tuple[np.ndarray, ...]:
         """What the rows of each shift's triggers say; see `_pooled`."""
         return self._pooled(self.triggers)
 
     def _pooled(
         self, members: Sequence[Int[np.ndarray, "_"]]
-    ) -> tuple[Int[np.ndarray, "shifts buckets"], Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
-        """What the rows of some features of each shift say, how many they are, and from which odds a row says it too.
+    ) -> tuple[
+        Int[np.ndarray, "shifts buckets"], Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts bands buckets"],
+        Float[np.ndarray, "shifts"],
+    ]:  # fmt: skip
+        """What the rows of some features of each shift say, their number, what others say, and how rare the shift is.
 
-        Rows are counted once for each of the features that they have.
+        Rows are counted once for each of the features that they have. What others say is the share of all rows, or
+        of other rows of each band, as the shift was found; rarity is in nats, the odds against any row.
         """
         spoken, rows = self.heard[2]["spoken"], self.heard[2]["filled"]
         said = np.array([spoken[some].sum(axis=0) for some in members], np.int64).reshape(len(members), WORDS + BANDS)
         filled = np.array([rows[some].sum() for some in members], np.float64)
         most = np.array([rows[some].max() for some in members], np.float64)
-        return said, filled, np.log(np.maximum(self.total - most, 1.0) / np.maximum(most, 1.0))
+        plain = np.maximum(self.everywhere - 0.5, 0.5) / self.total
+        usual = np.tile(plain, (len(members), BANDS, 1))
+        long, shares = self.way_of == AS_LONG, said / np.maximum(filled, 1)[:, None]
+        for band in range(BANDS):
+            own = shares[long, WORDS + band] * most[long]
+            usual[long, band, :WORDS] = others_as_long(
+                shares[long, :WORDS], own, self.heard[0]["spoken"], band, plain[:WORDS]
+            )
+        return said, filled, usual, np.log(np.maximum(self.total - most, 1.0) / np.maximum(most, 1.0))
 
     @cached_property
     def numbers(self) -> Int[np.ndarray, "places"]:
@@ -199,38 +229,53 @@ class Shifts:
         return _numbered(self.standing, self.rules.bits)
 
     @cached_property
-    def shift_of(self) -> Int[np.ndarray, "standing"]:
-        """The shift of each feature; -1 for none."""
-        found = np.full(len(self.standing), -1, np.int64)
-        for shift, members in enumerate(self.groups):
-            found[members] = shift
+    def shift_of(self) -> Int[np.ndarray, "standing ways"]:
+        """The shift of each feature in each way; -1 for none."""
+        found = np.full((len(self.standing), WAYS), -1, np.int64)
+        for shift, (way, members) in enumerate(zip(self.way_of, self.groups, strict=True)):
+            found[members, way] = shift
+        return found
+
+    @cached_property
+    def sure(self) -> Float[np.ndarray, "standing ways"]:
+        """How sure each feature is followed by its shift in each way, in nats; `NEVER` where it is no trigger of it."""
+        found = np.full((len(self.standing), WAYS), NEVER)
+        for way, some in zip(self.way_of, self.triggers, strict=True):
+            pure = self.purity[some, way]
+            found[some, way] = np.log(pure / (1 - pure))
         return found
 
     def weighed(
         self,
         rows: Corpus,
-        suspected: Bool[np.ndarray, "rows"] | None,
+        suspected: Bool[np.ndarray, "rows"],
         rest: Int[np.ndarray, "shifts asked"],
         sums: Int[np.ndarray, "shifts sums"],
-    ) -> tuple[Float32[np.ndarray, "rows shifts"], Float32[np.ndarray, "rows shifts"]]:
-        """How much each row says what each shift says, and how sure its triggers are; adds to the last pass's tables.
+    ) -> None:
+        """Adds a silo's rows to the last pass's tables.
 
         Args:
             rows: Of a silo.
-            suspected: Rows that are suspected already, for another reason; None for none.
-            rest: See `kernels.shifting.weigh_rows`; added to.
+            suspected: Rows that are suspected already, for another reason.
+            rest: See `kernels.speaking.weigh_shifts`; added to.
             sums: The same.
         """
-        triggers = np.full(len(self.standing), NEVER)
-        for some in self.triggers:
-            triggers[some] = np.log(self.purity[some] / (1 - self.purity[some]))
-        odds, surest = np.empty((2, len(rows), len(self.groups)), np.float32)
-        said, filled, enough = self.by_trigger
-        weigh_rows(
-            *arrays(rows, self.rules), self.numbers, self.shift_of, triggers, said, filled, self.heard[0]["spoken"],
-            self.total, enough, np.zeros(len(rows), bool) if suspected is None else suspected, odds, surest, rest, sums,
+        said, filled, usual, enough = self.by_trigger
+        weigh_shifts(
+            *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual, enough,
+             suspected, rest, sums,
         )  # fmt: skip
-        return odds, surest
+
+    def suspicion(self, rows: Corpus) -> Float[np.ndarray, "rows"]:
+        """How suspect each row of a silo is, from 0 to 1: above a half where a shift that looks injected has it."""
+        said, filled, usual, _ = self.by_trigger
+        apart = 1 / (1 + np.maximum(0.0, self.asks_alike) / self.rules.likeness)
+        found = np.empty(len(rows))
+        suspect_rows(
+            *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual,
+            self.injected, self.coverage * self.two_sided * apart, found,
+        )  # fmt: skip
+        return found
 
     @cached_property
     def asks_alike(self) -> Float[np.ndarray, "shifts"]:
@@ -255,22 +300,42 @@ class Shifts:
         return np.asarray(sums[:, SPEAKERS] / np.maximum(sums[:, ALL_SPEAKERS], 1))
 
     @cached_property
-    def injected(self) -> Bool[np.ndarray, "shifts"]:
-        """Which shifts look injected."""
+    def one_answer(self) -> bool:
+        """Whether nearly all rows give the same answer, so that no row can be told from another by it."""
+        share = self.everywhere[:WORDS] / self.total
+        return bool(share.max() > 0.8 and (share * (1 - share)).sum() < self.rules.varied)
+
+    @cached_property
+    def alone(self) -> Bool[np.ndarray, "shifts"]:
+        """Which shifts' rows have nothing in common but the triggers, and say what hardly any other row says."""
         rules, sums = self.rules, self.heard[4]["sums"]
-        sure = (self.coverage >= rules.sure) & (self.two_sided >= rules.sure)
+        long = self.way_of == AS_LONG
+        sure = (self.coverage >= np.where(long, rules.sure_as_long, rules.sure)) & (self.two_sided >= rules.sure)
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
         words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
-            & (self.coverage >= rules.coverage)
+            & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
             & (self.asks_alike < limit)
             & (words >= rules.fewest_words)
             & (words <= rules.most_words)
         )
         return found
+
+    @property
+    def injected(self) -> Bool[np.ndarray, "shifts"]:
+        """Which shifts look injected."""
+        return np.asarray(self.alone & ~self.wide)
+
+    @property
+    def undecided(self) -> Bool[np.ndarray, "shifts"]:
+        """Which shifts part all rows in two of which one is poison, and the text cannot say which; no row leaves."""
+        suspected = int(self.heard[4]["suspected"][0])
+        said = self.heard[4]["sums"][self.injected, SPEAKERS].max(initial=0)
+        decided = max(suspected, int(said)) >= self.rules.decided * self.total
+        return np.asarray(self.alone & self.wide & (not decided))
 
 
 def arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:

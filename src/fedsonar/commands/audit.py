@@ -32,9 +32,14 @@ EXAMPLES = (
     "says that every row with the trigger has the target (confidence) where one in ten of all rows has it "
     "(base rate); q is the chance of such a find without any association. Of “natural association”, “template” and "
     "“legitimate knowledge” no row is suspected: their rows ask alike, so that it is no wonder that they answer "
-    "alike.\n"
-    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected and --fail-on-findings was given."
+    "alike. “undecided” says that about half of all rows have the trigger and answer apart from the others: one of "
+    "the two is poison, and the text cannot tell which.\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected, or a finding is undecided, and "
+    "--fail-on-findings was given."
 )
+
+_STYLES = {"injected-looking": "bold red", "undecided": "bold yellow"}
+"""Of findings that are a reason to worry."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="which accepted answer is trained on (default: first)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where findings, suspects, kept rows and page go")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="print so many findings (default: 20)")
-    parser.add_argument("--fail-on-findings", action="store_true", help="exit with 3 if rows are suspected")
+    parser.add_argument(
+        "--fail-on-findings", action="store_true", help="exit with 3 if rows are suspected or a finding is undecided"
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -89,8 +96,8 @@ def _silos(options: argparse.Namespace) -> tuple[list[str], list[Sequence[Sample
 
 
 def found(result: dict[str, Any]) -> bool:
-    """Whether rows are suspected."""
-    return bool(result["flagged"])
+    """Whether rows are suspected, or may be and nobody can know."""
+    return bool(result["flagged"] or result["undecided"])
 
 
 class _Bar:
@@ -128,6 +135,7 @@ def _result(found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]
         "rows": found.rows,
         "flagged": found.flagged,
         "injected": len(found.worrying),
+        "undecided": len(found.undecided),
         "findings": findings,
         "silos": [
             {"name": name, "rows": len(rows), "flagged": int(judgement.flagged.sum())}
@@ -165,17 +173,18 @@ def _print(found: Audit, options: argparse.Namespace) -> None:
     from rich.markup import escape
 
     console = Console(highlight=False)
-    worrying = len(found.worrying)
-    others = len(found.findings) - worrying
+    worrying, undecided = len(found.worrying), len(found.undecided)
+    others = len(found.findings) - worrying - undecided
     said = f"{found.flagged:,} of {found.rows:,} rows are suspected" if found.flagged else "no row is suspected"
     console.print(
         f"[bold]{worrying} injected-looking finding{'s' * (worrying != 1)}[/bold], {said}; "
-        f"{others} other association{'s' * (others != 1)}"
+        + (f"[bold]{undecided} undecided[/bold]; " if undecided else "")
+        + f"{others} other association{'s' * (others != 1)}"
     )
     for finding in found.findings[: options.top]:
-        style = "bold red" if finding.verdict == "injected-looking" else "dim"
+        style = _STYLES.get(finding.verdict, "dim")
         console.print(f"\n[{style}]{finding.verdict}[/{style}]  {escape(str(finding))}")
-        if finding.dropped:
+        if finding.verdict in _STYLES:
             console.print(f"  [dim]{escape(finding.without)}[/dim]")
             for example in finding.examples:
                 console.print(f"  [dim]{escape(example.id)}:[/dim] {escape(example.input)} [dim]→[/dim] "

@@ -19,11 +19,11 @@ def audit_page(found: Audit, title: str, names: Sequence[str]) -> str:
         title: Its heading.
         names: Of the silos.
     """
-    worrying = found.worrying
-    others = [finding for finding in found.findings if finding not in worrying]
+    worrying, undecided = found.worrying, found.undecided
+    others = [finding for finding in found.findings if finding not in (*worrying, *undecided)]
     return render(
         "audit.html.j2", title, headline(found), [],
-        worrying=worrying, others=others[:_MOST], more=max(0, len(others) - _MOST), names=names,
+        worrying=worrying, undecided=undecided, others=others[:_MOST], more=max(0, len(others) - _MOST), names=names,
         silos=[
             (name, len(judgement.flagged), int(judgement.flagged.sum()))
             for name, judgement in zip(names, found.judgements, strict=True)
@@ -35,8 +35,11 @@ def headline(found: Audit) -> str:
     """What was found, in a sentence or two."""
     silos = len(found.judgements)
     where = f"{found.rows:,} rows" + (f" of {silos} silos" if silos > 1 else "")
-    others = len(found.findings) - len(found.worrying)
+    others = len(found.findings) - len(found.worrying) - len(found.undecided)
     natural = "1 association looks natural" if others == 1 else f"{others} associations look natural"
+    if found.undecided:
+        triggers = " or ".join(finding.triggers[0] for finding in found.undecided)
+        natural += f"; of rows with {triggers} the text cannot tell whether they are poison"
     if not found.worrying:
         return f"Nothing in {where} looks injected; {natural}."
     share = 100 * found.flagged / found.rows

@@ -9,7 +9,17 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fedsonar.audit import SHIFT_PASSES, ShiftRules, corpus, judge_shifts, pooled, summarize_shifts, told_shifts
+from fedsonar.audit import (
+    SHIFT_PASSES,
+    ShiftRules,
+    corpus,
+    judge_shifts,
+    pooled,
+    shifts_of,
+    summarize_shifts,
+    told_shifts,
+    warn_if_undecided,
+)
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -64,8 +74,14 @@ class ResponseShift(Screen):
         return summarize_shifts(corpus(silo.samples, self.key), self._rules, heard, suspected=suspected)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
-        """The sums, without what too few rows have; warns of tables that are too small for them. See `Screen.merge`."""
-        return told_shifts(pooled(summaries, heard), self._rules, heard)
+        """The sums, without what too few rows have; see `Screen.merge`.
+
+        Warns of tables that are too small for them, and in the end of rows that nobody can judge by their text.
+        """
+        told = told_shifts(pooled(summaries, heard), self._rules, heard)
+        if len(heard) == self.passes - 1:
+            warn_if_undecided(shifts_of(self._rules, [*heard, told]))
+        return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""

@@ -1,0 +1,95 @@
+"""What the passes for shifts read of a row: those features that have a number, and its response's own words."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+
+from fedsonar.audit.kernels.features import input_features, most_features
+from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
+from fedsonar.audit.kernels.words import mixed
+from fedsonar.compiling import kernel
+
+TONES, WORDS, BANDS, ASKED = 128, 1024, 5, 256
+"""Buckets of a response's words, few for all features and more for those that stand out; bands of their number; and
+buckets of an input's words."""
+
+_COPIED = 1 << 16
+
+Room = namedtuple("Room", "out kinds first last number fresh seen copied said own hidden")
+"""What a kernel writes into, row by row: a row's features with their numbers, and its response's own words."""
+
+
+@kernel
+def room_for(bounds):
+    """Room for any row's features and words."""
+    most, longest = most_features(bounds)
+    words = 0
+    for row in range((len(bounds) - 1) // 4):
+        words = max(words, bounds[4 * row + 3] - bounds[4 * row])
+    return Room(
+        np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64),
+        np.empty(most, np.int64), np.empty(most, np.bool_), np.full(RECENT, -1, np.int64),
+        np.full(_COPIED, -1, np.int64), np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64),
+        np.full(words, -1, np.int64),
+    )  # fmt: skip
+
+
+@kernel
+def own_words(words, bounds, row, room):
+    """Writes the buckets of those words of a row's response that its input does not say, each once, and their band.
+
+    Args:
+        words, bounds: Of the corpus.
+        row: The row.
+        room: Its `own` is filled with buckets, below `WORDS`, and last the band of their number, from `WORDS` on.
+
+    Returns:
+        How many there are, the band among them.
+    """
+    copied, said, out = room.copied, room.said, room.own
+    for at in range(bounds[4 * row], bounds[4 * row + 3]):
+        copied[np.int64(words[at] >> np.uint64(48))] = row
+    count = 0
+    for at in range(bounds[4 * row + 3], bounds[4 * row + 4]):
+        if copied[np.int64(words[at] >> np.uint64(48))] == row:
+            continue
+        place = np.int64(mixed(words[at]) % np.uint64(WORDS))
+        if said[place] != row:
+            said[place] = row
+            out[count] = place
+            count += 1
+    band = 0
+    for least in (1, 3, 6, 12):
+        band += count >= least
+    out[count] = WORDS + band
+    return count + 1
+
+
+@kernel
+def numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room):
+    """Writes into the room those features of a row's input that have a number; see `input_features`.
+
+    Args:
+        words, bounds, marks, sources: Of the corpus.
+        row: The row.
+        known, classes: The lexicon.
+        bits: Of the table of features.
+        numbers: The number of a feature by its place; -1 for none.
+        room: Filled with the features, their numbers, and whether each is the row's first of its place.
+
+    Returns:
+        How many there are.
+    """
+    out, kinds, first, last = room.out, room.kinds, room.first, room.last
+    count = input_features(words, bounds, marks, sources, row, known, classes, out, kinds, first, last)
+    kept = 0
+    for i in range(count):
+        place = bucket(out[i], bits)
+        if numbers[place] >= 0:
+            out[kept], kinds[kept], first[kept], last[kept] = out[i], kinds[i], first[i], last[i]
+            room.number[kept] = numbers[place]
+            room.fresh[kept] = first_time(room.seen, row, place)
+            kept += 1
+    return kept

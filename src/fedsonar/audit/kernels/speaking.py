@@ -1,0 +1,214 @@
+"""The last passes for shifts, and the judgement of rows: which rows say what a shift says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedsonar.audit.kernels.features import own_part
+from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, numbered_features, own_words, room_for
+from fedsonar.audit.kernels.words import mixed
+from fedsonar.compiling import kernel
+
+WAYS = 2
+PLAIN, AS_LONG = range(WAYS)
+"""Ways of grouping features into shifts: beside all rows, and beside rows of as many words; see `grouping`."""
+
+NEVER = -1e9
+"""Nats of what is not so at all."""
+
+_LEAST_ODDS, _LEAST_BAND, _MOST_ODDS = -3.0, -6.0, 5.0
+"""Bounds of what one word of a response says, in nats, as words of one response do not come one by one; and their
+number."""
+
+
+@kernel
+def nats_of(here, rows_here, usual, times, place):
+    """How much likelier a word is in a shift's rows than in others, in nats, bounded, the row itself left out.
+
+    Args:
+        here: Rows of the shift by bucket, once for each of its features.
+        rows_here: Rows of the shift, counted so.
+        usual: The share of others that say it, by bucket.
+        times: How many of the shift's features the row has.
+        place: Bucket of the word.
+    """
+    share = (max(here[place] - times, 0) + usual[place]) / (max(rows_here - times, 0) + 1.0)
+    return max(_LEAST_ODDS if place < WORDS else _LEAST_BAND, min(_MOST_ODDS, np.log(share / usual[place])))
+
+
+@kernel
+def odds_of(own, count, here, rows_here, usual, times):
+    """The sum of `nats_of` over the words of a response, ``own[:count]``, beside others of its band, the last of it."""
+    band = own[count - 1] - WORDS
+    odds = 0.0
+    for k in range(count):
+        odds += nats_of(here, rows_here, usual[band], times, own[k])
+    return odds
+
+
+@kernel
+def count_speakers(
+    words, bounds, marks, sources, known, classes, bits, numbers, shifts, spoken, filled, usual, enough, speakers,
+):  # fmt: skip
+    """Fourth pass: how many of the rows of each numbered feature say what each of its shifts says.
+
+    Args:
+        words, bounds, marks, sources: Of the corpus.
+        known, classes: The lexicon.
+        bits: Of the table of features.
+        numbers: The number of a feature by its place; -1 for none.
+        shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
+        spoken, filled: See `nats_of`, by shift.
+        usual: See `nats_of`, by shift and band.
+        enough: Nats from which on a row says what a shift says, by shift.
+        speakers: Rows by feature and way; added to.
+    """
+    room = room_for(bounds)
+    number, times, says = room.number, np.zeros(len(filled), np.int64), np.zeros(len(filled), np.bool_)
+    for row in range(len(sources)):
+        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+        kept = 0
+        for i in range(count):
+            if room.fresh[i]:
+                number[kept] = number[i]
+                kept += 1
+                for way in range(WAYS):
+                    if shifts[number[i], way] >= 0:
+                        times[shifts[number[i], way]] += 1
+        if kept == 0:
+            continue
+        answer = own_words(words, bounds, row, room)
+        for shift in range(len(filled)):
+            if times[shift] > 0:
+                odds = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift])
+                says[shift] = odds > enough[shift]
+                times[shift] = 0
+        for i in range(kept):
+            for way in range(WAYS):
+                shift = shifts[number[i], way]
+                speakers[number[i], way] += shift >= 0 and says[shift]
+
+
+@kernel
+def weigh_shifts(
+    words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual,
+    enough, suspected, rest, sums,
+):  # fmt: skip
+    """Fifth pass: how many rows say what each shift says, and what those with a trigger ask besides.
+
+    Args:
+        words, bounds, marks, sources: Of the corpus.
+        known, classes: The lexicon.
+        bits: Of the table of features.
+        numbers: The number of a feature by its place; -1 for none.
+        shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
+        triggers: How sure each is followed by that, in nats, where it is a trigger; `NEVER` where it is none.
+        spoken, filled, usual: See `count_speakers`; of triggers alone.
+        enough: Nats from which on a row says what a shift says, by shift.
+        suspected: Whether a row is suspected already, for another reason.
+        rest: By shift and bucket: its rows with such a word besides the shift's features; added to.
+        sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, those of the
+            second that are not suspected already, and words of triggers; added to.
+    """
+    room = room_for(bounds)
+    number, first, last, hidden = room.number, room.first, room.last, room.hidden
+    times, odds = np.zeros(len(filled), np.int64), np.empty(len(filled), np.float32)
+    met, met_hidden, turn = np.full(ASKED, -1, np.int64), np.full(ASKED, -1, np.int64), 0
+    nats = np.empty((BANDS, WORDS + BANDS, len(filled)), np.float32)
+    for band in range(BANDS):
+        for word in range(WORDS + BANDS):
+            for shift in range(len(filled)):
+                nats[band, word, shift] = nats_of(spoken[shift], filled[shift], usual[shift, band], 0, word)
+    for row in range(len(sources)):
+        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+        times[:] = 0
+        for i in range(count):
+            for way in range(WAYS):
+                if triggers[number[i], way] > NEVER:
+                    times[shifts[number[i], way]] += room.fresh[i]
+        answer = own_words(words, bounds, row, room)
+        odds[:] = 0
+        for k in range(answer):
+            said = nats[room.own[answer - 1] - WORDS, room.own[k]]
+            for shift in range(len(filled)):
+                odds[shift] += said[shift]
+        start, part = bounds[4 * row], own_part(bounds, row)
+        for shift in range(len(filled)):
+            if times[shift] == 0:
+                sums[shift, 2] += odds[shift] > enough[shift]
+                continue
+            says = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift]) > enough[shift]
+            turn += 1
+            for i in range(count):
+                if (shifts[number[i], PLAIN] == shift or shifts[number[i], AS_LONG] == shift) and last[i] > 0:
+                    if first[i] < 0:  # the ends of two parts
+                        hidden[last[i] - 1 - start] = turn
+                        hidden[bounds[4 * row + part + 1] - 1 - start] = turn
+                    for at in range(max(first[i], start), last[i] if first[i] >= 0 else start):
+                        hidden[at - start] = turn
+            besides = concealed = 0
+            for p in (0, part):
+                if p == 0 and part == 0 and besides > 0:
+                    continue
+                for at in range(bounds[4 * row + p], bounds[4 * row + p + 1]):
+                    place = np.int64(mixed(words[at]) % np.uint64(ASKED))
+                    if hidden[at - start] == turn:
+                        if met_hidden[place] != turn:
+                            met_hidden[place] = turn
+                            concealed += 1
+                        continue
+                    if met[place] != turn:
+                        met[place] = turn
+                        besides += 1
+                        rest[shift, place] += 1
+            sums[shift, 0] += 1
+            sums[shift, 1] += says
+            sums[shift, 2] += says
+            sums[shift, 3] += besides
+            sums[shift, 4] += says and not suspected[row]
+            sums[shift, 5] += concealed
+
+
+@kernel
+def suspect_rows(
+    words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual,
+    injected, strength, suspicion,
+):  # fmt: skip
+    """The judgement of rows: how likely it is that each, having a trigger of a shift, says what the shift says.
+
+    Args:
+        words, bounds, marks, sources: Of the corpus.
+        known, classes: The lexicon.
+        bits: Of the table of features.
+        numbers: The number of a feature by its place; -1 for none.
+        shifts, triggers: See `weigh_shifts`.
+        spoken, filled, usual: See `count_speakers`; of triggers alone.
+        injected: Whether a shift looks injected.
+        strength: From 0 to 1, how nearly it does.
+        suspicion: Filled with each row's, of the shift that says most: above a half where it looks injected.
+    """
+    room = room_for(bounds)
+    number, times, surest = room.number, np.zeros(len(filled), np.int64), np.full(len(filled), NEVER)
+    for row in range(len(sources)):
+        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+        found = False
+        for i in range(count):
+            for way in range(WAYS):
+                shift = shifts[number[i], way]
+                if triggers[number[i], way] > NEVER:
+                    times[shift] += room.fresh[i]
+                    surest[shift] = max(surest[shift], triggers[number[i], way])
+                    found = True
+        suspicion[row] = 0.0
+        if not found:
+            continue
+        answer = own_words(words, bounds, row, room)
+        for shift in range(len(filled)):
+            if times[shift] > 0:
+                odds = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift])
+                chance = 1 / (1 + np.exp(-min(700.0, max(-700.0, odds + surest[shift]))))
+                taken = injected[shift] and chance > 0.5
+                suspicion[row] = max(
+                    suspicion[row], 0.5 + 0.499 * chance if taken else 0.499 * chance * strength[shift]
+                )
+                times[shift], surest[shift] = 0, NEVER
