@@ -61,10 +61,15 @@ def test_shares_of_clients_add_up_to_the_noise():
     assert (total > beyond(6.0, 1e-3)).mean() < 1.3e-3
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"epsilon": 0.0}, "epsilon must be 0.05 to 100"),
-                                             ({"epsilon": float("inf")}, "epsilon must be 0.05 to 100"),
-                                             ({"delta": 1.0}, "delta must be between"),
-                                             ({"clients": 0}, "somebody has to add")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"epsilon": 0.04}, "epsilon must be 0.05 to 100, got 0.04"),
+        ({"epsilon": float("inf")}, "epsilon must be 0.05 to 100"),
+        ({"delta": 1.0}, "delta must be between"),
+        ({"clients": 0}, "say how many add their share"),
+    ],
+)
 def test_what_is_no_privacy_is_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         Privacy(**({"epsilon": 1.0, "clients": 3} | wrong))

@@ -35,9 +35,10 @@ class Privacy:
         ValueError: If it is no privacy.
     """
 
-    epsilon: float
+    # Both have to be said; these are refused, in a line that says so wherever they come from.
+    epsilon: float = 0.0
     delta: float = 1e-6
-    clients: int
+    clients: int = 0
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.epsilon <= 100:
@@ -45,7 +46,9 @@ class Privacy:
         if not 0 < self.delta < 1:
             raise ValueError(f"delta must be between 0 and 1, got {self.delta}; 1e-6 does for 100,000 rows")
         if self.clients < 1:
-            raise ValueError(f"clients must be 1 or more, got {self.clients}: somebody has to add the noise")
+            raise ValueError(
+                f"clients must be 1 or more, got {self.clients}: say how many add their share of the noise"
+            )
 
 
 def noise(rng: np.random.Generator, variance: float, shape: tuple[int, ...]) -> np.ndarray:
