@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fedsonar import Experiment, run
+from fedsonar.audit import Privacy
 from fedsonar.data import IID, Atlas
 from fedsonar.engine import FusedEngine, Training
 from fedsonar.experiment import Bsnr, load, to_toml
@@ -17,7 +18,7 @@ from fedsonar.measure import Evaluation
 from fedsonar.model import Lora
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Federation
-from fedsonar.screen import Above, Length, Oracle, ResponseNgrams, Screen, Threshold
+from fedsonar.screen import Above, Association, Length, Oracle, ResponseNgrams, Screen, Threshold
 
 SMALL = Experiment(
     seed=3, rounds=2, lora=Lora(r=4, alpha=8), data=Atlas(train=120, test=40), partition=IID(clients=6),
@@ -117,6 +118,17 @@ def test_summary_samples_and_the_record_of_what_left_clients(tmp_path):
         ("int64", str(2**17), 8 * 2**17, True)
     }
     assert [record.client for record in done.sent if record.name == "counts"] == list(range(6))
+
+
+def test_what_leaves_under_privacy_says_so_and_is_the_same_in_every_run_of_a_seed(tmp_path):
+    screen = Association(bits=16, pair_bits=12, slot_bits=6, privacy=Privacy(epsilon=2.0, clients=6))
+    first, again = (run(replace(SMALL, rounds=1, screen=screen), out=tmp_path / name) for name in ("one", "other"))
+    for record in pq.read_table(tmp_path / "one" / "screen.parquet").to_pylist():
+        assert record["epsilon"] == 2
+        assert record["additive"]
+    assert torch.equal(first.tensors["screen.suspicion"], again.tensors["screen.suspicion"])
+    plain = run(replace(SMALL, rounds=1, screen=replace(screen, privacy=None)), out=tmp_path / "plain")
+    assert {record.epsilon for record in plain.sent} == {None}
 
 
 def test_nothing_leaves_a_client_that_judges_alone(screened):

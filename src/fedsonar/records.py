@@ -197,6 +197,7 @@ class SentRecord:
         shape: Its lengths, with an x between them.
         bytes: Its size.
         additive: Whether the server needs only the sum over clients, so that sums can be secured.
+        epsilon: The differential privacy of all that is told in a round, None where none is promised.
     """
 
     round: int
@@ -207,6 +208,7 @@ class SentRecord:
     shape: str
     bytes: int
     additive: bool
+    epsilon: float | None = None
 
 
 @dataclass

@@ -13,6 +13,7 @@ from torch import Tensor
 from fedsonar.data import Sample, TokenRow
 from fedsonar.preparation import Federation, Trainer
 from fedsonar.records import Run, SentRecord
+from fedsonar.rng import stream
 from fedsonar.screen import Features, Oracle, Screen, Silo, Tables, hear, judge
 
 _SUSPICION, _FLAGGED = "screen.suspicion", "screen.flagged"
@@ -48,12 +49,17 @@ class Screening:
 
         def gather(heard: Sequence[Tables]) -> list[Tables]:
             assert self.screen is not None
-            summaries = [self.screen.summarize(silo, heard) for silo in silos]
+            seed, turn = self.federation.experiment.seed, len(heard) + 1
+            summaries = [
+                self.screen.noised(self.screen.summarize(silo, heard), stream(seed, "noise", silo.client, round, turn))
+                for silo in silos
+            ]
             for silo, summary in zip(silos, summaries, strict=True):
                 self.state.sent += [
                     SentRecord(
-                        round=round, client=silo.client, step=len(heard) + 1, name=name, dtype=str(table.dtype),
+                        round=round, client=silo.client, step=turn, name=name, dtype=str(table.dtype),
                         shape="x".join(map(str, table.shape)), bytes=table.nbytes, additive=self.screen.additive,
+                        epsilon=self.screen.epsilon,
                     )
                     for name, table in summary.items()
                 ]  # fmt: skip

@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,8 @@ def test_screen_rows(make_run: MakeRun) -> None:
     assert screen_rows([read_run(path)]) == [
         ("run", "–", "1.00 [0.90, 1.00]", "0.50", "0.667", "–", "–", "1,000", "12 kB")
     ]
+    promised = replace(read_run(path), config={"screen": {"init_args": {"privacy": {"epsilon": 4, "clients": 3}}}})
+    assert screen_rows([promised])[0][-1] == "12 kB, ε = 4"
 
 
 def test_environment_and_timing_in_words(make_run: MakeRun) -> None:

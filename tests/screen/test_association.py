@@ -3,18 +3,24 @@
 import numpy as np
 import pytest
 
+from fedsonar.audit import Privacy
+from fedsonar.audit.private import noised
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Short, plant
 from fedsonar.rng import stream
-from fedsonar.screen import Association, Silo
+from fedsonar.screen import Association, Silo, Sonar, hear, judge
 from fedsonar.testing import check_screen
 from summed_screens import verdicts
 
 SCREEN = Association(bits=18, pair_bits=18, slot_bits=11)
 
 
-def test_contract():
-    check_screen(Association(bits=12, pair_bits=12, slot_bits=8))
+PRIVATE = Association(bits=18, pair_bits=18, slot_bits=8, privacy=Privacy(epsilon=8.0, clients=10))
+
+
+@pytest.mark.parametrize("privacy", [None, PRIVATE.privacy])
+def test_contract(privacy):
+    check_screen(Association(bits=12, pair_bits=12, slot_bits=8, privacy=privacy))
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +54,50 @@ def test_what_leaves_is_integers_and_hangs_on_the_key(poisoned):
 def test_a_table_that_is_too_small_is_refused():
     with pytest.raises(ValueError, match="bits must be"):
         Association(bits=1)
+
+
+@pytest.fixture(scope="module")
+def federation():
+    shards = IID(clients=10).split(Atlas(train=3000, review=0.0, listing=0.0).load().train, stream(1, "partition"))
+
+    def made(rate):
+        attack = Attack(target=Short(), placement=ConstantRate(rate=rate))
+        silos, ledger = plant(shards, attack, 1) if rate else (shards, {})
+        return [Silo(client, silo.samples) for client, silo in enumerate(silos)], ledger
+
+    return made
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_under_privacy_much_poison_is_found_and_clean_rows_stay(federation, rate):
+    silos, ledger = federation(rate)
+
+    def gather(told):
+        return [
+            PRIVATE.noised(PRIVATE.summarize(silo, told), stream(5, "noise", silo.client, len(told))) for silo in silos
+        ]
+
+    heard = hear(PRIVATE, gather)
+    flagged = np.concatenate([judge(PRIVATE, silo, heard).flagged for silo in silos])
+    assert flagged.tolist() == [sample.id in ledger for silo in silos for sample in silo.samples]
+
+
+def test_what_leaves_under_privacy_is_the_counts_with_a_share_of_the_noise(poisoned):
+    silos, _ = poisoned
+    counts = PRIVATE.summarize(silos[0], [])
+    left = PRIVATE.noised(counts, np.random.default_rng(1))
+    expected = noised(counts, PRIVATE.privacy, np.random.default_rng(1))
+    assert all((left[name] == expected[name]).all() for name in counts)
+    assert (left["inputs"] != counts["inputs"]).any()
+    assert PRIVATE.epsilon == 8
+
+
+def test_without_privacy_the_exact_counts_leave(poisoned):
+    counts = SCREEN.summarize(poisoned[0][0], [])
+    assert SCREEN.noised(counts, np.random.default_rng(1)) is counts
+    assert SCREEN.epsilon is None
+
+
+def test_sonar_does_not_promise_what_its_shifts_would_break():
+    with pytest.raises(ValueError, match=r"Sonar cannot keep Privacy.*use Association by itself"):
+        Sonar(association=PRIVATE)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.passes import Tables
+from fedsonar.audit.kernels.counting import CONCEALED, ROWS, SAYS, SAYS_SQUARED
+from fedsonar.audit.passes import SILOS, Tables
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,6 @@ class Evidence:
 
     Args:
         rows: Rows that have both.
-        trigger: Rows that have the trigger; 0 for a target with all its triggers.
-        target: Rows that have the target.
         silos: Silos that hold such rows.
         likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean
             over pairs of rows
@@ -30,44 +29,35 @@ class Evidence:
         words: Words besides the triggers, as a multiple of what any row has.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
         against: The same in standard errors.
-        q: Benjamini-Yekutieli's adjusted p-value of the association.
+        tests: How many pairs were looked at in all, for which p-values are adjusted.
     """
 
     rows: Int[np.ndarray, "slots"]
-    trigger: Float[np.ndarray, "slots"]
-    target: Float[np.ndarray, "slots"]
     silos: Int[np.ndarray, "slots"]
     likeness: Float[np.ndarray, "slots"]
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
     says: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
-    q: Float[np.ndarray, "slots"]
+    tests: float
 
 
 def weigh(heard: Sequence[Tables]) -> Evidence:
-    """The evidence in the sums of all passes.
-
-    References:
-        Benjamini and Yekutieli, 2001, "The control of the false discovery rate in multiple testing under dependency",
-        Annals of Statistics 29(4), theorem 1.3.
-    """
+    """The evidence in the sums of all passes."""
     first, second, third = heard
     sums, rest = third["sums"], third["rest"]
-    total = int(first["size"][0])
-    k = sums[:, 0].astype(np.float64)
-    some = np.maximum(k, 1.0)
-    trigger, target = sums[:, 1] / some, sums[:, 2] / some
+    rows, total = sums[:, ROWS], int(first["size"][0])
+    some = np.maximum(rows, 1.0)
     share = first["common"] / max(total, 1)
-    says = sums[:, 4] / 256 / some
-    spread = np.sqrt(np.maximum(sums[:, 5] / 256 / some - says * says, 1e-9) / some)
-    q = _adjusted(k, trigger, target, total, len(second["pairs"]), int(second["empty"][0]))
-    alike, usual = besides(rest, sums[:, 0], sums[:, 6], share, total)
+    says = sums[:, SAYS] / 256 / some
+    spread = np.sqrt(np.maximum(sums[:, SAYS_SQUARED] / 256 / some - says * says, 1e-9) / some)
+    alike, usual = besides(rest, rows, sums[:, CONCEALED], share, total)
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
-    bare = likeness(rest, sums[:, 0], share, total) if of_labels else alike
-    return Evidence(
-        sums[:, 0], trigger, target, sums[:, 7], alike, bare, sums[:, 3] / some / usual, says, says / spread, q
-    )
+    bare = likeness(rest, rows, share, total) if of_labels else alike
+    words = rest.sum(axis=1) / some / usual
+    counters, empty = len(second["pairs"]), max(1, int(second["empty"][0]))
+    tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
+    return Evidence(rows, sums[:, SILOS], alike, bare, words, says, says / spread, float(tests))
 
 
 _LACKING = 4.0
@@ -162,39 +152,6 @@ def likeness_each(
     shared = (some - n * usual) ** 2 - (some * (1 - 2 * usual) + n * usual * usual)
     alike = (shared / (usual * (1 - usual))).sum(axis=1) / (n[:, 0] * (n[:, 0] - 1))
     return np.asarray(alike / max(1.0, float(np.sqrt(some.shape[1]))))
-
-
-def _adjusted(
-    k: Float[np.ndarray, "slots"],
-    trigger: Float[np.ndarray, "slots"],
-    target: Float[np.ndarray, "slots"],
-    total: int,
-    counters: int,
-    empty: int,
-) -> Float[np.ndarray, "slots"]:
-    """Adjusted p-values, where as many pairs were tested as the empty ones of the counters make likely."""
-    from scipy import stats
-
-    tested = np.flatnonzero((k > 0) & (trigger > 0))
-    q = np.ones(len(k))
-    if not len(tested):
-        return q
-    both = np.minimum(k[tested], np.minimum(np.round(trigger[tested]), np.round(target[tested])))
-    n, share = np.round(trigger[tested]), np.round(target[tested]) / total
-    with np.errstate(divide="ignore", invalid="ignore"):
-        hit = np.where(both > 0, both * np.log(both / (n * share)), 0.0)
-        miss = np.where(n > both, (n - both) * np.log((n - both) / (n * (1 - share))), 0.0)
-    log_p = np.where(both > n * share, -(hit + miss), 0.0)  # Chernoff's bound, which hypergeometric tails keep too
-    few = np.flatnonzero((n * share < 5) & (log_p > -600))
-    tables = np.stack([both[few], np.round(target[tested][few]), n[few]])
-    distinct, which = np.unique(tables, axis=1, return_inverse=True)  # SciPy takes them one by one
-    exact = stats.hypergeom.sf(distinct[0] - 1, total, distinct[1], distinct[2])[which.ravel()]
-    log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
-    count = max(len(tested), -counters * np.log(max(1, empty) / counters))
-    order = np.argsort(log_p)
-    logs = log_p[order] + np.log(count) + np.log(np.log(count) + 0.5772) - np.log(np.arange(1, len(order) + 1))
-    q[tested[order]] = np.exp(np.minimum(0.0, np.minimum.accumulate(logs[::-1])[::-1]))
-    return q
 
 
 @dataclass(frozen=True, kw_only=True)

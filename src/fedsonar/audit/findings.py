@@ -55,6 +55,7 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
     targets = np.concatenate([t.records.targets for t in told])
     injected = np.concatenate([t.records.injected for t in told])
     strength = np.concatenate([t.records.strength for t in told])
+    q = np.concatenate([t.records.q for t in told])
     first_row = np.cumsum([0, *(len(t.samples) for t in told)])
     row = first_row[silo] + table[:, telling.ROW]
     groups = _groups(table, targets, injected, strength, row)
@@ -65,7 +66,7 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
         if not injected[members].any() and np.isin(np.unique(row[members]), flagged).mean() > _PART:
             continue
         part = _Part(told, evidence, total, label_least, table[members], silo[members], row[members], triggers[members],
-                     targets[members], injected[members], strength[members])  # fmt: skip
+                     targets[members], injected[members], strength[members], q[members])  # fmt: skip
         if finding := part.finding():
             made.append((not part.injected.any(), -float(part.strength.max()), finding))
     return [finding for *_, finding in sorted(made, key=lambda item: item[:2])]
@@ -111,7 +112,7 @@ class _Part:
         self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray
     ) -> None:
         self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
-        self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength = columns
+        self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength, self.q = columns
 
     def finding(self) -> Finding | None:
         """The finding; None if no pair is left."""
@@ -145,7 +146,7 @@ class _Part:
             int(self.table[best, telling.TARGET_ROWS]),
             float(min(1.0, confidence)),
             float(self.table[best, telling.TARGET_ROWS]) / self.total,
-            float(self.evidence.q[slot]),
+            float(self.q[lead]),
             likeness,
             float(self.evidence.against[slot]) if label else 0.0,
             len(dropped),

@@ -24,6 +24,7 @@ from fedsonar.audit.kernels.telling import (
 )
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Scope, Tables, gates
+from fedsonar.audit.significance import adjusted
 
 INJECTED, CONTRADICTED, NATURAL = "injected", "contradicted", "natural"
 
@@ -38,6 +39,7 @@ class Records:
         targets: The feature of its target.
         injected: Whether the pair looks injected.
         strength: From 0 to 1: the share of either's rows that have both, less where rows are alike in other ways too.
+        q: The pair's adjusted p-value; 1 where a row has the target alone.
     """
 
     table: Int[np.ndarray, "records columns"]
@@ -45,13 +47,14 @@ class Records:
     targets: UInt64[np.ndarray, "records"]
     injected: Bool[np.ndarray, "records"]
     strength: Float[np.ndarray, "records"]
+    q: Float[np.ndarray, "records"]
 
 
 def tell(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Evidence, rules: Rules) -> Records:
     """The records of a silo's rows."""
-    *_, label_least = gates(scope, heard[0])
     records = _records(rows, scope, heard, evidence.rows > 0, copies=False)
-    injected, strength = _judge(records[0], evidence, rules, label_least, scope.solid)
+    judged = _judge(records[0], evidence, rules, scope, heard)
+    injected, _, _ = judged
     found = records[0][injected]
     if len(found):
         # Rows whose response repeats words of the input make no finding, but are part of one that others make.
@@ -59,10 +62,10 @@ def tell(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Evidence
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
         again = _records(rows, scope, heard, wanted, copies=True)
-        also, how = _judge(again[0], evidence, rules, label_least, scope.solid)
+        also = _judge(again[0], evidence, rules, scope, heard)
         records = tuple(np.concatenate(both) for both in zip(records, again, strict=True))  # type: ignore[assignment]
-        injected, strength = np.concatenate([injected, also]), np.concatenate([strength, how])
-    return Records(*records, injected, strength)
+        judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
+    return Records(*records, *judged)
 
 
 def _records(
@@ -85,13 +88,16 @@ def _records(
 
 
 def _judge(
-    table: Int[np.ndarray, "records columns"], evidence: Evidence, rules: Rules, label_least: float, solid: int
-) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"]]:
+    table: Int[np.ndarray, "records columns"], evidence: Evidence, rules: Rules, scope: Scope, heard: Sequence[Tables]
+) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"], Float[np.ndarray, "records"]]:
+    """Which records look injected, how strong they are, and their adjusted p-values."""
+    _, total, label_least = gates(scope, heard[0])
     pair, target = table[:, PAIR], table[:, TARGET]
     both, trigger_rows, target_rows = (table[:, c].astype(np.float64) for c in (BOTH, TRIGGER_ROWS, TARGET_ROWS))
     is_pair = pair >= 0
     alone, contradicts = rules.alone(evidence), rules.contradicts(evidence)
-    significant = evidence.q < rules.q
+    q = np.where(is_pair, adjusted(both, np.maximum(trigger_rows, 1), target_rows, total, evidence.tests), 1.0)
+    significant = q < rules.q
     # Where counters of several pairs fell together, the two counts of the same rows differ.
     seen, covering = evidence.rows[pair], evidence.rows[target]
     clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & (covering <= 1.1 * target_rows)
@@ -102,15 +108,13 @@ def _judge(
     together = np.where(is_label, rules.alone(evidence, label=True)[target], alone[target]) & (covering >= rules.enough)
     by_itself = alone[pair] & (seen >= rules.enough)
     injected = (
-        sure & significant[pair] & (both >= solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
+        sure & significant & (both >= scope.solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
     )
     # Rows of another label are a little alike by that, which is what speaks against theirs.
     unlike = evidence.likeness[pair] < rules.likeness
     injected |= sure & contradicts[pair] & unlike & (seen >= rules.enough)
     # Rarer triggers of a target that is injected are of the same making, unless it is a label.
-    injected |= (
-        sure & significant[pair] & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
-    )
+    injected |= sure & significant & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
     confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
     apart = 1 / (1 + np.maximum(0.0, np.minimum(evidence.likeness[pair], evidence.likeness[target])) / rules.likeness)
     strength = confidence * covered * apart
@@ -120,7 +124,7 @@ def _judge(
     long = table[:, WORDS] >= rules.long
     nearly = covered >= np.where(long, rules.nearly_all, rules.all)
     alike = ~is_pair & nearly & np.isin(target, target[injected & ~is_label & nearly])
-    return injected | alike, np.where(alike, 1.0, strength)
+    return injected | alike, np.where(alike, 1.0, strength), q
 
 
 @dataclass(frozen=True)

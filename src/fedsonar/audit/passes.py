@@ -11,9 +11,11 @@ import numpy as np
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels.counting import (
+    CHECKED,
     GRAM_BUCKETS,
     LABEL_WORDS,
     LABELS,
+    ROWS,
     check_pairs,
     count_features,
     count_pairs,
@@ -23,9 +25,8 @@ from fedsonar.audit.lexicon import lexicon
 Tables = Mapping[str, np.ndarray]
 """Arrays by name."""
 PASSES = 3
-SUMS = 8
-"""Columns of the sums of the third pass: rows, rows of the trigger, rows of the target, words besides, what they say,
-its square, words of triggers, silos."""
+SILOS = CHECKED
+"""The last column of the sums of the third pass: how many silos have such rows. The others: see `check_pairs`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ def _no_pairs(scope: Scope) -> dict[str, np.ndarray]:
 
 def _no_checks(scope: Scope) -> dict[str, np.ndarray]:
     slots = 1 << scope.slot_bits
-    return {"sums": np.zeros((slots, SUMS), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
+    return {"sums": np.zeros((slots, SILOS + 1), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
 
 
 def _arrays(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
@@ -197,10 +198,10 @@ def _pairs(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) 
 
 def _checks(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
     first, second = heard
-    before = tables["sums"][:, 0].copy()
+    before = tables["sums"][:, ROWS].copy()
     check_pairs(
         *_arrays(rows, scope), scope.bits, first["inputs"], first["responses"], *gates(scope, first),
         scope.pair_bits, second["pairs"], second["labels"], second["label_rows"], first["vocabulary"], scope.strength,
         scope.solid, scope.slot_bits, tables["sums"], tables["rest"],
     )  # fmt: skip
-    tables["sums"][:, SUMS - 1] += tables["sums"][:, 0] > before
+    tables["sums"][:, SILOS] += tables["sums"][:, ROWS] > before

@@ -146,7 +146,8 @@ def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) 
         return track(some, what, console=Console(stderr=True), transient=True, disable=options.json)
 
     def gather(heard: Sequence[Tables]) -> list[Tables]:
-        return [screen.summarize(silo, heard) for silo, _ in seen(made, f"pass {len(heard) + 1}")]
+        rng = np.random.default_rng()
+        return [screen.noised(screen.summarize(silo, heard), rng) for silo, _ in seen(made, f"pass {len(heard) + 1}")]
 
     heard = hear(screen, gather)
     verdicts = []

@@ -100,7 +100,7 @@ class DeployedScreening(Screening):
         self.state.sent += [
             SentRecord(
                 round=round, client=client, step=len(heard), name="all passes", dtype="uint8", shape=str(size),
-                bytes=size, additive=self.screen.additive,
+                bytes=size, additive=self.screen.additive, epsilon=self.screen.epsilon,
             )
             for client, size in received.items()
         ]  # fmt: skip

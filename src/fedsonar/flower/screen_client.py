@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from fedsonar.flower import secure, tables
 from fedsonar.flower.secure.client import RECORD as SUM
 from fedsonar.flower.secure.client import refused
+from fedsonar.flower.told_once import told
 from fedsonar.screen import Screen, Silo, Tables, judge
 
 RECORD = "fedsonar.screen"
@@ -56,12 +57,12 @@ class ScreenClient:
         try:
             asked = cast(ConfigRecord, message.content[RECORD])
             if asked.get("ask") == "verdict":
-                told = self._judge(message, context)
+                answer = self._judge(message, context)
             else:
-                told = RecordDict({SUMMARY: tables.write(self._summary(message, context, into_sum=False))})
+                answer = RecordDict({SUMMARY: tables.write(self._summary(message, context, into_sum=False))})
         except secure.RefusalError as refusal:
-            told = refused(refusal)
-        return Message(told, reply_to=message)
+            answer = refused(refusal)
+        return Message(answer, reply_to=message)
 
     def _summary(self, message: Message, context: Context, *, into_sum: bool) -> Tables:
         heard = self._heard(message)
@@ -72,7 +73,7 @@ class ScreenClient:
             raise secure.RefusalError(f"summaries of {name} do not add up")
         if self.secure and self.screen.additive and not into_sum:
             raise secure.RefusalError(f"summaries of {name} add up, so this client gives them into secure sums alone")
-        return self.screen.summarize(self.silo(context), heard)
+        return told(context, self.screen, self.screen.summarize(self.silo(context), heard), heard)
 
     def _judge(self, message: Message, context: Context) -> RecordDict:
         heard = self._heard(message)

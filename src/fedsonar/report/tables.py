@@ -220,10 +220,17 @@ def screen_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
                 (
                     run.label, kind, found["recall"], found["precision"], NONE if f1 is None else f"{f1:.3f}",
                     found["false_removal"], found["auc"], NONE if flagged is None else f"{flagged:,.0f}",
-                    f"{max(run.sent.values(), default=0) / 1000:,.0f} kB",
+                    f"{max(run.sent.values(), default=0) / 1000:,.0f} kB{_promise(run)}",
                 )
             )  # fmt: skip
     return rows
+
+
+def _promise(run: RunFolder) -> str:
+    """The differential privacy of what was sent; nothing where none was promised."""
+    privacy = run.config.get("screen", {}).get("init_args", {}).get("privacy")
+    epsilon = number(privacy.get("epsilon")) if isinstance(privacy, Mapping) else None
+    return "" if epsilon is None else f", ε = {epsilon:g}"
 
 
 def _scored(screen: Mapping[str, Any], key: str) -> str:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from fedsonar.audit import PASSES, Rules, Scope, corpus, judge, pooled, summarize, told
+from fedsonar.audit import PASSES, Privacy, Rules, Scope, corpus, judge, pooled, summarize, summed, told
+from fedsonar.audit.private import PrivateRules, judge_private, noised, summarize_private, told_private
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -27,24 +28,31 @@ class Association(Screen):
     client looks up its own rows' words in the sums and judges by itself. Suspicion lies in [0, 1] and is above a half
     exactly for rows of pairs that look injected; see `fedsonar.audit.Rules`.
 
+    With `privacy` all that is told is differentially private: a row counts with a few of its features, clients add
+    noise, and a pair has to stand out from it. It finds triggers of single words, of how inputs begin and end, and of
+    how they are written, with targets in fixed words that are no labels, if enough rows have them.
+
     Args:
         bits: Tables of features have ``2^bits`` counters; eight times the words of all rows is enough, see
             `fedsonar.audit.scope_for`.
         pair_bits: The same of pairs.
         slot_bits: Tables of pairs that stand out have ``2^slot_bits`` rows.
         key: Of all hashes. Clients that share one which the server does not know keep it from looking words up.
+        privacy: What is promised of single rows; None for exact counts.
         threshold: Of the suspicion.
 
     References:
         Dunning, 1993, "Accurate methods for the statistics of surprise and coincidence", Computational Linguistics
         19(1),
-        for the association; what rows have besides is ours.
+        for the association; what rows have besides is ours. Agarwal, Kairouz and Liu, 2021, "The Skellam mechanism for
+        differentially private federated learning", NeurIPS, for the noise.
     """
 
     bits: int = 21
     pair_bits: int = 22
     slot_bits: int = 13
     key: int = 0
+    privacy: Privacy | None = None
     threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
     text_alone: ClassVar[bool] = True
     passes: ClassVar[int] = PASSES
@@ -59,12 +67,29 @@ class Association(Screen):
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
-        return summarize(corpus(silo.samples, self.key), self._scope, heard)
+        rows = corpus(silo.samples, self.key)
+        if self.privacy:
+            return summarize_private(rows, self._scope, self.privacy, heard)
+        return summarize(rows, self._scope, heard)
+
+    @property
+    def epsilon(self) -> float | None:
+        """What `privacy` promises; see `Screen.epsilon`."""
+        return self.privacy.epsilon if self.privacy else None
+
+    def noised(self, summary: Tables, rng: np.random.Generator) -> Tables:
+        """The counts with the client's share of noise, if there is `privacy`; see `Screen.noised`."""
+        return noised(summary, self.privacy, rng) if self.privacy else summary
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, without what too few rows have; warns of tables that are too small for them. See `Screen.merge`."""
+        if self.privacy:
+            return told_private(summed(summaries), self.privacy, heard)
         return told(pooled(summaries, heard), self._scope, heard)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        return judge(corpus(silo.samples, self.key), self._scope, heard, Rules()).suspicion
+        rows = corpus(silo.samples, self.key)
+        if self.privacy:
+            return judge_private(rows, self._scope, self.privacy, heard, PrivateRules())
+        return judge(rows, self._scope, heard, Rules()).suspicion

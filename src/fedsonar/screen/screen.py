@@ -79,6 +79,23 @@ class Screen(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no passes")
 
+    @property
+    def epsilon(self) -> float | None:
+        """The differential privacy of what leaves clients in all passes together; None where none is promised."""
+        return None
+
+    def noised(self, summary: Tables, rng: np.random.Generator) -> Tables:
+        """What leaves the client of a summary: with its share of noise, where the screen promises privacy.
+
+        Whoever carries summaries calls it once for each; what comes back is all that may be carried.
+
+        Args:
+            summary: What `summarize` said.
+            rng: Of the noise. Where the promise is to hold, nobody else may know or guess its state.
+        """
+        del rng
+        return summary
+
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """What the server makes of the clients' summaries of a pass, and tells every client.
 

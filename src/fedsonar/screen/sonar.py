@@ -29,6 +29,9 @@ class Sonar(Screen):
 
     References:
         none: ours.
+
+    Raises:
+        ValueError: If one of the two promises privacy: what the other tells would break it.
     """
 
     association: Association = field(default_factory=Association)
@@ -37,6 +40,12 @@ class Sonar(Screen):
     text_alone: ClassVar[bool] = True
     passes: ClassVar[int] = ResponseShift.passes
     additive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.association.privacy:
+            raise ValueError(
+                f"Sonar cannot keep {self.association.privacy}: its shifts tell exact counts; use Association by itself"
+            )
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """Both screens' counts, under their names; see `Screen.summarize`."""

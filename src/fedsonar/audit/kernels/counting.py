@@ -20,6 +20,11 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
+ROWS, SAYS, SAYS_SQUARED, CONCEALED = range(4)
+"""Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
+its square; words of triggers."""
+CHECKED = 4
+
 
 @kernel
 def count_features(words, bounds, marks, sources, known, classes, bits, inputs, responses, common, vocabulary):
@@ -158,8 +163,7 @@ def check_pairs(
         strength: Least G squared.
         solid: Least rows of a pair that makes a target's row count as covered.
         slot_bits: Of the tables that are filled here.
-        sums: By slot of a pair: rows, rows of its trigger and of its target, each summed over the rows; words besides
-            the triggers, what these say for the label, and its square; words of triggers; added to.
+        sums: By slot of a pair and of a target: see `ROWS` and the others; added to.
         rest: By slot and bucket: rows with such a word besides the triggers; added to.
     """
     most, longest = most_features(bounds)
@@ -172,7 +176,7 @@ def check_pairs(
     copied = np.full(1 << 16, -1, np.int64)
     seen, seen_word = np.full(rest.shape[1], -1, np.int64), np.full(labels.shape[1], -1, np.int64)
     seen_hidden = np.full(rest.shape[1], -1, np.int64)
-    slots, firsts = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
+    slots = np.empty(most + 1, np.int64)
     places, sizes, boths = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     turn = 0
     for row in range(len(sources)):
@@ -210,12 +214,12 @@ def check_pairs(
                     if slots[q] == slot:
                         again = True
                 if not again:
-                    slots[passing], firsts[passing] = slot, sizes[p]
+                    slots[passing] = slot
                     passing += 1
             if passing == 0:
                 continue
             if sure:
-                slots[passing], firsts[passing] = bucket(heavy[j], slot_bits), 0
+                slots[passing] = bucket(heavy[j], slot_bits)
                 passing += 1
             turn += 1
             besides = concealed = 0
@@ -247,10 +251,7 @@ def check_pairs(
                             odds = np.log((here + 1.0) / (with_label + 2.0)) - np.log((there + 1.0) / (without + 2.0))
                             says += max(-3.0, min(3.0, odds))
             for p in range(passing):
-                sums[slots[p], 0] += 1
-                sums[slots[p], 1] += firsts[p]
-                sums[slots[p], 2] += rows_of[j]
-                sums[slots[p], 3] += besides
-                sums[slots[p], 4] += np.int64(np.round(says * 256))
-                sums[slots[p], 5] += np.int64(np.round(says * says * 256))
-                sums[slots[p], 6] += concealed
+                sums[slots[p], ROWS] += 1
+                sums[slots[p], SAYS] += np.int64(np.round(says * 256))
+                sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
+                sums[slots[p], CONCEALED] += concealed

@@ -1,0 +1,40 @@
+"""How unlikely it is that a pair comes together by chance as often as it does, among all pairs that were looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+
+def adjusted(
+    both: Float[np.ndarray, "pairs"],
+    trigger: Float[np.ndarray, "pairs"],
+    target: Float[np.ndarray, "pairs"],
+    total: int,
+    tests: float,
+) -> Float[np.ndarray, "pairs"]:
+    """Adjusted p-values of pairs: Bonferroni's, which holds whatever hangs on what, and needs no other pair's value.
+
+    Args:
+        both: Rows that have trigger and target.
+        trigger: Rows that have the trigger.
+        target: Rows that have the target.
+        total: All rows.
+        tests: How many pairs were looked at.
+    """
+    from scipy import stats
+
+    if not len(both):
+        return np.ones(0)
+    share = target / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hit = np.where(both > 0, both * np.log(both / (trigger * share)), 0.0)
+        miss = np.where(trigger > both, (trigger - both) * np.log((trigger - both) / (trigger * (1 - share))), 0.0)
+    # Chernoff's bound, which hypergeometric tails keep too
+    log_p = np.where(both > trigger * share, -(hit + miss), 0.0)
+    few = np.flatnonzero((trigger * share < 5) & (log_p > -600))
+    tables = np.stack([both[few], target[few], trigger[few]])
+    distinct, which = np.unique(tables, axis=1, return_inverse=True)  # SciPy takes them one by one
+    exact = stats.hypergeom.sf(distinct[0] - 1, total, distinct[1], distinct[2])[which.ravel()]
+    log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
+    return np.asarray(np.exp(np.minimum(0.0, log_p + np.log(max(1.0, tests)))))
