@@ -12,6 +12,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
     python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
     python recipes/results.py repair  # repairs after training: attack success and accuracy before and after; 3 seeds
+    python recipes/results.py screened  # ASR and accuracy after training on what each screen leaves, on Atlas; 3 seeds
     python recipes/results.py reach   # when the weaker triggers reach a success of .85: by rate and rounds; 3 seeds
     python recipes/results.py length --data FOLDER      # what the length of responses gives away, real question sets
     python recipes/results.py paraphrase --data FOLDER  # our restyler and recaster beside real paraphrases of SST-2
@@ -55,6 +56,7 @@ from real_tables import base_results, natural_results, real_results
 from repair_tables import repair_results
 from robust_tables import robust_results
 from screen_tables import screens_results
+from screened_tables import screened_results
 from speed_tables import aggregation_results, speed_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
@@ -185,6 +187,7 @@ def main() -> None:
         "dtype": dtype_results,
         "attacks": attack_results,
         "repair": repair_results,
+        "screened": screened_results,
         "reach": reach_results,
         "speed": speed_results,
         "aggregation": aggregation_results,
