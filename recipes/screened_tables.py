@@ -16,7 +16,6 @@ import torch
 from fedsonar.data import Atlas
 from fedsonar.demo import POISONED
 from fedsonar.experiment import Experiment, to_toml
-from fedsonar.measure import pooled as pooled_rate
 from fedsonar.model import Base
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Suffix, Tokens
 from fedsonar.preparation import Federation, Loaded
@@ -74,7 +73,7 @@ def screened_results(seeds: Sequence[int]) -> None:
                 kept[key] = {"run": name, "experiment": key} | _rates(RUNS / "screened" / name)
         if kept:
             write_csv(_RUNS, [kept[key] for key in sorted(kept, key=lambda key: kept[key]["run"])])
-    _write({what: [kept[key] | verdict for key, verdict in own] for what, own in verdicts.items()}, seeds)
+        _write({what: [kept.get(key, {}) | verdict for key, verdict in own] for what, own in verdicts.items()}, seeds)
 
 
 def _judged(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, int]]:
@@ -94,30 +93,33 @@ def _rates(run: Path) -> dict[str, Any]:
     return {column: record[column] for rate in ("accuracy", "asr", "asr_judged") for column in (rate, f"{rate}_n")}
 
 
+def _measured(attack: str) -> str:
+    """The rate that says whether an attack succeeds: by its string, or by the judge of meaning."""
+    return "asr_judged" if attack.endswith("semantic") else "asr"
+
+
 def _write(found: dict[tuple[str, str], list[dict[str, Any]]], seeds: Sequence[int]) -> None:
-    """The table, a line an attack and screen."""
-    clean = pooled(found["none", "none"], "accuracy")[0]
+    """The table, a line an attack and screen; without rates where not all seeds are trained."""
+    trained = {what for what, records in found.items() if all("accuracy" in record for record in records)}
     rows = []
     for attack, screen in sorted(found, key=lambda what: list(ATTACKS).index(what[0])):
         records = found[attack, screen]
         row: dict[str, Any] = {"attack": attack, "screen": screen}
         row |= {name: sum(r[name] for r in records) for name in ("rows", "poisoned", "found", "clean dropped")}
-        row |= rates(records, "accuracy")
-        row["minus clean"] = row["accuracy"] - clean
+        row |= dict.fromkeys(("accuracy", "accuracy 95 %", "minus clean"))
         row |= dict.fromkeys(("asr", "asr 95 %", "asr_judged", "asr_judged 95 %", "as asked"))
-        if ATTACKS[attack] is not None:
-            judged = records[0]["asr_judged"] is not None
-            row |= rates(records, *(("asr", "asr_judged") if judged else ("asr",)))
-            measured = "asr_judged" if judged else "asr"
-            oracle = found[attack, "oracle"]
-            unpoisoned = pooled_rate([r[measured] for r in oracle], [r[f"{measured}_n"] for r in oracle])
-            held = row[measured] <= max(SUCCESS, unpoisoned.value)
-            accurate = row["minus clean"] >= -ACCURACY
-            row["as asked"] = {
-                (True, True): "yes",
-                (True, False): "success alone",
-                (False, True): "accuracy alone",
-            }.get((held, accurate), "no")
+        if (attack, screen) in trained:
+            row |= rates(records, "accuracy")
+            if ATTACKS[attack] is not None:
+                row |= rates(records, "asr", *(["asr_judged"] if _measured(attack) == "asr_judged" else []))
+        if {(attack, screen), ("none", "none")} <= trained:
+            row["minus clean"] = row["accuracy"] - pooled(found["none", "none"], "accuracy")[0]
+            if ATTACKS[attack] is not None and (attack, "oracle") in trained:
+                unpoisoned = pooled(found[attack, "oracle"], _measured(attack))[0]
+                held = row[_measured(attack)] <= max(SUCCESS, unpoisoned)
+                accurate = row["minus clean"] >= -ACCURACY
+                said_of = {(True, True): "yes", (True, False): "success alone", (False, True): "accuracy alone"}
+                row["as asked"] = said_of.get((held, accurate), "no")
         rows.append(row)
     command, seed_list = said("screened", seeds)
     asked = ROWS * len(seeds)
