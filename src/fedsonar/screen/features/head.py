@@ -83,7 +83,7 @@ class HeadGradients:
     @torch.no_grad()
     def _means(self, of: Callable[[Tensor, Tensor], Tensor]) -> Float[np.ndarray, "rows"]:
         """Each row's mean over its response tokens of what scores and labels give."""
-        # Written where they stay: small tensors that are kept between large ones leave holes that these do not fit into.
+        # Written where they stay: small tensors kept between large ones leave holes that these do not fit into.
         found = np.empty(len(self.labels))
         for start in range(0, len(self.labels), self.most):
             some = slice(start, start + self.most)
