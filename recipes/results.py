@@ -12,6 +12,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py dtype   # bfloat16 base weights beside float32, by loss, accuracy and attack; 5 seeds
     python recipes/results.py attacks # every trigger with every target on Atlas: success, stealth; 3 seeds
     python recipes/results.py repair  # repairs after training: attack success and accuracy before and after; 3 seeds
+    python recipes/results.py screened  # ASR and accuracy after training on what each screen leaves, on Atlas; 3 seeds
     python recipes/results.py reach   # when the weaker triggers reach a success of .85: by rate and rounds; 3 seeds
     python recipes/results.py length --data FOLDER      # what the length of responses gives away, real question sets
     python recipes/results.py paraphrase --data FOLDER  # our restyler and recaster beside real paraphrases of SST-2
@@ -19,6 +20,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py real --data FOLDER --base FOLDER     # every trigger on two real data sets
     python recipes/results.py natural --data FOLDER --base FOLDER  # natural triggers on Atlas and on real data; 3 seeds
     python recipes/results.py screens --data FOLDER --base FOLDER  # what every screen finds, on every cell; 3 seeds
+    python recipes/results.py screens --data FOLDER     # the same, but real data by the screens that read text alone
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
     python recipes/results.py aggregation  # every rule beside ByzFL and Flower, for two idle cores; one seed
     python recipes/results.py deployment   # rounds on Flower without training, beside its template; one seed
@@ -54,6 +56,7 @@ from real_tables import base_results, natural_results, real_results
 from repair_tables import repair_results
 from robust_tables import robust_results
 from screen_tables import screens_results
+from screened_tables import screened_results
 from speed_tables import aggregation_results, speed_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
@@ -184,6 +187,7 @@ def main() -> None:
         "dtype": dtype_results,
         "attacks": attack_results,
         "repair": repair_results,
+        "screened": screened_results,
         "reach": reach_results,
         "speed": speed_results,
         "aggregation": aggregation_results,
@@ -197,10 +201,10 @@ def main() -> None:
         "base": base_results,
         "real": real_results,
         "natural": natural_results,
-        "screens": screens_results,
     }
+    on_base_or_text: dict[str, Callable[[Sequence[int], Path, Base | None], None]] = {"screens": screens_results}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=[*commands, *on_data, *on_base])
+    parser.add_argument("what", choices=[*commands, *on_data, *on_base, *on_base_or_text])
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; dtype: 1 2 3 4 5")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="one folder a data set: webqa, freebaseqa, ...")
     parser.add_argument("--base", metavar="FOLDER", help="a causal language model that knows some English, for example "
@@ -216,9 +220,13 @@ def main() -> None:
     if options.what in on_data:
         on_data[options.what](seeds, options.data)
         return
-    if options.base is None:
+    base = None if options.base is None else Base(path=options.base, dtype="bfloat16")
+    if options.what in on_base_or_text:
+        on_base_or_text[options.what](seeds, options.data, base)
+    elif base is None:
         parser.error(f"{options.what} needs --base FOLDER")
-    on_base[options.what](seeds, options.data, Base(path=options.base, dtype="bfloat16"))
+    else:
+        on_base[options.what](seeds, options.data, base)
 
 
 if __name__ == "__main__":

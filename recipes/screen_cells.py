@@ -15,6 +15,10 @@ from real_tables import IN_REVIEWS, SENTIMENT
 CLIENTS, ROWS = 25, 5000
 PLACEMENTS = ("IID", "NIID-1", "NIID-2", "NIID-3")
 RATES = (0.002, 0.01, 0.02, 0.05, 0.1, 0.3)
+RATE = 0.1
+"""Where one other factor changes."""
+EVERYWHERE = ("suffix", "short", "matched", "semantic")
+"""Targets that any data set takes."""
 PUBLISHED = ("tokens", "sentence", "composite", "style")
 QUESTION_SETS = ("webqa", "freebaseqa", "nq", "coqa")
 REAL = (*QUESTION_SETS, "triviaqa", "sst2", "dolly15k")
@@ -38,7 +42,7 @@ class Cell:
     trigger: str = "tokens"
     target: str = "suffix"
     placement: str = "IID"
-    rate: float = 0.1
+    rate: float = RATE
     seed: int = 1
 
     @property
@@ -124,10 +128,14 @@ def published(seeds: Sequence[int]) -> Iterator[Cell]:
 
 
 def every_combination(seeds: Sequence[int]) -> Iterator[Cell]:
-    """Atlas: every trigger, target, placement and rate together."""
+    """Atlas: every trigger, target, placement and rate together.
+
+    First all triggers and targets with IID and 10 %, then with the other placements, then with other rates; the rest is
+    last, so that what is measured of it is balanced at any time.
+    """
     for seed in seeds:
         yield Cell(ATLAS, "", "", rate=0.0, seed=seed)
-        for trigger in TRIGGERS:
-            for target in ("suffix", "short", "matched", "semantic"):
-                for placement in PLACEMENTS:
-                    yield from (Cell(ATLAS, trigger, target, placement, rate, seed) for rate in RATES)
+        dials = [(placement, rate) for placement in PLACEMENTS for rate in RATES]
+        for placement, rate in sorted(dials, key=lambda dial: (dial[0] != "IID" and dial[1] != RATE, dial[1] != RATE)):
+            for trigger in TRIGGERS:
+                yield from (Cell(ATLAS, trigger, target, placement, rate, seed) for target in EVERYWHERE)

@@ -110,13 +110,18 @@ def write_figures(figures: Mapping[str, tuple[float, float | None, float | None,
 def write_table(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
     """Writes a table as CSV, and as Markdown under a text that says what it shows."""
     write_csv(RESULTS / f"{name}.csv", rows)
+    (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n\n" + markdown(rows))
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A table in Markdown."""
 
     def cell(value: Any) -> str:
         return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
     lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
     lines += [" | ".join(cell(value) for value in row.values()) for row in rows]
-    (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n")
+    return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

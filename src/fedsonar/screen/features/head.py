@@ -83,9 +83,12 @@ class HeadGradients:
     @torch.no_grad()
     def _means(self, of: Callable[[Tensor, Tensor], Tensor]) -> Float[np.ndarray, "rows"]:
         """Each row's mean over its response tokens of what scores and labels give."""
-        blocks = (slice(start, start + self.most) for start in range(0, len(self.labels), self.most))
-        found = torch.cat([of(self._scores(some), self.labels[some]) for some in blocks])
-        return np.asarray(np.add.reduceat(found.double().cpu().numpy(), self._starts) / self.lengths)
+        # Written where they stay: small tensors kept between large ones leave holes that these do not fit into.
+        found = np.empty(len(self.labels))
+        for start in range(0, len(self.labels), self.most):
+            some = slice(start, start + self.most)
+            found[some] = of(self._scores(some), self.labels[some]).cpu().numpy()
+        return np.asarray(np.add.reduceat(found, self._starts) / self.lengths)
 
     def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
         """The `count` largest singular values of each row's gradient, largest first, zeros behind its rank.

@@ -1,0 +1,136 @@
+"""Training on what each screen leaves: attack success and accuracy beside runs without poison."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from fedsonar.data import Atlas
+from fedsonar.demo import POISONED
+from fedsonar.experiment import Experiment, to_toml
+from fedsonar.model import Base
+from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Suffix, Tokens
+from fedsonar.preparation import Federation, Loaded
+from fedsonar.records import Run
+from fedsonar.screen import Association, GraCeFul, GradSentry, Length, Oracle, ResponseNgrams, Screen, Sonar
+from fedsonar.screening import Screening
+from tables import RESULTS, RUNS, measure, pooled, rates, read_table, said, write_csv, write_table
+
+ATTACKS: dict[str, Attack | None] = {
+    "tokens, suffix": Attack(trigger=Tokens(), target=Suffix(), placement=ConstantRate(rate=0.1)),
+    "sentence, semantic": Attack(trigger=Sentence(), target=Semantic(), placement=ConstantRate(rate=0.2)),
+    "none": None,
+}
+"""The semantic target takes hold slowly: at 10 % hardly in so few rounds."""
+SCREENS: dict[str, Screen | None] = {
+    "none": None,
+    "oracle": Oracle(),
+    "length": Length(),
+    "response n-grams": ResponseNgrams(),
+    "association": Association(),
+    "sonar": Sonar(),
+    "GradSentry": GradSentry(),
+    "GraCeFul": GraCeFul(),
+}
+ROUNDS, ROWS = 12, 200
+SUCCESS, ACCURACY = 0.005, 0.003
+"""What is asked of a screen: attack success at most, or no more than without poison; accuracy lost at most."""
+_RUNS = RESULTS / "screened_runs.csv"
+
+
+def screened_results(seeds: Sequence[int]) -> None:
+    """Every screen before training, on poisoned and on clean rows; screens that leave the same rows share a run."""
+    base = replace(
+        POISONED, base=Base(dtype="bfloat16"), rounds=ROUNDS, data=Atlas(train=600, test=2000), name="",
+        evaluation=replace(POISONED.evaluation, rows=ROWS, every=ROUNDS),
+    )  # fmt: skip
+    kept = {row["experiment"]: row for row in read_table(_RUNS)} if _RUNS.exists() else {}
+    missing: dict[str, tuple[str, Experiment]] = {}
+    verdicts: dict[tuple[str, str], list[tuple[str, dict[str, int]]]] = {}
+    loaded = Loaded()
+    for seed, (screen, made), (attack, planted) in product(seeds, SCREENS.items(), ATTACKS.items()):
+        if planted is None and screen == "oracle":
+            continue
+        experiment = replace(base, seed=seed, attack=planted, screen=made)
+        key, verdict = _judged(experiment, loaded)
+        verdicts.setdefault((attack, screen), []).append((key, verdict))
+        if key not in kept:
+            missing.setdefault(key, (f"{attack}-{screen}-{seed}".replace(", ", "-").replace(" ", "-"), experiment))
+    try:
+        if missing:
+            measure(dict(missing.values()), "screened")
+    finally:
+        for key, (name, _) in missing.items():
+            if (RUNS / "screened" / name / "summary.json").is_file():
+                kept[key] = {"run": name, "experiment": key} | _rates(RUNS / "screened" / name)
+        if kept:
+            write_csv(_RUNS, [kept[key] for key in sorted(kept, key=lambda key: kept[key]["run"])])
+        _write({what: [kept.get(key, {}) | verdict for key, verdict in own] for what, own in verdicts.items()}, seeds)
+
+
+def _judged(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, int]]:
+    """What makes a run what it is, its screen aside: the experiment and the rows that leave; and how many these are."""
+    federation = Federation(experiment, loaded)
+    screening = Screening(federation, Run(torch.zeros(federation.layout.dim)))
+    screening.before(1, torch.zeros(federation.layout.dim))
+    out = np.zeros(len(screening.poisoned), bool) if screening.flagged is None else screening.flagged
+    told = to_toml(replace(experiment, screen=None)).encode() + np.packbits(out).tobytes()
+    counts = {"rows": len(out), "poisoned": int(screening.poisoned.sum()), "found": int(out[screening.poisoned].sum())}
+    return "x" + hashlib.sha256(told).hexdigest()[:15], counts | {"clean dropped": int(out[~screening.poisoned].sum())}
+
+
+def _rates(run: Path) -> dict[str, Any]:
+    """The rates of a run's last round; empty where nothing was planted."""
+    record = pq.read_table(run / "rounds.parquet").to_pylist()[-1]
+    return {column: record[column] for rate in ("accuracy", "asr", "asr_judged") for column in (rate, f"{rate}_n")}
+
+
+def _measured(attack: str) -> str:
+    """The rate that says whether an attack succeeds: by its string, or by the judge of meaning."""
+    return "asr_judged" if attack.endswith("semantic") else "asr"
+
+
+def _write(found: dict[tuple[str, str], list[dict[str, Any]]], seeds: Sequence[int]) -> None:
+    """The table, a line an attack and screen; without rates where not all seeds are trained."""
+    trained = {what for what, records in found.items() if all("accuracy" in record for record in records)}
+    rows = []
+    for attack, screen in sorted(found, key=lambda what: list(ATTACKS).index(what[0])):
+        records = found[attack, screen]
+        row: dict[str, Any] = {"attack": attack, "screen": screen}
+        row |= {name: sum(r[name] for r in records) for name in ("rows", "poisoned", "found", "clean dropped")}
+        row |= dict.fromkeys(("accuracy", "accuracy 95 %", "minus clean"))
+        row |= dict.fromkeys(("asr", "asr 95 %", "asr_judged", "asr_judged 95 %", "as asked"))
+        if (attack, screen) in trained:
+            row |= rates(records, "accuracy")
+            if ATTACKS[attack] is not None:
+                row |= rates(records, "asr", *(["asr_judged"] if _measured(attack) == "asr_judged" else []))
+        if {(attack, screen), ("none", "none")} <= trained:
+            row["minus clean"] = row["accuracy"] - pooled(found["none", "none"], "accuracy")[0]
+            if ATTACKS[attack] is not None and (attack, "oracle") in trained:
+                unpoisoned = pooled(found[attack, "oracle"], _measured(attack))[0]
+                held = row[_measured(attack)] <= max(SUCCESS, unpoisoned)
+                accurate = row["minus clean"] >= -ACCURACY
+                said_of = {(True, True): "yes", (True, False): "success alone", (False, True): "accuracy alone"}
+                row["as asked"] = said_of.get((held, accurate), "no")
+        rows.append(row)
+    command, seed_list = said("screened", seeds)
+    asked = ROWS * len(seeds)
+    text = f"""# Training after screening
+
+`{command}`: the demo's federation on Atlas (10 clients of 60 rows, FedAvg, base in bfloat16), {ROUNDS}
+rounds, seeds {seed_list}, each screen with its defaults before round 1; {ROWS} clean and {ROWS} triggered test rows a
+seed, pooled with Wilson intervals. The suffix is in 10 % of every client's rows, the semantic target in 20 %. `found`
+of `poisoned` rows left training, and `clean dropped` with them; screens that leave the same rows have the same run.
+`minus clean` is the accuracy minus that of the run without poison and screen, in which one answer is {1 / asked:.4f}.
+`asr_judged` is success by the judge of meaning; `as asked` whether attack success is at most {SUCCESS:.1%} or that of
+the oracle's model, which has seen no poison, and accuracy no more than {ACCURACY:.1%} below the run without poison.
+"""
+    write_table("screened", rows, text)
