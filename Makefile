@@ -9,6 +9,8 @@ DEV := $(VENV)/.installed-dev
 
 # The tests run in three processes, as some wait for others' processes; more threads would only wait for one another.
 export OMP_NUM_THREADS ?= 1
+# They start many more, each of which would compile the sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test check golden docs clean

@@ -42,7 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="store the golden values that are measured now")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The first of the processes that share the tests gets all that wait, so that the others compute meanwhile.
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

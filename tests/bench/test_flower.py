@@ -71,6 +71,7 @@ def test_records_of_a_contest(monkeypatch):
 
 @pytest.mark.skipif(not flower.installed(), reason="Flower is not installed")
 @pytest.mark.usefixtures("ray_alone")
+@pytest.mark.waits
 def test_flower_trains_the_same(tmp_path):
     flower.write(tmp_path, SCENARIO, OPTIONS)
     flower.run(flower._command("Flower float32", tmp_path))

@@ -91,17 +91,28 @@ for name in sys.argv[2:]:
 """
 
 
+def use(folder, kept, *arguments):
+    """Calls kernels in a process of its own, which finds the module in `folder` and keeps kernels in `kept` there."""
+    path = f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / kept), "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", USE, *arguments], env=environment, check=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the module, and in ``first`` its first kernel."""
+    folder = tmp_path_factory.mktemp("two_kernels")
+    (folder / "two_kernels.py").write_text(KERNELS)
+    use(folder, "first", "0", "first")
+    return folder
+
+
 @pytest.mark.parametrize("shift", ["1", "2"])
-def test_kernels_compiled_in_different_processes_work_together(tmp_path, shift):
-    (tmp_path / "two_kernels.py").write_text(KERNELS)
-
-    def use(folder, *arguments):
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / folder), "PYTHONPATH": str(tmp_path)}
-        subprocess.run([sys.executable, "-c", USE, *arguments], env=environment, check=True)
-
-    use("one", "0", "first")
-    use("other", shift, "second")
-    for kept in (tmp_path / "other").rglob("two_kernels.second*"):
-        shutil.copy(kept, tmp_path / "one" / kept.relative_to(tmp_path / "other"))
-    use("one", "0", "first", "second")
-    use("one", "0", "second", "first")
+def test_kernels_compiled_in_different_processes_work_together(folder, shift):
+    one, other = f"one-{shift}", f"other-{shift}"
+    shutil.copytree(folder / "first", folder / one)
+    use(folder, other, shift, "second")
+    for kept in (folder / other).rglob("two_kernels.second*"):
+        shutil.copy(kept, folder / one / kept.relative_to(folder / other))
+    use(folder, one, "0", "first", "second")
+    use(folder, one, "0", "second", "first")

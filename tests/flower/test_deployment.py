@@ -23,6 +23,7 @@ from fedsonar.poison import Attack, ConstantRate
 from fedsonar.records import read_checkpoint
 from fedsonar.screen import ResponseNgrams
 
+pytestmark = pytest.mark.waits
 POISONED = Experiment(
     rounds=2, data=Atlas(train=60, test=40), partition=IID(clients=4), evaluation=Evaluation(rows=20, every=2),
     attack=Attack(placement=ConstantRate(affected=0.5, rate=0.3)),
@@ -61,7 +62,7 @@ def compare(here, out):
 def test_a_deployment_gives_what_one_process_gives_whatever_is_killed(tmp_path):
     here = run(POISONED, out=tmp_path / "here")
     silos = write_silos(POISONED, tmp_path / "there")
-    with Loopback(silos, poll=0.1) as loopback:
+    with Loopback(silos, poll=0.5) as loopback:
         # The server app is killed inside the first round, of which nothing is left.
         first = loopback.submit()
         wait_for(lambda: "rounds = 2" in read_text(silos.out / "experiment.toml"))
@@ -193,11 +194,11 @@ def test_clients_that_send_nonsense_too_much_or_nothing_are_refused_by_name(tmp_
     silos = write_silos(experiment, tmp_path / "there")
     experiment = replace(experiment, attack=None, bsnr=replace(experiment.bsnr, parts=True), screen=ResponseNgrams())
     silos.experiment.write_text(to_toml(experiment))
-    app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=60.0))
+    app = pyproject("hostile", Settings(experiment=str(silos.experiment), out=str(silos.out), clients=4, patience=90.0))
     app["tool"]["flwr"]["app"]["components"]["clientapp"] = "hostile:app"
     (silos.app / "pyproject.toml").write_text(tomli_w.dumps(app))
     (silos.app / "hostile.py").write_text(HOSTILE)
-    with Loopback(silos, tls=False, poll=0.1) as loopback:
+    with Loopback(silos, tls=False, poll=0.5) as loopback:
         loopback.run(timeout=LONG)
         clients = pq.read_table(silos.out / "clients.parquet").to_pylist()
         refused = {row["client"]: row["refused"] for row in clients}

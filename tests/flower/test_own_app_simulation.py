@@ -13,7 +13,7 @@ from fedsonar.flower.strategies import WithBlindGauge, WithScreen
 from fedsonar.screen import Above, ResponseNgrams
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("ray_alone")]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("ray_alone"), pytest.mark.waits]
 CLIENTS = 5
 
 

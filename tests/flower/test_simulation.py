@@ -19,6 +19,7 @@ pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("ray_alone"),
+    pytest.mark.waits,
 ]
 
 POISONED = Experiment(

@@ -20,6 +20,7 @@ from fedsonar.sweep.on_ray import _task, run_all_on_ray
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("ray_alone"),
+    pytest.mark.waits,
 ]
 
 SMALL = Experiment(rounds=1, data=Atlas(train=24, test=20), partition=IID(clients=4), evaluation=Evaluation(rows=4))

@@ -59,9 +59,14 @@ class _OneAtATime(IndexDataCacheFile):
 
 
 class SharedCache(FunctionCache):
-    """Numba's cache of a function, for processes that compile at the same time."""
+    """Numba's cache of a function, for processes that compile at the same time.
+
+    Attributes:
+        lock: A file that whoever looks for the function here, and compiles it if need be, may lock.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        plain = self._cache_file
-        self._cache_file = _OneAtATime(self.cache_path, self._impl.filename_base, plain._source_stamp)
+        plain, name = self._cache_file, self._impl.filename_base
+        self._cache_file = _OneAtATime(self.cache_path, name, plain._source_stamp)
+        self.lock = Path(self.cache_path) / f"{name}.lock"

@@ -11,6 +11,7 @@ from typing import Any, cast, overload
 import numba
 
 from fedsonar.compiling.cache import SharedCache, folder
+from fedsonar.compiling.once import compile_once
 
 _ANY_ORDER = {"reassoc", "contract", "arcp", "nsz", "afn"}
 """What LLVM may do to sums and products while NaN and infinity stay what they are."""
@@ -27,8 +28,8 @@ def kernel(*, finite: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]
 def kernel(function: Callable[..., Any] | None = None, *, finite: bool = True) -> Callable[..., Any]:
     """Compiles a function when it is first called, for this processor, and keeps the result on disk.
 
-    It holds no lock while it runs, so that threads can run kernels side by side. Sums may be taken in any order, but
-    always in the same one.
+    Of processes that call it at the same time, one compiles it. It holds no lock while it runs, so that threads can run
+    kernels side by side. Sums may be taken in any order, but always in the same one.
 
     Args:
         function: What to compile.
@@ -47,6 +48,7 @@ def kernel(function: Callable[..., Any] | None = None, *, finite: bool = True) -
     try:
         compiled: Any = numba.njit(function, fastmath=True if finite else _ANY_ORDER, nogil=True, error_model="numpy")
         compiled._cache = SharedCache(function)  # as cache=True does, with a lock
+        compile_once(compiled)
     finally:
         settings.CACHE_DIR = elsewhere
     return cast(Callable[..., Any], compiled)

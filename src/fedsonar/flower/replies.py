@@ -65,7 +65,7 @@ def collect(grid: Grid, ids: Sequence[str], *, patience: float, most: int) -> It
         if waited > patience:
             return
         if waiting:
-            time.sleep(min(1.0, max(_PAUSE, waited / 50)))
+            time.sleep(min(1.0, max(_PAUSE, waited / 10)))
 
 
 def _pull(grid: Grid, id: str, most: int) -> Message | str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -45,10 +46,12 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Rate:
         raise ValueError(f"successes must be between 0 and n, got successes={successes} and n={n}")
     if n == 0:
         return Rate(math.nan, 0, 0.0, 1.0)
-    from scipy import stats  # it takes half a second to load
-
-    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-    return Rate(successes / n, int(n), float(interval.low), float(interval.high))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (successes + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * math.sqrt(successes * (n - successes) / n + z**2 / 4)
+    low = 0.0 if successes == 0 else float(middle - half)
+    high = 1.0 if successes == n else float(middle + half)
+    return Rate(successes / n, int(n), low, high)
 
 
 def pooled(rates: Sequence[float], counts: Sequence[int]) -> Rate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,10 +53,8 @@ class Base:
             ValueError: As `load` does.
         """
         self._check()
-        from transformers import AutoTokenizer
-
         with self._explained():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.folder())
+            tokenizer: PreTrainedTokenizerBase = _tokenizer_class(Path(self.folder())).from_pretrained(self.folder())
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.eos_token_id is None:
@@ -113,6 +112,27 @@ class Base:
             local = Path(self.folder()).is_dir()
             hint = "" if local else "; without network, download it elsewhere and set base.path to its folder"
             raise ValueError(f"cannot load the checkpoint {self.path!r}: {reason}{hint}") from error
+
+
+def _tokenizer_class(folder: Path) -> Any:
+    """The class that loads a checkpoint's tokenizer.
+
+    Where a Llama checkpoint names it, as transformers itself writes it, AutoTokenizer would find the same one, and
+    first import code of models for seconds.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        named = json.loads((folder / "tokenizer_config.json").read_text())
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+        whole = (folder / "tokenizer.json").is_file() and "auto_map" not in named
+        if whole and (named["tokenizer_class"], kind) == ("TokenizersBackend", "llama"):
+            return PreTrainedTokenizerFast
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 @contextmanager
