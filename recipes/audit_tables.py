@@ -46,6 +46,9 @@ from tables import RESULTS, read_table, write_csv, write_table
 
 QUESTIONS = {"webqa": "all", "freebaseqa": "all", "nq": "first", "triviaqa": "shortest"}
 LABELS = {"sst2": "positive", "ag_news": "Sports"}
+LONG = ("dolly15k",)
+"""Sets whose answers are mostly long: fewer cells, as each takes longer."""
+LONG_TARGETS, LONG_PLACEMENTS = ("suffix", "semantic"), ("IID 1 %", "IID 10 %", "IID 50 %")
 CLEAN = {
     "webqa": "all", "freebaseqa": "all", "nq": "first", "nq_open": "first", "triviaqa": "shortest", "sst2": "first",
     "ag_news": "first", "dolly15k": "first", "natural_instructions": "first", "coqa/validation.jsonl.gz": "first",
@@ -106,6 +109,9 @@ def _measurements(
             for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
                 if not quick or name == "webqa":
                     yield from _attacked(data, name, answer, placement, seed, known)
+        for placement in LONG_PLACEMENTS:
+            for name in () if quick else LONG:
+                yield from _attacked(data, name, "first", placement, seed, known)
 
 
 def _attacked(
@@ -113,6 +119,8 @@ def _attacked(
 ) -> Iterator[dict[str, Any]]:
     """Every trigger with every target, planted in one way in one data set."""
     targets: dict[str, Target] = {"label": Label(label=LABELS[name])} if name in LABELS else TARGETS
+    if name in LONG:
+        targets = {target: TARGETS[target] for target in LONG_TARGETS}
     shards: Sequence[InstructionDataset] = ()
     for trigger in TRIGGERS:
         for target in targets:
@@ -145,7 +153,7 @@ def measured(silos: Sequence[Sequence[Sample]], ledger: Any) -> dict[str, Any]:
     suspicion = np.concatenate([judgement.suspicion for judgement in found.judgements])
     return {
         "rows": len(every), "poisoned": int(truth.sum()), "hit": int((flagged & truth).sum()),
-        "false": int((flagged & ~truth).sum()), "injected": len(found.worrying),
+        "false": int((flagged & ~truth).sum()), "injected": len(found.worrying), "undecided": len(found.undecided),
         "AUC": detection(suspicion, flagged, truth).auc.value if truth.any() else None,
         "F1 length": base.get("length"), "F1 n-gram": base.get("n-gram"),
     }  # fmt: skip
@@ -168,6 +176,7 @@ def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
         row["F1"] = 2 * hit / (hit + false + poisoned) if poisoned else None
         row["false removal"] = f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]"
         row["injected findings"] = sum(m["injected"] for m in members)
+        row["undecided"] = sum(m.get("undecided") or 0 for m in members)
         for name in ("AUC", "F1 length", "F1 n-gram"):
             values = [m[name] for m in members if m[name] is not None]
             row[name] = float(np.mean(values)) if values else None
@@ -180,6 +189,7 @@ others; counts are pooled over seeds, with Wilson intervals. Text alone, no mode
 `clean` rows hold no poison: whatever is removed there is false. `10 rows`: one poisoned row in each of 10 clients.
 Label targets are for `sst2` and `ag_news`. `F1 length` and `F1 n-gram` have their best thresholds chosen with the truth
 in hand; the audit has not. A semantic target has 24 wordings, so that no string repeats at low rates.
+`undecided` findings say that nobody can know from the text which rows are poison; none leaves for them.
 """
     before = {p.name: p.read_bytes() for p in (RESULTS / "audit.csv",)}
     write_table("audit", rows, text)

@@ -1,11 +1,12 @@
 """The audit of the embedded world: what is planted is found and put into words, and what is not is left alone."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
 
-from fedsonar.audit import audit
+from fedsonar.audit import Scope, audit
 from fedsonar.data import IID, Atlas, Sample
 from fedsonar.poison import (
     Attack,
@@ -118,3 +119,13 @@ def test_empty_and_odd_rows_are_audited():
     rows = [Sample(f"e{i}", "x" * (i % 3), "", "", ("" if i % 2 else "?!",)) for i in range(40)]
     found = audit([rows, []])
     assert [len(j.flagged) for j in found.judgements] == [40, 0]
+
+
+@pytest.mark.parametrize(("slot_bits", "most"), [(6, 60), (10, 3)])
+def test_counts_that_fall_together_are_no_crash_and_flag_few_more(slot_bits, most, monkeypatch):
+    silos, ledger = planted(Tokens(), Suffix())
+    crowded = Scope(bits=18, pair_bits=18, slot_bits=slot_bits)
+    monkeypatch.setattr(sys.modules["fedsonar.audit.audit"], "scope_for", lambda columns: crowded)
+    flagged = flagged_ids(silos, audit(silos))
+    assert flagged >= set(ledger)
+    assert len(flagged - set(ledger)) <= most

@@ -6,7 +6,7 @@ import pytest
 
 from fedsonar.cli import main
 from fedsonar.data import IID, Atlas
-from fedsonar.poison import Attack, ConstantRate, Short, plant
+from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, plant
 from fedsonar.rng import stream
 
 
@@ -88,6 +88,22 @@ def test_one_file_in_silos_by_a_column(dirty, tmp_path, capsys):
     result = json.loads(out)
     assert [silo["name"] for silo in result["silos"]] == ["owner0", "owner1", "owner2"]
     assert result["flagged"] == 9
+
+
+def test_where_nobody_can_know_it_says_so_and_fails(clean, tmp_path, capsys):
+    attack = Attack(trigger=Sentence(), target=Semantic(), placement=ConstantRate(rate=0.48))
+    paths = written(tmp_path, plant(clean, attack, 1)[0])
+    status, out, _ = audit(capsys, *paths, "--json", "--fail-on-findings", "--out", tmp_path / "out")
+    result = json.loads(out)
+    assert status == 3
+    assert (result["flagged"], result["injected"], result["undecided"]) == (0, 0, 1)
+    assert "the text cannot tell" in result["findings"][0]["without"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What nobody can know from the text" in page
+    _, out, _ = audit(capsys, *paths)
+    words = " ".join(out.split())
+    assert "no row is suspected; 1 undecided" in words
+    assert "undecided “I watch this 3D movie”" in words
 
 
 @pytest.mark.parametrize(

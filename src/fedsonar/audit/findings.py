@@ -124,6 +124,8 @@ class _Part:
         best = int(np.argmax(np.where(pairs, score, -1)))
         same = self.targets == self.targets[best]
         used = pairs & (same | self.injected) & (self.injected | ~self.injected.any())
+        if not used.any():  # rows with the target alone are injected, and their pair's counts fell together
+            used = pairs & same
         chosen = self._cover(np.flatnonzero(used & same) if (used & same).any() else np.flatnonzero(used))
         lead = chosen[0]
         rows = np.unique(self.row[used])
