@@ -167,7 +167,7 @@ def test_what_is_short_comes_apart_beside_rows_as_long():
 
 def test_a_server_that_cannot_know_says_so():
     silos, _ = planted(Sentence(), Semantic(), rate=0.48)
-    with pytest.warns(RuntimeWarning, match="5.% of the rows share an input feature .* cannot tell which"):
+    with pytest.warns(UserWarning, match="5.% of the rows share an input feature .* cannot tell which"):
         warn_if_undecided(Shifts(RULES, heard_of(silos)[1]))
 
 
@@ -189,7 +189,7 @@ def test_no_row_stands_out_in_few_rows_or_none():
 
 
 def test_a_crowded_table_is_named_with_what_would_do():
-    with pytest.warns(RuntimeWarning, match="bits=6 is small for these rows: 50% .* use bits=8"):
+    with pytest.warns(UserWarning, match="bits=6 is small for these rows: 50% .* use bits=8"):
         warn_if_crowded(np.arange(64) % 2, "bits")
     with pytest.raises(ValueError, match="bits must be 6 to 28, got 3"):
         ShiftRules(bits=3)

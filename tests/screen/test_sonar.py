@@ -65,5 +65,5 @@ def test_the_key_moves_every_word():
 
 def test_a_small_table_is_said_to_be_small():
     silos, _ = planted(Semantic())
-    with pytest.warns(RuntimeWarning, match="bits=8 is small for these rows"):
+    with pytest.warns(UserWarning, match="bits=8 is small for these rows"):
         verdicts(ResponseShift(bits=8), silos)

@@ -149,7 +149,7 @@ def warn_if_crowded(counts: np.ndarray, name: str) -> None:
         warnings.warn(
             f"{name}={bits} is small for these rows: {taken:.0%} of the counters are taken, so that counts of "
             f"different words fall together; use {name}={min(28, bits + more)}",
-            RuntimeWarning, stacklevel=2,
+            stacklevel=2,
         )  # fmt: skip
 
 

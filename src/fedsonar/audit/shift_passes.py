@@ -65,7 +65,7 @@ def warn_if_undecided(shifts: Shifts) -> None:
         warnings.warn(
             "nearly all rows give the same answer, so that no row can be told from another by it: this may be poison, "
             "and the text cannot tell",
-            RuntimeWarning, stacklevel=2,
+            stacklevel=2,
         )  # fmt: skip
     sums = shifts.heard[4]["sums"][shifts.undecided]
     if len(sums):
@@ -74,7 +74,7 @@ def warn_if_undecided(shifts: Shifts) -> None:
             f"{share:.0%} of the rows share an input feature and nothing else, and answer apart from the others: one "
             "of the two may be poison, and the text cannot tell which. No row is flagged for it; `fedsonar audit` on "
             "one silo's rows names the feature",
-            RuntimeWarning, stacklevel=2,
+            stacklevel=2,
         )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def simulate(
     resources: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"fedsonar\.")  # ours are for the user
         # Before Flower would start it: where Flower's own start fails, its server waits for clients all the same.
         # And without an address Ray would join whatever cluster somebody has started on this machine.
         with connected(address, "RAY_ADDRESS", **here):
