@@ -17,12 +17,12 @@ def compile_once(kernel: Any) -> None:
     Args:
         kernel: A function of Numba's with a `SharedCache`.
     """
-    plain, lock = kernel.compile, FileLock(kernel._cache.lock)
+    plain, lock = kernel.compile, kernel._cache.lock
 
     def compile(signature: Any) -> Any:
         with global_compiler_lock:
-            kernel._cache.lock.parent.mkdir(parents=True, exist_ok=True)
-            with lock:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):  # not one for all calls: a fork may not use its parent's
                 return plain(signature)
 
     kernel.compile = compile
