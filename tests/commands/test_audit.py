@@ -90,6 +90,7 @@ def test_one_file_in_silos_by_a_column(dirty, tmp_path, capsys):
     assert result["flagged"] == 9
 
 
+@pytest.mark.filterwarnings("always::UserWarning")  # they are notes on standard error
 def test_where_nobody_can_know_it_says_so_and_fails(clean, tmp_path, capsys):
     attack = Attack(trigger=Sentence(), target=Semantic(), placement=ConstantRate(rate=0.48))
     paths = written(tmp_path, plant(clean, attack, 1)[0])
