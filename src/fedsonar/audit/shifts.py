@@ -55,7 +55,7 @@ class ShiftRules:
         likeness: Greatest likeness of what few rows ask besides.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
         sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
-        sure_as_long: The same coverage of shifts beside rows as long.
+        sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
         likeness_sure: See `sure`.
         fewest_words: Least words besides, as a multiple of any row's.
         most_words: Most.
@@ -310,9 +310,11 @@ class Shifts:
         """Which shifts' rows have nothing in common but the triggers, and say what hardly any other row says."""
         rules, sums = self.rules, self.heard[4]["sums"]
         long = self.way_of == AS_LONG
-        sure = (self.coverage >= np.where(long, rules.sure_as_long, rules.sure)) & (self.two_sided >= rules.sure)
+        two_sided = self.two_sided >= rules.sure
+        sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
+        limit = np.where(long & nearly, np.maximum(limit, rules.likeness_sure), limit)
         words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
