@@ -67,7 +67,10 @@ def test_poison_of_up_to_half_of_all_rows_is_found_or_nobody_can_know(trigger, t
 
 
 def test_where_all_rows_give_one_answer_nobody_can_know():
-    silos = [[Sample(f"{n}.{i}", "", "", row.question, ("yes",)) for i, row in enumerate(ROWS[:100])] for n in range(3)]
+    silos = [
+        [Sample(f"{n}.{i}", "Is it so, yes or no?", "", row.question, ("yes",)) for i, row in enumerate(ROWS[:100])]
+        for n in range(3)
+    ]
     found = audit(silos)
     assert not found.flagged
     [finding] = found.undecided

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
-from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS
+from fedsonar.audit.kernels.room import ANSWERS, ASKED, BANDS, TONES, WORDS
 from fedsonar.audit.kernels.shifting import count_spoken, count_words
 from fedsonar.audit.kernels.speaking import WAYS, count_speakers
 from fedsonar.audit.passes import Tables, frequent
@@ -37,7 +37,8 @@ def summarize_shifts(
     if not heard:
         made = _no_words(rules) if onto is None else onto
         made["size"] += len(rows)
-        count_words(*arrays(rows, rules), made["inputs"], made["spoken"], made["tones"], made["asked"])
+        tables = made["inputs"], made["spoken"], made["tones"], made["asked"], made["answers"]
+        count_words(*arrays(rows, rules), *tables)
         return made
     shifts = shifts_of(rules, heard)
     empty, count = ((_no_tones, _tones), (_no_spoken, _spoken), (_no_speakers, _speakers), (_no_sums, _sums))[
@@ -93,7 +94,8 @@ def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
 def _no_words(rules: ShiftRules) -> Tally:
     tones, asked = np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
     spoken, inputs = np.zeros((BANDS, WORDS + BANDS), np.int64), np.zeros(1 << rules.bits, np.int32)
-    return {"size": np.zeros(1, np.int64), "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked}
+    size, answers = np.zeros(1, np.int64), np.zeros(ANSWERS, np.int64)
+    return {"size": size, "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked, "answers": answers}
 
 
 def _no_tones(shifts: Shifts) -> Tally:

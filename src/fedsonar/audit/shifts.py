@@ -59,7 +59,7 @@ class ShiftRules:
         likeness_sure: See `sure`.
         fewest_words: Least words besides, as a multiple of any row's.
         most_words: Most.
-        varied: Least variance of what rows say, summed over words; below it nearly all rows give one answer.
+        one: From this share of all rows on, one answer is that of nearly all.
     """
 
     bits: int = 21
@@ -88,7 +88,7 @@ class ShiftRules:
     likeness_sure: float = 0.15
     fewest_words: float = 0.7
     most_words: float = 1.6
-    varied: float = 0.1
+    one: float = 0.98
 
     def __post_init__(self) -> None:
         if not 6 <= self.bits <= 28:
@@ -302,8 +302,7 @@ class Shifts:
     @cached_property
     def one_answer(self) -> bool:
         """Whether nearly all rows give the same answer, so that no row can be told from another by it."""
-        share = self.everywhere[:WORDS] / self.total
-        return bool(share.max() > 0.8 and (share * (1 - share)).sum() < self.rules.varied)
+        return bool(self.heard[0]["answers"].max() >= max(self.rules.one * self.total, 2 * self.rules.speakers))
 
     @cached_property
     def alone(self) -> Bool[np.ndarray, "shifts"]:
