@@ -27,8 +27,7 @@ class Evidence:
         bare: The same for targets that are labels: where nearly all rows have one, with nothing taken for triggers, as
             natural triggers share labels with injected ones.
         words: Words besides the triggers, as a multiple of what any row has.
-        says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
-        against: The same in standard errors.
+        against: How much the words besides speak for the label, in standard errors; below 0 they speak against it.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
     """
 
@@ -37,7 +36,6 @@ class Evidence:
     likeness: Float[np.ndarray, "slots"]
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
-    says: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
     tests: float
 
@@ -57,7 +55,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     words = rest.sum(axis=1) / some / usual
     counters, empty = len(second["pairs"]), max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    return Evidence(rows, sums[:, SILOS], alike, bare, words, says, says / spread, float(tests))
+    return Evidence(rows, sums[:, SILOS], alike, bare, words, says / spread, float(tests))
 
 
 _LACKING = 4.0

@@ -85,7 +85,7 @@ def _finding(
     known: Sequence[Bool[np.ndarray, "_"]],
 ) -> Finding | None:
     """The finding of a shift, None where others have most of its rows; notes its rows as known."""
-    triggers, undecided = list(set(shifts.triggers[shift].tolist())), bool(shifts.undecided[shift])
+    triggers, undecided = shifts.triggers[shift], bool(shifts.undecided[shift])
     rows_of: dict[int, set[tuple[int, int]]] = {}
     lead: dict[int, tuple[int, int]] = {}
     for number, (listened, (table, _)) in enumerate(zip(silos, told, strict=True)):

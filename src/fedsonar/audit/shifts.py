@@ -263,7 +263,7 @@ class Shifts:
         said, filled, usual, enough = self.by_trigger
         weigh_shifts(
             *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual, enough,
-             suspected, rest, sums,
+            suspected, rest, sums,
         )  # fmt: skip
 
     def suspicion(self, rows: Corpus) -> Float[np.ndarray, "rows"]:
@@ -332,7 +332,7 @@ class Shifts:
 
     @property
     def undecided(self) -> Bool[np.ndarray, "shifts"]:
-        """Which shifts part all rows in two of which one is poison, and the text cannot say which; no row leaves."""
+        """Which shifts part all rows in two of which one may be poison, and nobody can know which; no row leaves."""
         suspected = int(self.heard[4]["suspected"][0])
         said = self.heard[4]["sums"][self.injected, SPEAKERS].max(initial=0)
         decided = max(suspected, int(said)) >= self.rules.decided * self.total
