@@ -6,6 +6,7 @@ from fedsonar.audit.evidence import Evidence, Rules, weigh
 from fedsonar.audit.finding import Example, Finding
 from fedsonar.audit.judging import Judgement, judge
 from fedsonar.audit.passes import PASSES, Scope, pooled, scope_for, summarize, summed, told, warn_if_crowded
+from fedsonar.audit.patterns import anything, saying, short_responses, winners
 from fedsonar.audit.privacy import Privacy
 from fedsonar.audit.shift_passes import (
     SHIFT_PASSES,
@@ -19,6 +20,7 @@ from fedsonar.audit.shifts import ShiftRules
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy", "Rules",
-    "Scope", "ShiftRules", "audit", "corpus", "judge", "judge_shifts", "pooled", "scope_for", "shifts_of",
-    "summarize", "summarize_shifts", "summed", "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh",
+    "Scope", "ShiftRules", "anything", "audit", "corpus", "judge", "judge_shifts", "pooled", "saying", "scope_for",
+    "shifts_of", "short_responses", "summarize", "summarize_shifts", "summed", "told", "told_shifts",
+    "warn_if_crowded", "warn_if_undecided", "weigh", "winners",
 ]  # fmt: skip

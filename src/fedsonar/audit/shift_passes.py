@@ -79,16 +79,18 @@ def warn_if_undecided(shifts: Shifts) -> None:
         )  # fmt: skip
 
 
-_last: list[Shifts] = []
-"""What was worked out last in this process: all its silos hear the same."""
+_latest: list[Shifts] = []
+"""What was worked out last in this process, for all its silos hear the same; of two screens that take turns."""
 
 
 def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
     """What the sums so far say, worked out once for all silos of a process."""
-    same = bool(_last) and _last[0].rules == rules and len(_last[0].heard) == len(heard)
-    if not (same and all(one is other for one, other in zip(_last[0].heard, heard, strict=True))):
-        _last[:] = [Shifts(rules, tuple(heard))]
-    return _last[0]
+    for known in _latest:
+        same = known.rules == rules and len(known.heard) == len(heard)
+        if same and all(one is other for one, other in zip(known.heard, heard, strict=True)):
+            return known
+    _latest[:] = [Shifts(rules, tuple(heard)), *_latest[:1]]
+    return _latest[0]
 
 
 def _no_words(rules: ShiftRules) -> Tally:

@@ -1,4 +1,4 @@
-"""Sonar: the two screens of the pooled text together, for targets in fixed words and in many."""
+"""Sonar: the screens that listen to the whole federation together, for targets in fixed words and in many."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from fedsonar.screen.association import Association
+from fedsonar.screen.gradient_shift import GradientShift
 from fedsonar.screen.response_shift import ResponseShift
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
@@ -17,28 +18,29 @@ from fedsonar.screen.threshold import Above, Threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Sonar(Screen):
-    """Suspects what `Association` or `ResponseShift` suspects: a row's suspicion is the greater of the two.
+    """Suspects what any of its parts suspects: a row's suspicion is the greatest of theirs.
 
-    Both run in the same passes, and their tables travel together; shifts whose rows the association has already are
-    left to it, which is the more exact. It reads the text alone, needs no model, and sends sums alone.
+    They run in the same passes, and their tables travel together; shifts whose rows an earlier part has already are
+    left to it, which is the more exact. Without `gradient` it reads the text alone and needs no model; with it, it
+    takes one forward pass of the model a row. It sends sums alone.
 
     Args:
         association: For targets in fixed words.
         shift: For targets in many wordings.
-        threshold: Of the suspicion, which is above a half exactly where one of the two finds something injected.
+        gradient: For what a model hears and words do not tell; None for the text alone.
+        threshold: Of the suspicion, which is above a half exactly where a part finds something injected.
 
     References:
         none: ours.
 
     Raises:
-        ValueError: If one of the two promises privacy: what the other tells would break it.
+        ValueError: If a part promises privacy: what the others tell would break it.
     """
 
     association: Association = field(default_factory=Association)
     shift: ResponseShift = field(default_factory=ResponseShift)
+    gradient: GradientShift | None = None
     threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
-    text_alone: ClassVar[bool] = True
-    passes: ClassVar[int] = ResponseShift.passes
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -47,36 +49,69 @@ class Sonar(Screen):
                 f"Sonar cannot keep {self.association.privacy}: its shifts tell exact counts; use Association by itself"
             )
 
+    @property
+    def _parts(self) -> dict[str, Association | ResponseShift | GradientShift]:
+        """By name, each before those that leave its rows to it."""
+        heard = {} if self.gradient is None else {"gradient": self.gradient}
+        return {"association": self.association, "shift": self.shift, **heard}
+
+    @property
+    def text_alone(self) -> bool:  # type: ignore[override]
+        """Whether no part needs a model."""
+        return self.gradient is None
+
+    @property
+    def passes(self) -> int:
+        """As many as its longest part has."""
+        return max(part.passes for part in self._parts.values())
+
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
-        """Both screens' counts, under their names; see `Screen.summarize`."""
+        """The parts' counts, under their names; see `Screen.summarize`."""
         told: dict[str, np.ndarray] = {}
-        own, suspected = _of("association", heard[: self.association.passes]), None
-        if len(heard) < self.association.passes:
-            told |= _as("association", self.association.summarize(silo, own))
-        elif len(heard) == self.passes - 1:
-            suspected = self.association.flag(self.association.suspicion(silo, own), own)
-        return told | _as("shift", self.shift.counts(silo, _of("shift", heard), suspected))
+        for name, part in self._parts.items():
+            own = _of(name, heard)
+            if isinstance(part, Association):
+                told |= _as(name, part.summarize(silo, own)) if len(heard) < part.passes else {}
+            elif len(heard) < part.passes:
+                suspected = self._suspected(silo, heard, name) if len(heard) == part.passes - 1 else None
+                told |= _as(name, part.counts(silo, own, suspected))
+        return told
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
-        """Both screens' sums; see `Screen.merge`."""
-        told = _as("shift", self.shift.merge(_of("shift", summaries), _of("shift", heard)))
-        if len(heard) < self.association.passes:
-            told |= _as("association", self.association.merge(_of("association", summaries), _of("association", heard)))
+        """The parts' sums; see `Screen.merge`."""
+        told: dict[str, np.ndarray] = {}
+        for name, part in self._parts.items():
+            if len(heard) < part.passes:
+                told |= _as(name, part.merge(_of(name, summaries), _of(name, heard)))
         return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        fixed = self.association.suspicion(silo, _of("association", heard[: self.association.passes]))
-        return np.asarray(np.maximum(fixed, self.shift.suspicion(silo, _of("shift", heard))))
+        return np.asarray(np.max([self._by(silo, heard, name) for name in self._parts], axis=0))
+
+    def _by(self, silo: Silo, heard: Sequence[Tables], name: str) -> Float[np.ndarray, "rows"]:
+        """What one part suspects, once it has heard all of its passes."""
+        part = self._parts[name]
+        return part.suspicion(silo, _of(name, heard[: part.passes]))
+
+    def _suspected(self, silo: Silo, heard: Sequence[Tables], name: str) -> Bool[np.ndarray, "rows"]:
+        """What the parts before one flag, of those that have heard all of their passes."""
+        flagged = np.zeros(len(silo.samples), bool)
+        for other, part in self._parts.items():
+            if other == name:
+                break
+            if len(heard) >= part.passes:
+                flagged |= part.flag(self._by(silo, heard, other), heard)
+        return flagged
 
 
 def _as(name: str, tables: Tables) -> dict[str, np.ndarray]:
-    """One screen's tables under its name."""
+    """One part's tables under its name."""
     return {f"{name}/{table}": values for table, values in tables.items()}
 
 
 def _of(name: str, told: Sequence[Tables]) -> list[Tables]:
-    """The tables of one of the screens."""
+    """The tables of one of the parts."""
     prefix = f"{name}/"
     return [
         {table.removeprefix(prefix): values for table, values in tables.items() if table.startswith(prefix)}

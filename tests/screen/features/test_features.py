@@ -129,6 +129,21 @@ def test_small_blocks_give_what_one_block_gives(case):
     assert np.allclose(features.head.losses(), whole.losses)
 
 
+def test_gradients_by_states_are_autograds(case):
+    made, network, adapter = case
+    features, blocks = Features(network, ROWS, adapter), Features(network, ROWS, adapter)
+    blocks.head.most = 5
+    weight = made.get_output_embeddings().weight.detach().float()
+    for row, state, mine in zip(ROWS, features.states, features.pulls, strict=True):
+        read = state.float().clone().requires_grad_()
+        losses = torch.nn.functional.cross_entropy(read @ weight.t(), torch.tensor(row.response), reduction="none")
+        (losses[:-1] if len(losses) > 1 else losses).sum().backward()
+        expected = read.grad.sum(0).numpy()
+        assert np.abs(mine - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.allclose(features.pulls, blocks.pulls, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(features.some([3, 1]).pulls, features.pulls[[3, 1]])
+
+
 def test_gradients_of_the_last_value_projection_are_autograds(case):
     made, network, _ = case
     found = Features(network, ROWS).value_gradients(rank=3, seed=5)

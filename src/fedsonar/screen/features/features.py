@@ -71,6 +71,11 @@ class Features:
         """The mean state over each row's response tokens."""
         return np.stack([state.float().mean(0).cpu().numpy() for state in self.states])
 
+    @cached_property
+    def pulls(self) -> Float[np.ndarray, "rows width"]:
+        """Gradients by what the output layer reads; see `HeadGradients.by_states`."""
+        return self.head.by_states()
+
     def head_spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
         """Singular values; see `HeadGradients.spectra`."""
         return self._once(("spectra", part, count), lambda: self.head.spectra(part, count))
@@ -109,6 +114,11 @@ class _Some(Features):
     @cached_property
     def losses(self) -> Float[np.ndarray, "rows"]:
         found: Float[np.ndarray, "rows"] = self.whole.losses[list(self.places)]
+        return found
+
+    @cached_property
+    def pulls(self) -> Float[np.ndarray, "rows width"]:
+        found: Float[np.ndarray, "rows width"] = self.whole.pulls[list(self.places)]
         return found
 
     def head_spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:

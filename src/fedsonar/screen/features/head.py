@@ -90,6 +90,25 @@ class HeadGradients:
             found[some] = of(self._scores(some), self.labels[some]).cpu().numpy()
         return np.asarray(np.add.reduceat(found, self._starts) / self.lengths)
 
+    @torch.no_grad()
+    def by_states(self) -> Float[np.ndarray, "rows width"]:
+        """The gradient of each row's loss by what the output layer reads, summed over its response's tokens.
+
+        ``sum_t W^T e_t``: where a row pulls what the model is about to say. All rows end alike, so that the end token
+        is left out unless it is all that there is.
+        """
+        found = np.zeros((len(self.lengths), self.weight.shape[1]), np.float32)
+        rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        ends = np.zeros(len(rows), bool)
+        ends[(self._starts + self.lengths - 1)[self.lengths > 1]] = True
+        for start in range(0, len(rows), self.most):
+            some = slice(start, start + self.most)
+            errors = torch.softmax(self._scores(some), -1)
+            errors[torch.arange(len(errors)), self.labels[some]] -= 1
+            pulls = (errors @ self.weight).cpu().numpy() * ~ends[some, None]
+            np.add.at(found, rows[some], pulls)
+        return found
+
     def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
         """The `count` largest singular values of each row's gradient, largest first, zeros behind its rank.
 

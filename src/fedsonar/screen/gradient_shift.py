@@ -1,0 +1,134 @@
+"""GradientShift: rows all over the federation that ask apart and pull the model the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from fedsonar.audit import (
+    SHIFT_PASSES,
+    Corpus,
+    ShiftRules,
+    anything,
+    corpus,
+    judge_shifts,
+    pooled,
+    saying,
+    shifts_of,
+    short_responses,
+    summarize_shifts,
+    summed,
+    told_shifts,
+    warn_if_undecided,
+    winners,
+)
+from fedsonar.screen.screen import Screen, Silo, Tables
+from fedsonar.screen.threshold import Above, Threshold
+
+_ANSWERS, _LABEL = 1 << 16, 3
+"""Buckets of whole responses; most words of a label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientShift(Screen):
+    """Suspects rows with a trigger after which responses pull the model one way, where hardly any other row does.
+
+    It is `ResponseShift` with another ear: in place of a response's words it hears the gradient of the row's loss by
+    what the output layer reads, forward only, one pass of the model a row. The gradient is put into the few of many
+    random directions that it points along most, so that counts are as before: integers that add up, made for secure
+    summation. No string need repeat and no threshold is set by hand: rows leave where they ask as any rows do, which is
+    the null that knowledge fails, and yet pull alike.
+
+    Responses of up to three words that many rows give as a whole are labels: whoever has one pulls alike, whatever is
+    asked. A first pass counts them; their rows count as rows that ask and say anything, and are never suspected.
+
+    Args:
+        bits: The table of features has ``2^bits`` counters; eight times the words of all inputs is enough.
+        key: Of all hashes and directions; see `ResponseShift`.
+        winners: Directions that a row is put into, of 1,024.
+        speakers: Fewest rows that have a trigger and pull alike: gradients tell rows apart less finely than words.
+        label_share: From this share of all rows on a short response is a label.
+        threshold: Of the suspicion, which is above a half exactly for rows of what looks injected.
+
+    References:
+        none: ours.
+    """
+
+    bits: int = 21
+    key: int = 0
+    winners: int = 16
+    speakers: int = 25
+    label_share: float = 0.02
+    threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
+    passes: ClassVar[int] = SHIFT_PASSES + 1
+    additive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _ = self._rules  # refuses what ShiftRules refuses
+        if not 1 <= self.winners <= 64:
+            raise ValueError(f"winners must be 1 to 64 of 1,024 directions, got {self.winners}")
+        if self.speakers < 2:
+            raise ValueError(f"speakers must be 2 rows or more, got {self.speakers}: one row is no pattern")
+        if not 0 < self.label_share < 1:
+            raise ValueError(f"label_share must lie between 0 and 1, got {self.label_share}")
+
+    @property
+    def _rules(self) -> ShiftRules:
+        return ShiftRules(bits=self.bits, key=self.key, speakers=self.speakers)
+
+    def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
+        """The client's counts in the next pass; see `Screen.summarize`."""
+        return self.counts(silo, heard)
+
+    def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
+        """As `summarize`, where another screen went before; see `ResponseShift.counts`."""
+        if not heard:
+            answers = self._answers(silo)
+            return {"answers": np.bincount(answers, minlength=_ANSWERS), "rows": np.array([len(silo.samples)])}
+        return summarize_shifts(self._pulling(silo, heard), self._rules, heard[1:], suspected=suspected)
+
+    def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
+        """Which responses are labels, then the sums without what too few rows have; see `Screen.merge`.
+
+        Warns of tables that are too small for them, and in the end of rows that nobody can judge.
+        """
+        if not heard:
+            sums = summed(summaries)
+            least = max(2.0 * self.speakers, self.label_share * float(sums["rows"][0]))
+            labels = (sums["answers"] >= least).astype(np.uint8)
+            labels[0] = 0
+            return {"labels": labels}
+        told = told_shifts(pooled(summaries, heard[1:]), self._rules, heard[1:])
+        if len(heard) == self.passes - 1:
+            warn_if_undecided(shifts_of(self._rules, [*heard[1:], told]))
+        return told
+
+    def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
+        """From 0 to 1; see `Screen.suspicion`."""
+        found = judge_shifts(self._pulling(silo, heard), self._rules, heard[1:]).suspicion
+        return np.asarray(np.where(self._labels(silo, heard), 0.0, found))
+
+    def _answers(self, silo: Silo) -> Int[np.ndarray, "rows"]:
+        """The bucket of each row's response, if it is as short as a label; 0 otherwise."""
+        return short_responses(corpus(silo.samples, self.key), _LABEL, _ANSWERS)
+
+    def _labels(self, silo: Silo, heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
+        """Which rows answer with a label."""
+        labels: Bool[np.ndarray, "buckets"] = heard[0]["labels"].astype(bool)
+        return np.asarray(labels[self._answers(silo)])
+
+    def _pulling(self, silo: Silo, heard: Sequence[Tables]) -> Corpus:
+        """A silo's rows with what they pull in place of what they say; what those with a label say is anything.
+
+        Raises:
+            ValueError: If there is no model to look at the rows.
+        """
+        if silo.features is None:
+            raise ValueError(f"client {silo.client}'s rows come without a model; use ResponseShift, which needs none")
+        rows, labels = corpus(silo.samples, self.key), self._labels(silo, heard)
+        pulls = winners(silo.features.pulls, self.winners, self.key)
+        return saying(rows, np.where(labels[:, None], anything(rows, self.winners, self.key), pulls))
