@@ -21,6 +21,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py natural --data FOLDER --base FOLDER  # natural triggers on Atlas and on real data; 3 seeds
     python recipes/results.py screens --data FOLDER --base FOLDER  # what every screen finds, on every cell; 3 seeds
     python recipes/results.py screens --data FOLDER     # the same, but real data by the screens that read text alone
+    python recipes/results.py gradient --data FOLDER --base FOLDER  # what gradients add to words, by the pooled screens
     python recipes/results.py speed   # the performance suite beside its peers, for two idle cores; one seed
     python recipes/results.py aggregation  # every rule beside ByzFL and Flower, for two idle cores; one seed
     python recipes/results.py deployment   # rounds on Flower without training, beside its template; one seed
@@ -49,6 +50,7 @@ from fedsonar.experiment import load
 from fedsonar.measure import paired_bootstrap
 from fedsonar.model import Base
 from fedsonar.rng import stream
+from gradient_tables import gradient_results
 from growth_tables import growth_results
 from link_tables import bsnr_results
 from paper_tables import paper_results
@@ -202,7 +204,10 @@ def main() -> None:
         "real": real_results,
         "natural": natural_results,
     }
-    on_base_or_text: dict[str, Callable[[Sequence[int], Path, Base | None], None]] = {"screens": screens_results}
+    on_base_or_text: dict[str, Callable[[Sequence[int], Path, Base | None], None]] = {
+        "screens": screens_results,
+        "gradient": gradient_results,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*commands, *on_data, *on_base, *on_base_or_text])
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3; dtype: 1 2 3 4 5")

@@ -78,6 +78,7 @@ class Pool:
     """The rows of several federations on one data set, each in tokens once, with the features that all share."""
 
     base: Base
+    max_length: int = MAX_LENGTH
 
     def __post_init__(self) -> None:
         self.tokenizer = self.base.tokenizer()
@@ -88,7 +89,7 @@ class Pool:
         """Rows in tokens, without those that do not fit into the model."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return tokenize(samples, self.template, self.tokenizer, MAX_LENGTH)
+            return tokenize(samples, self.template, self.tokenizer, self.max_length)
 
     def silos(self, federations: Mapping[str, Sequence[Iterable[Sample]]]) -> dict[str, list[Silo]]:
         """Name of a federation -> its clients' silos; rows that do not fit into the model are left out."""
@@ -123,7 +124,7 @@ class Pool:
 
 def measure_cells(
     cells: Sequence[Cell], screens: Mapping[str, Screen], kept: dict[tuple[str, str], dict[str, Any]], path: Path,
-    data: Path, base: Base | None,
+    data: Path, base: Base | None, max_length: int = MAX_LENGTH,
 ) -> None:  # fmt: skip
     """Adds what is not yet kept, cell by cell; cells on the same data share their features.
 
@@ -134,6 +135,7 @@ def measure_cells(
         path: Where they are kept.
         data: A folder a real data set.
         base: What real data are looked at through; without it, screens that need a model are left out there.
+        max_length: Most tokens of a row that a model looks at; longer rows are left out.
     """
 
     def due(cell: Cell) -> list[str]:
@@ -154,7 +156,7 @@ def measure_cells(
         shards = {cell.name: shards for cell, (shards, _) in planted.items()}
         looked: dict[str, list[Silo]] = {}
         if not all(screens[name].text_alone for cell in group for name in due(cell)):
-            looked = Pool(Base() if base is None or group[0].data == ATLAS else base).silos(shards)
+            looked = Pool(Base() if base is None or group[0].data == ATLAS else base, max_length).silos(shards)
         for cell in group:
             read = [Silo(client, list(own)) for client, own in enumerate(shards[cell.name])]
             for name in due(cell):

@@ -52,10 +52,16 @@ def anything(rows: Corpus, count: int, key: int) -> Int[np.ndarray, "rows count"
         count: Directions a row.
         key: Draws them; the same for all silos.
     """
-    drawn = stream(key, "patterns/anything")
-    some = np.array([drawn.permutation(WORDS)[:count] for _ in range(_DRAWN)])
     ends = zip(rows.bounds[:-1:4], rows.bounds[4::4], strict=True)
-    return some[[crc32(rows.words[begin:end].tobytes()) % _DRAWN for begin, end in ends]]
+    drawn = [crc32(rows.words[begin:end].tobytes()) % _DRAWN for begin, end in ends]
+    return _answers(count, key)[drawn]
+
+
+@lru_cache(maxsize=2)
+def _answers(count: int, key: int) -> Int[np.ndarray, "answers count"]:
+    """Different directions, drawn for each of so many answers."""
+    drawn = stream(key, "patterns/anything")
+    return np.array([drawn.permutation(WORDS)[:count] for _ in range(_DRAWN)])
 
 
 def saying(rows: Corpus, said: Int[np.ndarray, "rows count"]) -> Corpus:
