@@ -139,9 +139,16 @@ class Judgement:
         return Judgement(np.maximum(self.suspicion, other.suspicion), self.flagged | other.flagged)
 
 
+_latest: list[tuple[np.ndarray, Evidence]] = []
+"""What was weighed last in this process, and the last pass's sums: all its silos hear the same."""
+
+
 def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    return judged(len(rows), tell(rows, scope, heard, weigh(heard), rules))
+    sums = heard[-1]["sums"]
+    if not _latest or _latest[0][0] is not sums:
+        _latest[:] = [(sums, weigh(heard))]
+    return judged(len(rows), tell(rows, scope, heard, _latest[0][1], rules))
 
 
 def judged(count: int, records: Records) -> Judgement:

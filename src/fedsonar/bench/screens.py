@@ -1,4 +1,7 @@
-"""The part ``screens``: features of rows as published, one row after another and backward, beside ours."""
+"""The part ``screens``: features of rows as published, one row after another and backward, beside ours.
+
+`GradientShift` has no published peer; it stands beside the forward pass alone that it needs.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,16 @@ from fedsonar.screen import Features, GradSentry, Silo
 from fedsonar.screen.features.adapter import last_value
 
 _RANK = 8
+FORWARD = "one forward pass"
 
 
 def screens(options: Options) -> Iterator[Contest]:
-    """GradSentry's entropies and ProtegoFed's gradients, ours beside the published procedures on the same rows."""
+    """GradSentry's entropies, ProtegoFed's gradients and what GradientShift hears, on the same rows as their peers."""
     for scenario in options.scenarios((25,)):
-        for name, (ours, published) in _FEATURES.items():
+        for name, (ours, peer, beside) in _FEATURES.items():
             sides: dict[str, Prepare[Any]] = {"FedSonar": partial(ours, scenario)}
             if options.peers:
-                sides["published"] = partial(published, scenario)
+                sides[peer] = partial(beside, scenario)
             where = f"{scenario.model}, rows like {scenario.rows}, {name}"
             yield Contest(where, sides, options, partial(_records, scenario, name))
 
@@ -43,8 +47,11 @@ def _records(scenario: Scenario, name: str, measured: Results) -> list[Record]:
         record |= {"clients": scenario.clients, "side": side, "seconds": found.seconds}
         record |= {"milliseconds_per_row": 1000 * found.seconds / rows, "peak_mb": found.memory.peak}
         record |= {"grown_mb": found.memory.peak - found.memory.start, "count": rows}
-        if "published" in measured and side == "FedSonar":
+        if side == "FedSonar" and "published" in measured:
             record |= _beside(found, measured["published"])
+        if side == "FedSonar" and FORWARD in measured:
+            passes = asdict(Ratio.of(found.walls, measured[FORWARD].walls))
+            record |= {"forward_passes": passes.pop("value"), **passes}
         records.append(record)
     return records
 
@@ -68,6 +75,17 @@ def _our_entropies(scenario: Scenario) -> Callable[[], Float[np.ndarray, "rows"]
 def _our_gradients(scenario: Scenario) -> Callable[[], Float[np.ndarray, "rows out rank"]]:
     network, rows = network_for(scenario.load(), scenario.layout), scenario.train_rows
     return lambda: Features(network, rows).value_gradients(rank=_RANK, seed=0)
+
+
+def _our_pulls(scenario: Scenario) -> Callable[[], Float[np.ndarray, "rows width"]]:
+    network, rows = network_for(scenario.load(), scenario.layout), scenario.train_rows
+    return lambda: Features(network, rows).pulls
+
+
+def _forward(scenario: Scenario) -> Callable[[], Float[np.ndarray, "rows"]]:
+    """Each row's loss, of which output scores are made at response tokens alone."""
+    network, rows = network_for(scenario.load(), scenario.layout), scenario.train_rows
+    return lambda: Features(network, rows).losses
 
 
 def _published_entropies(scenario: Scenario) -> Callable[[], Float[np.ndarray, "rows"]]:
@@ -123,6 +141,7 @@ def _published_gradients(scenario: Scenario) -> Callable[[], Float[np.ndarray, "
 
 
 _FEATURES = {
-    "GradSentry": (_our_entropies, _published_entropies),
-    "ProtegoFed": (_our_gradients, _published_gradients),
+    "GradSentry": (_our_entropies, "published", _published_entropies),
+    "ProtegoFed": (_our_gradients, "published", _published_gradients),
+    "GradientShift": (_our_pulls, FORWARD, _forward),
 }

@@ -72,6 +72,7 @@ _COLUMNS: dict[str, dict[str, Callable[[Record], str]]] = {
         "MB": _memory,
         "more than at start": lambda r: f"{r['grown_mb']:,.0f}",
         "times published": lambda r: _interval(r, "times_peer"),
+        "forward passes": lambda r: _interval(r, "forward_passes"),
         "difference": lambda r: f"{r['difference']:.0e}" if "difference" in r else "",
     },
 }

@@ -35,7 +35,8 @@ Parts:
   scaling  cost a row and memory for 1 to 1,000 clients
   aggregate
            every aggregation rule alone, beside those of ByzFL and Flower: time, and memory beside the updates
-  screens  features of rows for GradSentry and ProtegoFed, beside the published procedures: row by row, backward"""
+  screens  features of rows for GradSentry and ProtegoFed, beside the published procedures, row by row and backward;
+           and for GradientShift, beside one forward pass"""
 EXAMPLES = """\
 Examples:
   fedsonar bench

@@ -98,15 +98,14 @@ class HeadGradients:
         is left out unless it is all that there is.
         """
         found = np.zeros((len(self.lengths), self.weight.shape[1]), np.float32)
-        rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        ends = np.zeros(len(rows), bool)
-        ends[(self._starts + self.lengths - 1)[self.lengths > 1]] = True
-        for start in range(0, len(rows), self.most):
-            some = slice(start, start + self.most)
-            errors = torch.softmax(self._scores(some), -1)
-            errors[torch.arange(len(errors)), self.labels[some]] -= 1
-            pulls = (errors @ self.weight).cpu().numpy() * ~ends[some, None]
-            np.add.at(found, rows[some], pulls)
+        counted = np.ones(len(self.labels), np.float32)
+        counted[(self._starts + self.lengths - 1)[self.lengths > 1]] = 0
+        for some in _blocks(self.lengths, self.most):
+            tokens = self._tokens(some)
+            errors = torch.softmax(self._scores(tokens), -1)
+            errors[torch.arange(len(errors)), self.labels[tokens]] -= 1
+            pulls = (errors @ self.weight).cpu().numpy() * counted[tokens, None]
+            found[some] = np.add.reduceat(pulls, self._starts[some] - self._starts[some.start], axis=0)
         return found
 
     def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
