@@ -11,6 +11,7 @@ from fedsonar.data import Files, Sections
 from fedsonar.demo import story
 from fedsonar.experiment import from_config, load, to_config, to_toml
 from fedsonar.poison import Attack, ConstantRate, Label, Sentence
+from fedsonar.screen import Onion, Outliers
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -46,6 +47,8 @@ def test_overrides_reach_values_components_and_their_arguments(tmp_path):
     assert load(path, ["aggregator.f=3"]).aggregator == Krum(f=3)
     assert load(path, ["aggregator.class_path=fedsonar.aggregate.TrimmedMean"]).aggregator == TrimmedMean()
     assert load(path, ["training.lr=0.5", "name=a b", "lora.target_modules=['q_proj']"]).training.lr == 0.5
+    within = ["screen.class_path=fedsonar.screen.Onion", "screen.threshold.class_path=fedsonar.screen.Outliers"]
+    assert load(path, within).screen == Onion(threshold=Outliers())
     assert load(path, ["attack.placement.class_path=ConstantRate", "attack.placement.rate=0.3"]).attack == Attack(
         placement=ConstantRate(rate=0.3)
     )

@@ -150,11 +150,12 @@ def _override(config: dict[str, Any], override: str) -> None:
         value = text
     *parents, last = path.strip().split(".")
     node = config
-    for parent in parents:
+    for place, parent in enumerate(parents, 1):
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
             raise ConfigError(f"override {override!r}: {parent} is a value, not a section")
-        node = child.setdefault("init_args", {}) if "class_path" in child and last != "class_path" else child
+        named = last == "class_path" and place == len(parents)
+        node = child.setdefault("init_args", {}) if "class_path" in child and not named else child
     if last == "class_path":
         node.pop("init_args", None)
     node[last] = value

@@ -71,6 +71,19 @@ def test_by_default_sonar_hears_all_silos(silos, tmp_path, capsys):
     assert result["scores"]["recall"]["value"] == result["scores"]["precision"]["value"] == 1.0
 
 
+def test_sonar_listens_through_a_model_that_is_given(silos, tmp_path, capsys):
+    from fedsonar.model.loading import EMBEDDED
+
+    _, out, _ = screen(
+        capsys, *silos, "--model", EMBEDDED, "--set", "gradient.speakers=30", "--out", tmp_path, "--json"
+    )
+    result = json.loads(out)
+    assert result["model"] == str(EMBEDDED)
+    assert result["screen"]["init_args"]["gradient"]["init_args"]["speakers"] == 30
+    _, out, _ = screen(capsys, silos[0], "--model", EMBEDDED, "--set", "gradient=null", "--out", tmp_path, "--json")
+    assert json.loads(out)["model"] is None
+
+
 def test_terminal_shows_the_most_suspect_rows(silos, tmp_path, capsys):
     _, out, _ = screen(capsys, silos[0], "--screen", "Length", "--out", tmp_path, "--top", 2)
     assert "rows are suspected" in out

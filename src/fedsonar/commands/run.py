@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     import fedsonar
     from fedsonar.commands.present import present
-    from fedsonar.commands.screen_names import screen_path
+    from fedsonar.commands.screen_names import screen_settings
     from fedsonar.experiment import ConfigError, load
     from fedsonar.federation import Progress
     from fedsonar.interrupts import Interrupts
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         out, experiment = options.resume, load(options.resume / "experiment.toml")
     else:
         out = options.out or Path("runs") / options.experiment.stem
-        screen = [f"screen.class_path={screen_path(options.screen)}"] if options.screen else []
+        screen = screen_settings(options.screen, model=True) if options.screen else []
         experiment = load(options.experiment, [*screen, *options.overrides])
     name = experiment.name or out.name
     announce_kernels()

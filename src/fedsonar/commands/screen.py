@@ -27,6 +27,7 @@ DESCRIPTION = (
 EXAMPLES = (
     "Examples:\n"
     "  fedsonar screen silos/*.jsonl --out screened   # by Sonar: the text alone, all silos as one pool\n"
+    "  fedsonar screen silos/*.jsonl --model models/llama --out screened   # and by what a model hears\n"
     "  fedsonar screen silo.jsonl --screen GradSentry --model models/llama --out screened\n"
     "  fedsonar screen silos/*.jsonl --screen ResponseNgrams --set n=3 --set threshold.value=0.01\n"
     "  fedsonar screen known.jsonl --screen Length --label poisoned --json\n"
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     if options.max_length < 8:
         raise ConfigError(f"--max-length must be at least 8, got {options.max_length}")
-    screen = _screen(options.screen, options.overrides)
+    screen = _screen(options)
     if isinstance(screen, Oracle):
         raise ConfigError("Oracle knows poisoned rows only where it planted them; choose another screen")
     silos = [_read(path, options) for path in options.data]
@@ -101,13 +102,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _screen(name: str, overrides: Sequence[str]) -> Screen:
+def _screen(options: argparse.Namespace) -> Screen:
     """The screen that is asked for."""
-    from fedsonar.commands.screen_names import screen_path
+    from fedsonar.commands.screen_names import screen_settings
     from fedsonar.experiment import configured
 
-    path = screen_path(name)
-    screen = configured({"screen": {"class_path": path}}, [f"screen.{override}" for override in overrides]).screen
+    named = screen_settings(options.screen, model=options.model is not None)
+    screen = configured({}, [*named, *(f"screen.{override}" for override in options.overrides)]).screen
     assert screen is not None
     return screen
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 
-def screen_path(name: str) -> str:
-    """The class path of a screen.
+def screen_settings(name: str, *, model: bool) -> list[str]:
+    """The settings of an experiment that name a screen; those of the command line may change them.
 
     Args:
         name: One of `fedsonar list`, in any case, or a class path.
+        model: Whether there is a model to look through: `Sonar` listens to gradients then too.
 
     Raises:
         ConfigError: If there is no such screen; says which there are.
@@ -16,9 +17,13 @@ def screen_path(name: str) -> str:
     from fedsonar.experiment import ConfigError
 
     if "." in name:
-        return name
+        return [f"screen.class_path={name}"]
     kinds = [kind for kind in vars(screens).values() if isinstance(kind, type) and issubclass(kind, screens.Screen)]
     known = {kind.__name__.lower(): kind.__name__ for kind in kinds if kind is not screens.Screen}
     if name.lower() not in known:
         raise ConfigError(f"no screen {name!r}; there are {', '.join(sorted(known.values()))}")
-    return f"fedsonar.screen.{known[name.lower()]}"
+    kind = known[name.lower()]
+    gradient = (
+        ["screen.gradient.class_path=fedsonar.screen.GradientShift"] if model and kind == screens.Sonar.__name__ else []
+    )
+    return [f"screen.class_path=fedsonar.screen.{kind}", *gradient]
