@@ -162,19 +162,17 @@ def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) 
 
 def _silo(number: int, silo: _Rows, screen: Screen, options: argparse.Namespace) -> tuple[Silo, np.ndarray]:
     """A silo as the screen sees it, and which of its rows fit into the model."""
-    from fedsonar.screen import Features, Silo
+    from fedsonar.screen import Silo
+    from fedsonar.screening import silo_of
 
-    every = np.ones(len(silo.samples), dtype=bool)
     if screen.text_alone:
-        return Silo(number, silo.samples), every
+        return Silo(number, silo.samples), np.ones(len(silo.samples), dtype=bool)
     trainer = _trainer(options.model, options.max_length)
-    rows = {row.id: row for row in trainer.tokenize(silo.samples)}
+    rows = trainer.tokenize(silo.samples)
     if not rows:
         raise ValueError(f"{silo.name}: no row fits into {trainer.max_length} tokens; raise --max-length")
-    chosen = [sample for sample in silo.samples if sample.id in rows]
-    tokens = [rows[sample.id] for sample in chosen]
-    fits = np.array([sample.id in rows for sample in silo.samples])
-    return Silo(number, chosen, tokens, Features(trainer.network, tokens)), fits
+    fitting = {row.id for row in rows}
+    return silo_of(number, silo.samples, rows, trainer, screen), np.array([s.id in fitting for s in silo.samples])
 
 
 @lru_cache(maxsize=1)
