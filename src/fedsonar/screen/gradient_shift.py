@@ -86,10 +86,11 @@ class GradientShift(Screen):
 
     def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
         """As `summarize`, where another screen went before; see `ResponseShift.counts`."""
+        rows = corpus(silo.samples, self.key)
         if not heard:
-            answers = self._answers(silo)
-            return {"answers": np.bincount(answers, minlength=_ANSWERS), "rows": np.array([len(silo.samples)])}
-        return summarize_shifts(self._pulling(silo, heard), self._rules, heard[1:], suspected=suspected)
+            return {"answers": np.bincount(_answers(rows), minlength=_ANSWERS), "rows": np.array([len(rows)])}
+        pulling = self._pulling(silo, rows, _labels(rows, heard))
+        return summarize_shifts(pulling, self._rules, heard[1:], suspected=suspected)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """Which responses are labels, then the sums without what too few rows have; see `Screen.merge`.
@@ -109,19 +110,12 @@ class GradientShift(Screen):
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        found = judge_shifts(self._pulling(silo, heard), self._rules, heard[1:]).suspicion
-        return np.asarray(np.where(self._labels(silo, heard), 0.0, found))
+        rows = corpus(silo.samples, self.key)
+        labels = _labels(rows, heard)
+        found = judge_shifts(self._pulling(silo, rows, labels), self._rules, heard[1:]).suspicion
+        return np.asarray(np.where(labels, 0.0, found))
 
-    def _answers(self, silo: Silo) -> Int[np.ndarray, "rows"]:
-        """The bucket of each row's response, if it is as short as a label; 0 otherwise."""
-        return short_responses(corpus(silo.samples, self.key), _LABEL, _ANSWERS)
-
-    def _labels(self, silo: Silo, heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
-        """Which rows answer with a label."""
-        labels: Bool[np.ndarray, "buckets"] = heard[0]["labels"].astype(bool)
-        return np.asarray(labels[self._answers(silo)])
-
-    def _pulling(self, silo: Silo, heard: Sequence[Tables]) -> Corpus:
+    def _pulling(self, silo: Silo, rows: Corpus, labels: Bool[np.ndarray, "rows"]) -> Corpus:
         """A silo's rows with what they pull in place of what they say; what those with a label say is anything.
 
         Raises:
@@ -129,6 +123,15 @@ class GradientShift(Screen):
         """
         if silo.features is None:
             raise ValueError(f"client {silo.client}'s rows come without a model; use ResponseShift, which needs none")
-        rows, labels = corpus(silo.samples, self.key), self._labels(silo, heard)
         pulls = winners(silo.features.pulls, self.winners, self.key)
         return saying(rows, np.where(labels[:, None], anything(rows, self.winners, self.key), pulls))
+
+
+def _answers(rows: Corpus) -> Int[np.ndarray, "rows"]:
+    """The bucket of each row's response, if it is as short as a label; 0 otherwise."""
+    return short_responses(rows, _LABEL, _ANSWERS)
+
+
+def _labels(rows: Corpus, heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
+    """Which rows answer with a label, by the first pass."""
+    return np.asarray(heard[0]["labels"].astype(bool)[_answers(rows)])
