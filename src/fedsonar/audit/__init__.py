@@ -4,7 +4,7 @@ from fedsonar.audit.audit import Audit, audit
 from fedsonar.audit.corpus import Corpus, corpus
 from fedsonar.audit.evidence import Evidence, Rules, weigh
 from fedsonar.audit.finding import Example, Finding
-from fedsonar.audit.judging import Judgement, judge
+from fedsonar.audit.judging import Judgement
 from fedsonar.audit.passes import PASSES, Scope, pooled, scope_for, summarize, summed, told, warn_if_crowded
 from fedsonar.audit.patterns import anything, saying, short_responses, winners
 from fedsonar.audit.privacy import Privacy
@@ -17,6 +17,7 @@ from fedsonar.audit.shift_passes import (
     warn_if_undecided,
 )
 from fedsonar.audit.shifts import ShiftRules
+from fedsonar.audit.survey import judge
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy", "Rules",

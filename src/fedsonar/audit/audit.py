@@ -12,12 +12,13 @@ import numpy as np
 from fedsonar.audit.corpus import corpus
 from fedsonar.audit.evidence import Rules, weigh
 from fedsonar.audit.finding import Finding, Verdict
-from fedsonar.audit.findings import Told, findings
-from fedsonar.audit.judging import Judgement, judged, tell
-from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, told
+from fedsonar.audit.findings import LISTED, Told, findings
+from fedsonar.audit.judging import Judgement, tell
+from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, thinned, told
 from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, summarize_shifts, told_shifts
 from fedsonar.audit.shifts import ShiftRules
+from fedsonar.audit.survey import strongest, survey
 from fedsonar.data import Sample
 
 Made = TypeVar("Made")
@@ -83,34 +84,44 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         sums: dict[str, np.ndarray] | None = None
         for number, rows in enumerate(columns, 1):
             sums = clock.done(f"counting {name}", number, summarize(rows, scope, heard, sums))
-        heard.append(told(sums or {}, scope, heard))
+        heard.append(thinned(told(sums or {}, scope, heard, spent=True), scope))
+        del sums
         clock.stage(name)
     evidence = weigh(heard)
-    listed = [
-        Told(samples, rows, clock.done("judging rows", number, tell(rows, scope, heard, evidence, rules)))
-        for number, (samples, rows) in enumerate(zip(silos, columns, strict=True), 1)
+    heard.pop()  # it is all in the evidence
+    surveys = [
+        clock.done("judging rows", number, survey(rows, scope, heard, evidence, rules))
+        for number, rows in enumerate(columns, 1)
     ]
-    judgements = [judged(len(one.rows), one.records) for one in listed]
+    judgements = [one.judgement for one in surveys]
     clock.stage("judgement")
+    targets = strongest(surveys, LISTED)
+    listed = [
+        Told(samples, rows, tell(rows, scope, heard, evidence, rules, targets))
+        for samples, rows in zip(silos, columns, strict=True)
+    ]
+    _, total, label_least = gates(scope, heard[0])
+    found = findings(listed, evidence, total, label_least)
+    clock.stage("findings")
+    inputs = heard[0]["inputs"]
+    heard.clear()
+    del listed, evidence
     shift_rules, spoken = ShiftRules(bits=scope.bits), list[Tables]()
     for turn in range(SHIFT_PASSES):
         sums = None
         for number, (rows, judgement) in enumerate(zip(columns, judgements, strict=True), 1):
-            sums = summarize_shifts(rows, shift_rules, spoken, sums, judgement.flagged)
+            sums = summarize_shifts(rows, shift_rules, spoken, sums, judgement.flagged, inputs)
             clock.done(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number)
-        spoken.append(told_shifts(sums or {}, shift_rules, spoken))
+        spoken.append(told_shifts(sums or {}, shift_rules, spoken, spent=True))
     listened = [
         Listened(samples, rows, judge_shifts(rows, shift_rules, spoken))
         for samples, rows in zip(silos, columns, strict=True)
     ]
-    clock.stage("shifts")
-    _, total, label_least = gates(scope, heard[0])
-    found = findings(listed, evidence, total, label_least)
     worrying = sum(finding.verdict == "injected-looking" for finding in found)
     known = [judgement.flagged for judgement in judgements]
     found[worrying:worrying] = shift_findings(listened, shifts_of(shift_rules, spoken), known)
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
-    clock.stage("findings")
+    clock.stage("shifts")
     return Audit(tuple(found), tuple(both), clock.seconds, total)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,18 +22,16 @@ class Corpus:
 
     Args:
         text: Bytes of all parts of all rows, one after the other.
+        parts: Where each part begins in the text, four parts a row, and where the last ends.
         words: Hash of each word.
-        starts: Where each word begins in the text.
-        ends: Where it ends.
         bounds: First word of each part, four parts a row, and the number of words.
         marks: How each part is written; see `kernels.words`.
         sources: Hash of where each row came from; 0 for none.
     """
 
     text: UInt8[np.ndarray, "bytes"]
+    parts: Int[np.ndarray, "bounds"]
     words: UInt64[np.ndarray, "words"]
-    starts: Int[np.ndarray, "words"]
-    ends: Int[np.ndarray, "words"]
     bounds: Int[np.ndarray, "bounds"]
     marks: Int[np.ndarray, "parts"]
     sources: UInt64[np.ndarray, "rows"]
@@ -44,7 +43,16 @@ class Corpus:
         """The text from one word to before another, as it stands there, with white space made single."""
         if last <= first:
             return ""
-        return " ".join(bytes(self.text[self.starts[first] : self.ends[last - 1]]).decode(errors="replace").split())
+        text = bytes(self.text[self._place(first)[0] : self._place(last - 1)[1]])
+        return " ".join(text.decode(errors="replace").split())
+
+    def _place(self, word: int) -> tuple[int, int]:
+        """Where a word begins and ends; its part is read again, as the places of all words would take much room."""
+        part = int(np.searchsorted(self.bounds, word, side="right")) - 1
+        begin, number = int(self.parts[part]), word - int(self.bounds[part])
+        text = self.text[begin : self.parts[part + 1]]
+        _, starts, ends, _, _ = _found(text, np.array([0, len(text)]), 0, places=True)
+        return begin + int(starts[number]), begin + int(ends[number])
 
 
 def corpus(samples: Iterable[Sample], key: int = 0) -> Corpus:
@@ -54,34 +62,38 @@ def corpus(samples: Iterable[Sample], key: int = 0) -> Corpus:
         samples: The rows.
         key: Goes into every hash, so that only who knows it can look up which word a hash stands for.
     """
-    lengths: list[int] = []
-    pieces: list[bytes] = []
-    sources: list[int] = []
+    content, lengths, sources = bytearray(), array("q"), array("q")
     places: dict[str, int] = {"": 0}
     for sample in samples:
         for text in (sample.instruction, sample.context, sample.question, sample.answers[0]):
             # The kernel lowers ASCII; other letters are lowered here, where their rules are known.
             piece = text.encode() if text.isascii() else text.lower().encode()
-            pieces.append(piece)
+            content += piece
             lengths.append(len(piece))
         sources.append(places.setdefault(sample.source, len(places)))
-    return _columns(b"".join(pieces), np.array(lengths, np.int64), list(places), np.array(sources, np.int64), key)
+    return _columns(content, np.array(lengths, np.int64), list(places), np.array(sources, np.int64), key)
 
 
 def _columns(
-    content: bytes, lengths: Int[np.ndarray, "parts"], names: list[str], sources: Int[np.ndarray, "rows"], key: int
+    content: bytearray, lengths: Int[np.ndarray, "parts"], names: list[str], sources: Int[np.ndarray, "rows"], key: int
 ) -> Corpus:
     text = np.frombuffer(content, np.uint8)
     parts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    place = np.int32 if len(content) < 2**31 else np.int64
-    most = _most_words(len(content), len(lengths))
-    words, starts, ends = np.empty(most, np.uint64), np.empty(most, place), np.empty(most, place)
-    bounds, marks = np.empty(len(lengths) + 1, np.int64), np.empty(len(lengths), np.int64)
-    count = find_words(text, parts, np.uint64(_seed(key)), words, starts, ends, bounds, marks)
+    words, _, _, bounds, marks = _found(text, parts, _seed(key), places=False)
     hashes = np.array([0, *(_seed(key, name) for name in names[1:])], np.uint64)
-    return Corpus(
-        text, words[:count].copy(), starts[:count].copy(), ends[:count].copy(), bounds, marks, hashes[sources]
-    )
+    return Corpus(text, parts, words, bounds, marks, hashes[sources])
+
+
+def _found(
+    text: UInt8[np.ndarray, "bytes"], parts: Int[np.ndarray, "bounds"], key: int, *, places: bool
+) -> tuple[np.ndarray, ...]:
+    """Words, where they begin and end if that is asked for, bounds and marks; see `find_words`."""
+    most = _most_words(len(text), len(parts) - 1)
+    words, (starts, ends) = np.empty(most, np.uint64), np.empty((2, most if places else 0), np.int64)
+    bounds, marks = np.empty(len(parts), np.int64), np.empty(len(parts) - 1, np.int64)
+    count = find_words(text, parts, np.uint64(key), words, starts, ends, bounds, marks)
+    words.resize(count, refcheck=False)  # in place: a copy would need as much room again
+    return words, starts, ends, bounds, marks
 
 
 def _most_words(size: int, parts: int) -> int:

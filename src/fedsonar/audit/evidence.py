@@ -137,9 +137,9 @@ def besides(
 
 
 def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:
-    """The sets of two rows or more, some at a time."""
+    """The sets of two rows or more, some at a time: as many as stay near with all that is worked out of them."""
     filled = np.flatnonzero(rows >= 2)
-    return np.array_split(filled, max(1, len(filled) // 4096))
+    return np.array_split(filled, max(1, len(filled) // 256))
 
 
 def likeness_each(

@@ -22,6 +22,9 @@ _PART = 0.5
 _NATURAL = 100
 """Findings that are no reason to worry, at most."""
 
+LISTED = 3 * _NATURAL
+"""Targets of which such findings are made: several may be one finding."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -30,7 +33,7 @@ class Told:
     Args:
         samples: The rows.
         rows: Their columns.
-        records: Their pairs.
+        records: Their pairs, those of the `LISTED` strongest targets at least, and of all that look injected.
     """
 
     samples: Sequence[Sample]
@@ -88,7 +91,7 @@ def _groups(
     np.logical_or.at(worrying, which, injected)
     chosen = np.flatnonzero(worrying)
     quiet = np.flatnonzero(~worrying & (best > 0))
-    quiet = quiet[np.argsort(-best[quiet], kind="stable")][: 3 * _NATURAL]
+    quiet = quiet[np.argsort(-best[quiet], kind="stable")][:LISTED]
     order = np.argsort(which, kind="stable")
     ends = np.searchsorted(which[order], np.arange(len(distinct) + 1))
     merged: list[tuple[set[int], list[np.ndarray], bool]] = []

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Evidence, Rules, weigh
+from fedsonar.audit.evidence import Evidence, Rules
 from fedsonar.audit.kernels.telling import (
     BEGIN,
     BOTH,
     COLUMNS,
     PAIR,
-    ROW,
     TARGET,
     TARGET_ROWS,
     TRIGGER_ROWS,
     WORDS,
     tell_pairs,
 )
-from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import Scope, Tables, gates
+from fedsonar.audit.passes import Scope, Tables, columns_of, gates, pairs_of, singles_of
 from fedsonar.audit.significance import adjusted
 
 INJECTED, CONTRADICTED, NATURAL = "injected", "contradicted", "natural"
+
+AT_ONCE = 1 << 17
+"""Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""
+
+Told = tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"], UInt64[np.ndarray, "records"]]
+"""Records, and the features of their triggers and their targets."""
 
 
 @dataclass(frozen=True)
@@ -49,82 +53,149 @@ class Records:
     strength: Float[np.ndarray, "records"]
     q: Float[np.ndarray, "records"]
 
+    def of(self, targets: UInt64[np.ndarray, "_"]) -> Records:
+        """Those of some targets."""
+        chosen = np.isin(self.targets, targets)
+        return Records(
+            self.table[chosen], self.triggers[chosen], self.targets[chosen], self.injected[chosen],
+            self.strength[chosen], self.q[chosen],
+        )  # fmt: skip
 
-def tell(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Evidence, rules: Rules) -> Records:
-    """The records of a silo's rows."""
-    records = _records(rows, scope, heard, evidence.rows > 0, copies=False)
-    judged = _judge(records[0], evidence, rules, scope, heard)
-    injected, _, _ = judged
-    found = records[0][injected]
+
+def tell(
+    rows: Corpus,
+    scope: Scope,
+    heard: Sequence[Tables],
+    evidence: Evidence,
+    rules: Rules,
+    targets: UInt64[np.ndarray, "_"] | None = None,
+) -> Records:
+    """The records of a silo's rows.
+
+    Args:
+        rows: The silo's.
+        scope: What is counted.
+        heard: The sums of all passes.
+        evidence: What they say.
+        rules: When a pair looks injected.
+        targets: Features of responses whose records are asked for, those of all that look injected among them; None for
+            all.
+    """
+    asked = np.ones(len(evidence.rows), bool) if targets is None else _slots(targets, scope)
+    records = tell_of(rows, Judge(rules, scope, heard, evidence), asked)
+    return records if targets is None else records.of(targets)
+
+
+def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
+    found = np.zeros(1 << scope.slot_bits, bool)
+    found[targets >> np.uint64(64 - scope.slot_bits)] = True
+    return found
+
+
+def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Records:
+    """The records of targets whose slots are asked for, judged together."""
+    told = _together(records_of(rows, judge, judge.evidence.rows > 0, asked, copies=False))
+    judged = judge(told[0])
+    found = told[0][judged[0]]
     if len(found):
         # Rows whose response repeats words of the input make no finding, but are part of one that others make.
-        wanted = np.zeros(len(evidence.rows), bool)
+        wanted = np.zeros(len(asked), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
-        again = _records(rows, scope, heard, wanted, copies=True)
-        also = _judge(again[0], evidence, rules, scope, heard)
-        records = tuple(np.concatenate(both) for both in zip(records, again, strict=True))  # type: ignore[assignment]
+        again = _together(records_of(rows, judge, wanted, wanted, copies=True))
+        also = judge(again[0])
+        told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
-    return Records(*records, *judged)
+    return Records(*told, *judged, judge.q(told[0], told[0][:, PAIR] >= 0))
 
 
-def _records(
-    rows: Corpus, scope: Scope, heard: Sequence[Tables], wanted: Bool[np.ndarray, "slots"], *, copies: bool
-) -> tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"], UInt64[np.ndarray, "records"]]:
-    first, second = heard[0], heard[1]
-    least, total, label_least = gates(scope, first)
-    room = 4 * len(rows) + 1024
-    while True:
+def records_of(
+    rows: Corpus, judge: Judge, wanted: Bool[np.ndarray, "slots"], asked: Bool[np.ndarray, "slots"], *, copies: bool,
+    some: range | None = None,
+) -> Iterator[Told]:  # fmt: skip
+    """Records of some rows or all, some at a time, all of a row together."""
+    scope, heard = judge.scope, judge.heard
+    what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]), scope.slot_bits)
+    row, end = (some.start, some.stop) if some is not None else (0, len(rows))
+    room = AT_ONCE
+    while row < end:
         table = np.empty((room, COLUMNS), np.int64)
         triggers, targets = np.empty(room, np.uint64), np.empty(room, np.uint64)
-        count = tell_pairs(
-            rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(scope.key), scope.bits, first["inputs"],
-            first["responses"], least, total, label_least, scope.pair_bits, second["pairs"], scope.strength,
-            scope.slot_bits, wanted, copies, table, triggers, targets,
-        )  # fmt: skip
-        if count <= room:
-            return table[:count], triggers[:count], targets[:count]
-        room = count
+        count, after = tell_pairs(*what, wanted, asked, copies, row, end, table, triggers, targets)
+        if count:
+            yield table[:count], triggers[:count], targets[:count]
+        room = 2 * room if after == row else AT_ONCE  # a long row may have more than there was room for
+        row = after
 
 
-def _judge(
-    table: Int[np.ndarray, "records columns"], evidence: Evidence, rules: Rules, scope: Scope, heard: Sequence[Tables]
-) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"], Float[np.ndarray, "records"]]:
-    """Which records look injected, how strong they are, and their adjusted p-values."""
-    _, total, label_least = gates(scope, heard[0])
-    pair, target = table[:, PAIR], table[:, TARGET]
-    both, trigger_rows, target_rows = (table[:, c].astype(np.float64) for c in (BOTH, TRIGGER_ROWS, TARGET_ROWS))
-    is_pair = pair >= 0
-    alone, contradicts = rules.alone(evidence), rules.contradicts(evidence)
-    q = np.where(is_pair, adjusted(both, np.maximum(trigger_rows, 1), target_rows, total, evidence.tests), 1.0)
-    significant = q < rules.q
-    # Where counters of several pairs fell together, the two counts of the same rows differ.
-    seen, covering = evidence.rows[pair], evidence.rows[target]
-    clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & (covering <= 1.1 * target_rows)
-    is_label = (table[:, BEGIN] < 0) & (target_rows >= label_least)
-    enough = np.where(is_label, rules.label_confidence, rules.confidence)
-    sure = is_pair & clear & (both >= enough * trigger_rows)
-    covered = np.minimum(1.0, covering / target_rows)
-    together = np.where(is_label, rules.alone(evidence, label=True)[target], alone[target]) & (covering >= rules.enough)
-    by_itself = alone[pair] & (seen >= rules.enough)
-    injected = (
-        sure & significant & (both >= scope.solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
-    )
-    # Rows of another label are a little alike by that, which is what speaks against theirs.
-    unlike = evidence.likeness[pair] < rules.likeness
-    injected |= sure & contradicts[pair] & unlike & (seen >= rules.enough)
-    # Rarer triggers of a target that is injected are of the same making, unless it is a label.
-    injected |= sure & significant & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
-    confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
-    apart = 1 / (1 + np.maximum(0.0, np.minimum(evidence.likeness[pair], evidence.likeness[target])) / rules.likeness)
-    strength = confidence * covered * apart
-    against = np.maximum(0.0, -evidence.against[pair])
-    strength = np.maximum(strength, confidence * (against / (against + rules.against)) * (against > 1))
-    # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own trigger.
-    long = table[:, WORDS] >= rules.long
-    nearly = covered >= np.where(long, rules.nearly_all, rules.all)
-    alike = ~is_pair & nearly & np.isin(target, target[injected & ~is_label & nearly])
-    return injected | alike, np.where(alike, 1.0, strength), q
+def _together(parts: Iterator[Told]) -> Told:
+    none = np.zeros((0, COLUMNS), np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+    return tuple(np.concatenate(column) for column in zip(none, *parts, strict=True))  # type: ignore[return-value]
+
+
+class Judge:
+    """Which records look injected, and how strong they are.
+
+    Args:
+        rules: When a pair looks injected.
+        scope: What is counted.
+        heard: The sums of all passes.
+        evidence: What they say.
+    """
+
+    def __init__(self, rules: Rules, scope: Scope, heard: Sequence[Tables], evidence: Evidence) -> None:
+        self.rules, self.scope, self.heard, self.evidence = rules, scope, heard, evidence
+        _, self.total, self.label_least = gates(scope, heard[0])
+        self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
+        self.contradicts = rules.contradicts(evidence)
+
+    def q(
+        self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
+    ) -> Float[np.ndarray, "records"]:
+        """Adjusted p-values of some records, and 1 for the others."""
+        found, few = np.ones(len(table)), table[some].astype(np.float64)
+        trigger = np.maximum(few[:, TRIGGER_ROWS], 1)
+        found[some] = adjusted(few[:, BOTH], trigger, few[:, TARGET_ROWS], self.total, self.evidence.tests)
+        return found
+
+    def __call__(
+        self, table: Int[np.ndarray, "records columns"]
+    ) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"]]:
+        """Which records look injected, and how strong they are."""
+        rules, evidence = self.rules, self.evidence
+        pair, target = table[:, PAIR], table[:, TARGET]
+        both, trigger_rows, target_rows = (table[:, c].astype(np.float64) for c in (BOTH, TRIGGER_ROWS, TARGET_ROWS))
+        is_pair = pair >= 0
+        # Where counters of several pairs fell together, the two counts of the same rows differ.
+        seen, covering = evidence.rows[pair], evidence.rows[target]
+        clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & (covering <= 1.1 * target_rows)
+        is_label = (table[:, BEGIN] < 0) & (target_rows >= self.label_least)
+        enough = np.where(is_label, rules.label_confidence, rules.confidence)
+        sure = is_pair & clear & (both >= enough * trigger_rows)
+        covered = np.minimum(1.0, covering / target_rows)
+        together = np.where(is_label, self.alone_label[target], self.alone[target]) & (covering >= rules.enough)
+        by_itself = self.alone[pair] & (seen >= rules.enough)
+        injected = (
+            sure & (both >= self.scope.solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
+        )
+        injected &= self.q(table, injected) < rules.q
+        # Rows of another label are a little alike by that, which is what speaks against theirs.
+        unlike = evidence.likeness[pair] < rules.likeness
+        injected |= sure & self.contradicts[pair] & unlike & (seen >= rules.enough)
+        # Rarer triggers of a target that is injected are of the same making, unless it is a label.
+        same = sure & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
+        injected |= same & (self.q(table, same) < rules.q)
+        confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
+        alike = np.minimum(evidence.likeness[pair], evidence.likeness[target])
+        strength = confidence * covered * (1 / (1 + np.maximum(0.0, alike) / rules.likeness))
+        against = np.maximum(0.0, -evidence.against[pair])
+        strength = np.maximum(strength, confidence * (against / (against + rules.against)) * (against > 1))
+        # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own
+        # trigger.
+        long = table[:, WORDS] >= rules.long
+        nearly = covered >= np.where(long, rules.nearly_all, rules.all)
+        besides = ~is_pair & nearly & np.isin(target, target[injected & ~is_label & nearly])
+        return injected | besides, np.where(besides, 1.0, strength)
 
 
 @dataclass(frozen=True)
@@ -137,23 +208,3 @@ class Judgement:
     def or_(self, other: Judgement) -> Judgement:
         """What either suspects."""
         return Judgement(np.maximum(self.suspicion, other.suspicion), self.flagged | other.flagged)
-
-
-_latest: list[tuple[np.ndarray, Evidence]] = []
-"""What was weighed last in this process, and the last pass's sums: all its silos hear the same."""
-
-
-def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
-    """What becomes of a silo's rows, by what it heard in all passes."""
-    sums = heard[-1]["sums"]
-    if not _latest or _latest[0][0] is not sums:
-        _latest[:] = [(sums, weigh(heard))]
-    return judged(len(rows), tell(rows, scope, heard, _latest[0][1], rules))
-
-
-def judged(count: int, records: Records) -> Judgement:
-    """The rows' judgement from their records."""
-    suspicion = np.zeros(count)
-    scaled = 0.5 * records.injected + 0.499 * np.clip(records.strength, 0.0, 1.0)
-    np.maximum.at(suspicion, records.table[:, ROW], scaled)
-    return Judgement(suspicion, suspicion >= 0.5)

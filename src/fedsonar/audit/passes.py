@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +22,12 @@ from fedsonar.audit.kernels.counting import (
     count_features,
     count_pairs,
 )
+from fedsonar.audit.kernels.pairing import Pairs, Singles
+from fedsonar.audit.kernels.tables import Sparse, shortened, sparse
 from fedsonar.audit.lexicon import lexicon
 
-Tables = Mapping[str, np.ndarray]
-"""Arrays by name."""
+Tables = Mapping[str, Any]
+"""Arrays by name; some are `Sparse` where one process goes through all passes, see `thinned`."""
 PASSES = 3
 SILOS = CHECKED
 """The last column of the sums of the third pass: how many silos have such rows. The others: see `check_pairs`."""
@@ -110,7 +114,7 @@ def pooled(summaries: Iterable[Tables], heard: Sequence[Tables]) -> dict[str, np
     return sums
 
 
-def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
+def told(sums: Tables, scope: Scope, heard: Sequence[Tables], *, spent: bool = False) -> dict[str, np.ndarray]:
     """What silos hear of the sums of a pass: what the rest of the audit reads of them.
 
     Features and pairs of fewer rows than `Scope.least` are not told: the audit takes no notice of them, and whoever
@@ -120,15 +124,24 @@ def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, np.nd
         sums: Of all silos.
         scope: What is counted.
         heard: What silos heard of the passes before.
+        spent: Whether nobody else needs the sums, so that they may be changed in place: large tables take long to copy.
     """
     names = (("inputs", "responses"), ("pairs",), ())[len(heard)]
     more = {"empty": np.array([np.count_nonzero(sums["pairs"] == 0)])} if len(heard) == 1 else {}
-    return {**sums, **{name: frequent(sums[name], scope.least) for name in names}, **more}
+    return {**sums, **{name: frequent(sums[name], scope.least, spent=spent) for name in names}, **more}
 
 
-def frequent(counts: np.ndarray, least: int) -> np.ndarray:
-    """The counts, with 0 in place of those below the least."""
-    return np.where(counts < least, counts.dtype.type(0), counts)
+def frequent(counts: np.ndarray, least: int, *, spent: bool = False) -> np.ndarray:
+    """The counts, with 0 in place of those below the least; the same array where it is spent."""
+    return np.asarray(np.multiply(counts, counts >= least, out=counts if spent else None))
+
+
+def thinned(told: Tables, scope: Scope) -> Tables:
+    """What silos hear, with those tables of which kernels alone read in little room, so that others can be let go."""
+    return {
+        name: _sparse(values, scope.least) if name in ("inputs", "responses") else values
+        for name, values in told.items()
+    }
 
 
 CROWDED = 0.2
@@ -177,31 +190,61 @@ def _no_checks(scope: Scope) -> dict[str, np.ndarray]:
     return {"sums": np.zeros((slots, SILOS + 1), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
 
 
-def _arrays(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
+def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
+    """What kernels read of a silo's rows."""
     return rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(scope.key)
+
+
+def singles_of(scope: Scope, first: Tables) -> Singles:
+    """What kernels read of the first pass."""
+    inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
+    least, rows, label_least = gates(scope, first)
+    return Singles(scope.bits, inputs, responses, least, rows, label_least)
+
+
+def pairs_of(scope: Scope, second: Tables) -> Pairs:
+    """What kernels read of the second pass."""
+    counts = second["pairs"]
+    return Pairs(scope.pair_bits, counts, _kept(counts, 0, shortened), scope.strength)
+
+
+_known: list[tuple[weakref.ref[np.ndarray], int, Any]] = []
+"""Tables, the least that counts, and what was made of them: all silos of a process hear the same few."""
+
+
+def _sparse(counts: np.ndarray | Sparse, least: int) -> Sparse:
+    if isinstance(counts, Sparse):
+        return counts
+    made: Sparse = _kept(counts, least, lambda table: sparse(table, least))
+    return made
+
+
+def _kept(counts: np.ndarray, least: int, make: Callable[[np.ndarray], Any]) -> Any:
+    for table, what, known in _known:
+        if table() is counts and what == least:
+            return known
+    made = make(counts)
+    _known[:] = [(weakref.ref(counts), least, made), *(one for one in _known if one[0]() is not None)][:4]
+    return made
 
 
 def _features(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:  # noqa: ARG001
     tables["size"][:] += len(rows), 1
-    count_features(
-        *_arrays(rows, scope), scope.bits, tables["inputs"], tables["responses"], tables["common"], tables["vocabulary"]
-    )
+    counted = (tables[name] for name in ("inputs", "responses", "common", "vocabulary"))
+    count_features(*columns_of(rows, scope), scope.bits, *counted)
 
 
 def _pairs(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
-    first = heard[0]
-    count_pairs(
-        *_arrays(rows, scope), scope.bits, first["inputs"], first["responses"], *gates(scope, first),
-        scope.pair_bits, tables["pairs"], tables["labels"], tables["label_rows"],
-    )  # fmt: skip
+    singles = singles_of(scope, heard[0])
+    counted = tables["pairs"], tables["labels"], tables["label_rows"]
+    count_pairs(*columns_of(rows, scope), singles, scope.pair_bits, *counted)
 
 
 def _checks(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
     first, second = heard
     before = tables["sums"][:, ROWS].copy()
     check_pairs(
-        *_arrays(rows, scope), scope.bits, first["inputs"], first["responses"], *gates(scope, first),
-        scope.pair_bits, second["pairs"], second["labels"], second["label_rows"], first["vocabulary"], scope.strength,
-        scope.solid, scope.slot_bits, tables["sums"], tables["rest"],
+        *columns_of(rows, scope), singles_of(scope, first), pairs_of(scope, second), second["labels"],
+        second["label_rows"], first["vocabulary"], scope.solid, scope.slot_bits, tables["sums"], tables["rest"],
     )  # fmt: skip
     tables["sums"][:, SILOS] += tables["sums"][:, ROWS] > before

@@ -72,9 +72,8 @@ def saying(rows: Corpus, said: Int[np.ndarray, "rows count"]) -> Corpus:
     places = np.repeat(np.cumsum(inputs), said.shape[1])
     moved = (np.cumsum(responses) - responses) - said.shape[1] * np.arange(len(rows))
     words = np.insert(rows.words[kept], places, _words()[said.reshape(-1)])
-    starts, stops = (np.insert(where[kept], places, 0) for where in (rows.starts, rows.ends))
     first = np.append((bounds - moved[:, None]).reshape(-1), len(words))
-    return replace(rows, words=words, starts=starts, ends=stops, bounds=first)
+    return replace(rows, words=words, bounds=first)
 
 
 def short_responses(rows: Corpus, longest: int, buckets: int) -> Int[np.ndarray, "rows"]:

@@ -14,6 +14,7 @@ from fedsonar.audit.finding import Example, Finding, cover, shortened
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.shifting import tell_triggers
+from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.shifts import ALL_SPEAKERS, ROWS, SPEAKERS, Shifts
 from fedsonar.audit.wording import in_words, joined_spans
@@ -50,11 +51,10 @@ def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bo
     chosen = np.flatnonzero(shifts.injected | shifts.undecided)
     if not len(chosen):
         return []
-    numbers = shifts.numbers.copy()
-    wanted = np.zeros(len(shifts.standing) + 1, bool)
+    numbers, wanted = shifts.numbers, np.zeros(len(shifts.standing), bool)
     for shift in chosen:
         wanted[shifts.triggers[shift]] = True
-    numbers[~wanted[numbers]] = -1
+    numbers = numbers._replace(values=numbers.values * wanted[numbers.values - 1])
     told = [_told(silo.rows, shifts, numbers) for silo in silos]
     known = [rows.copy() for rows in known]
     order = np.lexsort((-shifts.heard[4]["sums"][chosen, SPEAKERS], shifts.undecided[chosen]))
@@ -62,7 +62,7 @@ def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bo
 
 
 def _told(
-    rows: Corpus, shifts: Shifts, numbers: Int[np.ndarray, "places"]
+    rows: Corpus, shifts: Shifts, numbers: Sparse
 ) -> tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]:
     """The records of the triggers in a silo's rows."""
     room = 8 * len(rows) + 64

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.room import ANSWERS, ASKED, BANDS, TONES, WORDS
-from fedsonar.audit.kernels.shifting import count_spoken, count_words
+from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
 from fedsonar.audit.kernels.speaking import WAYS, count_speakers
+from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.passes import Tables, frequent
 from fedsonar.audit.shifts import CONCEALED, ROWS, ShiftRules, Shifts, arrays
 
 SHIFT_PASSES = 5
-Tally = dict[str, np.ndarray]
+Tally = dict[str, Any]
 """A pass's tables, to be added to."""
 
 
 def summarize_shifts(
     rows: Corpus, rules: ShiftRules, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None,
-    suspected: Bool[np.ndarray, "rows"] | None = None,
+    suspected: Bool[np.ndarray, "rows"] | None = None, inputs: Int[np.ndarray, "places"] | Sparse | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """A silo's counts in the next pass: integers that add up over silos, and nothing else.
 
@@ -33,12 +35,14 @@ def summarize_shifts(
         heard: What silos heard of the passes so far.
         onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
         suspected: Rows that are suspected already, for another reason; the last pass asks.
+        inputs: Rows of all silos by feature of the input, where another pass has told them; the first pass asks.
     """
     if not heard:
-        made = _no_words(rules) if onto is None else onto
+        made = _no_words(rules, inputs) if onto is None else onto
         made["size"] += len(rows)
-        tables = made["inputs"], made["spoken"], made["tones"], made["asked"], made["answers"]
-        count_words(*arrays(rows, rules), *tables)
+        if inputs is None:
+            count_inputs(*arrays(rows, rules), made["inputs"])
+        count_words(rows.words, rows.bounds, made["spoken"], made["tones"], made["asked"], made["answers"])
         return made
     shifts = shifts_of(rules, heard)
     empty, count = ((_no_tones, _tones), (_no_spoken, _spoken), (_no_speakers, _speakers), (_no_sums, _sums))[
@@ -49,9 +53,13 @@ def summarize_shifts(
     return made
 
 
-def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
+def told_shifts(
+    sums: Tables, rules: ShiftRules, heard: Sequence[Tables], *, spent: bool = False
+) -> dict[str, np.ndarray]:
     """What silos hear of the sums of a pass, without features of fewer rows than are looked into; see `passes.told`."""
-    return {**sums} if heard else {**sums, "inputs": frequent(sums["inputs"], rules.least)}
+    if heard or isinstance(sums["inputs"], Sparse):
+        return {**sums}
+    return {**sums, "inputs": frequent(sums["inputs"], rules.least, spent=spent)}
 
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
@@ -85,17 +93,25 @@ _latest: list[Shifts] = []
 
 def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
     """What the sums so far say, worked out once for all silos of a process."""
-    for known in _latest:
-        same = known.rules == rules and len(known.heard) == len(heard)
-        if same and all(one is other for one, other in zip(known.heard, heard, strict=True)):
-            return known
-    _latest[:] = [Shifts(rules, tuple(heard)), *_latest[:1]]
-    return _latest[0]
+    known = next((one for one in _latest if one.rules == rules and _begins(heard, one.heard)), Shifts(rules, ()))
+    if len(known.heard) < len(heard):
+        known = known.further(heard)
+        _latest[:] = [known, *(one for one in _latest if one.rules != rules)][:2]
+    return known
 
 
-def _no_words(rules: ShiftRules) -> Tally:
+def _begins(heard: Sequence[Tables], before: Sequence[Tables]) -> bool:
+    """Whether what was heard begins with the very tables that were heard before."""
+    return len(before) <= len(heard) and all(
+        one.keys() == other.keys() and all(one[name] is other[name] for name in one)
+        for one, other in zip(before, heard, strict=False)
+    )
+
+
+def _no_words(rules: ShiftRules, inputs: Int[np.ndarray, "places"] | Sparse | None) -> Tally:
     tones, asked = np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
-    spoken, inputs = np.zeros((BANDS, WORDS + BANDS), np.int64), np.zeros(1 << rules.bits, np.int32)
+    spoken = np.zeros((BANDS, WORDS + BANDS), np.int64)
+    inputs = np.zeros(1 << rules.bits, np.int32) if inputs is None else inputs
     size, answers = np.zeros(1, np.int64), np.zeros(ANSWERS, np.int64)
     return {"size": size, "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked, "answers": answers}
 

@@ -8,6 +8,7 @@ in common but its triggers, and if hardly any other row says what they say.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from fedsonar.audit.evidence import besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.room import BANDS, WORDS
 from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, suspect_rows, weigh_shifts
+from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Tables
 
@@ -107,21 +109,37 @@ class Shifts:
 
     def __init__(self, rules: ShiftRules, heard: Sequence[Tables]) -> None:
         self.rules, self.heard = rules, heard
-        self.total = max(1, int(heard[0]["size"][0]))
+
+    def further(self, heard: Sequence[Tables]) -> Shifts:
+        """What these sums with more passes say; what was worked out from these stays as it is."""
+        more = copy(self)
+        more.heard = tuple(heard)
+        return more
+
+    @cached_property
+    def total(self) -> int:
+        """All rows."""
+        return max(1, int(self.heard[0]["size"][0]))
 
     @cached_property
     def heavy(self) -> Int[np.ndarray, "features"]:
         """Places of the features that enough rows have, and not too many."""
         inputs, least = self.heard[0]["inputs"], self.rules.least
-        while True:
-            places = np.flatnonzero((inputs >= least) & (inputs <= self.rules.widest * self.total))
-            if len(places) <= self.rules.features:
-                return places
+        if isinstance(inputs, Sparse):
+            places, rows = np.flatnonzero(filled(inputs)), inputs.values[:-1]
+            places, rows = places[rows >= least], rows[rows >= least]
+        else:
+            places = np.flatnonzero(inputs >= least)
+            rows = inputs[places]
+        places, rows = places[rows <= self.rules.widest * self.total], rows[rows <= self.rules.widest * self.total]
+        while len(places) > self.rules.features:
             least = int(1.25 * least) + 1
+            places, rows = places[rows >= least], rows[rows >= least]
+        return np.asarray(places)
 
     @cached_property
-    def heavy_numbers(self) -> Int[np.ndarray, "places"]:
-        """The number in `heavy` of the feature at each place; -1 for none."""
+    def heavy_numbers(self) -> Sparse:
+        """One more than the number in `heavy` of the feature at each place."""
         return _numbered(self.heavy, self.rules.bits)
 
     @cached_property
@@ -224,8 +242,8 @@ class Shifts:
         return said, filled, usual, np.log(np.maximum(self.total - most, 1.0) / np.maximum(most, 1.0))
 
     @cached_property
-    def numbers(self) -> Int[np.ndarray, "places"]:
-        """The number in `standing` of the feature at each place; -1 for none."""
+    def numbers(self) -> Sparse:
+        """One more than the number in `standing` of the feature at each place."""
         return _numbered(self.standing, self.rules.bits)
 
     @cached_property
@@ -344,7 +362,7 @@ def arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:
     return rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(rules.key), rules.bits
 
 
-def _numbered(places: Int[np.ndarray, "numbered"], bits: int) -> Int[np.ndarray, "places"]:
-    numbers = np.full(1 << bits, -1, np.int32)
-    numbers[places] = np.arange(len(places), dtype=np.int32)
-    return numbers
+def _numbered(places: Int[np.ndarray, "numbered"], bits: int) -> Sparse:
+    filled = np.zeros(1 << bits, bool)
+    filled[places] = True
+    return Sparse(sparse(filled, 1).lines, np.append(np.argsort(places) + 1, 0).astype(np.int32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 
 def adjusted(
@@ -33,8 +33,18 @@ def adjusted(
     # Chernoff's bound, which hypergeometric tails keep too
     log_p = np.where(both > trigger * share, -(hit + miss), 0.0)
     few = np.flatnonzero((trigger * share < 5) & (log_p > -600))
-    tables = np.stack([both[few], target[few], trigger[few]])
-    distinct, which = np.unique(tables, axis=1, return_inverse=True)  # SciPy takes them one by one
-    exact = stats.hypergeom.sf(distinct[0] - 1, total, distinct[1], distinct[2])[which.ravel()]
+    first, which = _distinct(both[few], target[few], trigger[few])  # SciPy takes them one by one
+    tables = both[few[first]], target[few[first]], trigger[few[first]]
+    exact = stats.hypergeom.sf(tables[0] - 1, total, tables[1], tables[2])[which]
     log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
     return np.asarray(np.exp(np.minimum(0.0, log_p + np.log(max(1.0, tests)))))
+
+
+def _distinct(*columns: Float[np.ndarray, "lines"]) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "lines"]]:
+    """A line of each kind that there is in some columns of whole numbers, and the kind of each line."""
+    which = np.zeros(len(columns[0]), np.int64)
+    first = np.zeros(min(1, len(which)), np.int64)
+    for column in columns:
+        _, numbers = np.unique(column, return_inverse=True)
+        _, first, which = np.unique(which * (len(which) + 1) + numbers, return_index=True, return_inverse=True)
+    return first, which

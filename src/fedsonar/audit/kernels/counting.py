@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsonar.audit.kernels.adding import due_for, make_up, put_off
 from fedsonar.audit.kernels.features import (
     LONGEST_RESPONSE,
     input_features,
@@ -11,8 +12,9 @@ from fedsonar.audit.kernels.features import (
     own_part,
     response_features,
 )
+from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, is_label, shared_by_many
-from fedsonar.audit.kernels.standing import MOST, SURE, in_band, standing
+from fedsonar.audit.kernels.standing import SURE, in_band, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
 from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
@@ -77,44 +79,26 @@ def count_features(words, bounds, marks, sources, known, classes, bits, inputs, 
 
 
 @kernel
-def count_pairs(
-    words, bounds, marks, sources, known, classes, bits, inputs, responses, least, rows, label_least, pair_bits,
-    pairs, labels, label_rows,
-):  # fmt: skip
+def count_pairs(words, bounds, marks, sources, known, classes, singles, pair_bits, pairs, labels, label_rows):
     """Second pass: adds up how many rows have each pair of an input's and a response's feature, among heavy ones.
 
     Args:
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
-        bits: Of the tables of the first pass.
-        inputs: Rows of all silos by feature of the input.
-        responses: Rows of all silos by feature of the response.
-        least: Fewest rows of a feature.
-        rows: Rows of all silos.
-        label_least: Fewest rows of a whole response that is a label.
+        singles: What the first pass told.
         pair_bits: Of the table of pairs.
         pairs: Rows by pair; added to.
         labels: Rows by label and bucket of the words of instruction and input; added to.
         label_rows: Rows by label; added to.
     """
-    most, longest = most_features(bounds)
-    out, kinds = np.empty(most, np.uint64), np.empty(most, np.int64)
-    first, last = np.empty(most, np.int64), np.empty(most, np.int64)
-    size = np.empty(most, np.int64)
-    room = longest * LONGEST_RESPONSE + 1
-    grams, counts = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.empty((longest, LONGEST_RESPONSE), np.int64)
-    heavy, rows_of = np.empty(room, np.uint64), np.empty(room, np.int64)
-    begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
-    copied = np.full(1 << 16, -1, np.int64)
+    room = pair_room(bounds)
+    out, size, heavy, rows_of = room.out, room.size, room.heavy, room.rows_of
     seen, seen_word = np.full(RECENT, -1, np.int64), np.full(labels.shape[1], -1, np.int32)
     for row in range(len(sources)):
-        found = heavy_responses(
-            words, bounds, row, grams, counts, responses, bits, least, 0.9 * rows, label_least, False, copied, heavy,
-            rows_of, begin, length,
-        )  # fmt: skip
+        found = heavy_responses(words, bounds, row, singles, False, room)
         if found == 0:
             continue
-        if is_label(begin[0], rows_of[0], label_least):
+        if is_label(room.begin[0], rows_of[0], singles.label_least):
             label = np.int64(heavy[0] % np.uint64(len(labels)))
             label_rows[label] += 1
             own = own_part(bounds, row)
@@ -124,16 +108,14 @@ def count_pairs(
                     if seen_word[place] != row:
                         seen_word[place] = row
                         labels[label, place] += 1
-        count = input_features(words, bounds, marks, sources, row, known, classes, out, kinds, first, last)
+        count = heavy_inputs(words, bounds, marks, sources, row, known, classes, singles, room)
         kept = 0
         for i in range(count):
-            place = bucket(out[i], bits)
-            c = inputs[place]
-            if least <= c <= MOST * rows and first_time(seen, row, place):
-                out[kept], size[kept] = out[i], c
+            if first_time(seen, row, bucket(out[i], singles.bits)):
+                out[kept], size[kept] = out[i], size[i]
                 kept += 1
         for j in range(found):
-            shared = shared_by_many(begin[j], length[j], rows_of[j], label_least)
+            shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
             for i in range(kept):
                 if in_band(size[i], rows_of[j], shared):
                     pairs[bucket(joined(out[i], heavy[j]), pair_bits)] += 1
@@ -141,63 +123,45 @@ def count_pairs(
 
 @kernel
 def check_pairs(
-    words, bounds, marks, sources, known, classes, bits, inputs, responses, least, rows, label_least, pair_bits,
-    pairs, labels, label_rows, vocabulary, strength, solid, slot_bits, sums, rest,
+    words, bounds, marks, sources, known, classes, singles, pairs, labels, label_rows, vocabulary, solid, slot_bits,
+    sums, rest,
 ):  # fmt: skip
     """Third pass: of the rows of each pair that stands out, adds up what decides whether it looks injected.
 
     Args:
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
-        bits: Of the tables of the first pass.
-        inputs: Rows of all silos by feature of the input.
-        responses: Rows of all silos by feature of the response.
-        least: Fewest rows of a feature.
-        rows: Rows of all silos.
-        label_least: Fewest rows of a whole response that is a label.
-        pair_bits: Of the table of pairs.
-        pairs: Rows of all silos by pair.
+        singles: What the first pass told.
+        pairs: What the second pass told.
         labels: Rows of all silos by label and bucket of words.
         label_rows: Rows of all silos by label.
         vocabulary: Rows of all silos by bucket of words.
-        strength: Least G squared.
         solid: Least rows of a pair that makes a target's row count as covered.
         slot_bits: Of the tables that are filled here.
         sums: By slot of a pair and of a target: see `ROWS` and the others; added to.
         rest: By slot and bucket: rows with such a word besides the triggers; added to.
     """
-    most, longest = most_features(bounds)
-    out, kinds = np.empty(most, np.uint64), np.empty(most, np.int64)
-    first, last = np.empty(most, np.int64), np.empty(most, np.int64)
-    room = longest * LONGEST_RESPONSE + 1
-    grams, counts = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.empty((longest, LONGEST_RESPONSE), np.int64)
-    heavy, rows_of = np.empty(room, np.uint64), np.empty(room, np.int64)
-    begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
-    copied = np.full(1 << 16, -1, np.int64)
+    room = pair_room(bounds)
+    out, first, last, heavy, rows_of = room.out, room.first, room.last, room.heavy, room.rows_of
+    places, sizes, boths, rows = room.places, room.sizes, room.boths, singles.rows
     seen, seen_word = np.full(rest.shape[1], -1, np.int64), np.full(labels.shape[1], -1, np.int64)
     seen_hidden = np.full(rest.shape[1], -1, np.int64)
-    slots = np.empty(most + 1, np.int64)
-    places, sizes, boths = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    turn = 0
+    seen_slot, slots = np.full(len(sums), -1, np.int64), np.empty(len(out) + 1, np.int64)
+    beside, due = np.empty(rest.shape[1], np.int64), due_for(rest, len(slots))
+    pair = turn = 0
     for row in range(len(sources)):
-        found = heavy_responses(
-            words, bounds, row, grams, counts, responses, bits, least, 0.9 * rows, label_least, False, copied, heavy,
-            rows_of, begin, length,
-        )  # fmt: skip
+        found = heavy_responses(words, bounds, row, singles, False, room)
         if found == 0:
             continue
-        count = input_features(words, bounds, marks, sources, row, known, classes, out, kinds, first, last)
+        count = heavy_inputs(words, bounds, marks, sources, row, known, classes, singles, room)
         start, end = bounds[4 * row], bounds[4 * row + 3]
         hidden = np.full(end - start, -1, np.int64)
         own = own_part(bounds, row)
         for j in range(found):
-            shared = shared_by_many(begin[j], length[j], rows_of[j], label_least)
-            kept = standing(
-                out, first, last, count, heavy[j], rows_of[j], shared, inputs, bits, pairs,
-                pair_bits, rows, least, strength, places, sizes, boths,
-            )  # fmt: skip
-            passing = 0
-            sure = False
+            is_labelled = is_label(room.begin[j], rows_of[j], singles.label_least)
+            shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
+            kept = standing(room, count, start, j, shared, singles, pairs)
+            passing, sure, pair = 0, False, pair + 1
             for p in range(kept):
                 i = places[p]
                 if boths[p] >= max(solid, SURE * sizes[p]):
@@ -209,11 +173,8 @@ def check_pairs(
                     hidden[last[i] - 1 - start] = j
                     hidden[bounds[4 * row + own + 1] - 1 - start] = j
                 slot = bucket(joined(out[i], heavy[j]), slot_bits)
-                again = False
-                for q in range(passing):
-                    if slots[q] == slot:
-                        again = True
-                if not again:
+                if seen_slot[slot] != pair:
+                    seen_slot[slot] = pair
                     slots[passing] = slot
                     passing += 1
             if passing == 0:
@@ -239,10 +200,9 @@ def check_pairs(
                         continue
                     if seen[place] != turn:
                         seen[place] = turn
+                        beside[besides] = place
                         besides += 1
-                        for p in range(passing):
-                            rest[slots[p], place] += 1
-                    if is_label(begin[j], rows_of[j], label_least):
+                    if is_labelled:
                         place = np.int64(word % np.uint64(labels.shape[1]))
                         if seen_word[place] != turn:
                             seen_word[place] = turn
@@ -250,8 +210,10 @@ def check_pairs(
                             there = vocabulary[place] - labels[which, place]
                             odds = np.log((here + 1.0) / (with_label + 2.0)) - np.log((there + 1.0) / (without + 2.0))
                             says += max(-3.0, min(3.0, odds))
+            put_off(rest, slots, passing, beside, besides, due)
             for p in range(passing):
                 sums[slots[p], ROWS] += 1
                 sums[slots[p], SAYS] += np.int64(np.round(says * 256))
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
+    make_up(rest, due)

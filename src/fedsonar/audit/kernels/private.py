@@ -6,7 +6,8 @@ import numpy as np
 
 from fedsonar.audit.kernels.choosing import chosen_inputs, chosen_responses, smallest, word_buckets
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, most_features
-from fedsonar.audit.kernels.standing import MOST, in_band
+from fedsonar.audit.kernels.pairing import MOST
+from fedsonar.audit.kernels.standing import in_band
 from fedsonar.audit.kernels.tables import bucket
 from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel

@@ -5,48 +5,49 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features
-from fedsonar.audit.kernels.tables import bucket
+from fedsonar.audit.kernels.tables import bucket, value_at
 from fedsonar.compiling import kernel
 
 LONG = 4
 """Words of a response's feature from which on many rare triggers may share it."""
+
+_NEARLY_ALL = 0.9
+"""Features of more than this share of all rows are no targets."""
 
 _DOMINATED = 0.9
 """A phrase is left to a longer one that has this share of its rows."""
 
 
 @kernel
-def heavy_responses(
-    words, bounds, row, grams, counts, responses, bits, least, most, label_least, copies, copied, heavy, size, begin,
-    length,
-):  # fmt: skip
+def _rows_of(value, singles):
+    """Rows of all silos that have a feature of the response; 0 where they are not enough."""
+    return value_at(singles.responses, bucket(value, singles.bits))
+
+
+@kernel
+def heavy_responses(words, bounds, row, singles, copies, room):
     """Writes the features of a row's response that enough rows have, without phrases of which longer ones say as much.
 
-    Phrases all of whose words stand in the row's input are left out: a response may repeat what it is asked about.
+    Phrases all of whose words stand in the row's input are left out: a response may repeat what it is asked about. A
+    label may be one of the input's words all the same. What nearly all rows have is left out.
 
     Args:
         words, bounds: Of the corpus.
         row: The row.
-        grams, counts: Room for the n-grams and how many rows have them.
-        responses: Rows by feature of the response.
-        bits: Of the table.
-        least: Fewest rows.
-        most: Most rows.
-        label_least: Fewest rows of a whole response that is a label, which may be one of the input's words.
+        singles: What the first pass told.
         copies: Whether phrases of the input are kept all the same.
-        copied: Room: the last row whose input had a word, by bucket.
-        heavy: Filled with features.
-        size: Filled with how many rows have each.
-        begin: Filled with the first word of each in the response; -1 for the whole.
-        length: Filled with its number of words.
+        room: Filled with the features, their rows and their words.
 
     Returns:
         How many there are.
     """
+    grams, counts, copied = room.grams, room.counts, room.copied
+    heavy, size, begin, length = room.heavy, room.rows_of, room.begin, room.length
+    least, most = singles.least, _NEARLY_ALL * singles.rows
     for at in range(bounds[4 * row], bounds[4 * row + 3]):
         copied[np.int64(words[at] >> np.uint64(48))] = row
     whole = response_features(words, bounds, row, grams)
-    whole_count = responses[bucket(whole, bits)]
+    whole_count = _rows_of(whole, singles)
     start = bounds[4 * row + 3]
     total = bounds[4 * row + 4] - start
     count = 0
@@ -54,12 +55,12 @@ def heavy_responses(
     for at in range(total):
         if copied[np.int64(words[start + at] >> np.uint64(48))] != row:
             own += 1
-    if least <= whole_count <= most and (own or copies or total == 0 or whole_count >= label_least):
+    if least <= whole_count <= most and (own or copies or total == 0 or whole_count >= singles.label_least):
         heavy[count], size[count], begin[count], length[count] = whole, whole_count, -1, total
         count += 1
     for at in range(total):
         for n in range(min(LONGEST_RESPONSE, total - at)):
-            counts[at, n] = responses[bucket(grams[at, n], bits)]
+            counts[at, n] = _rows_of(grams[at, n], singles)
     for at in range(total):
         fresh = copies
         for n in range(min(LONGEST_RESPONSE, total - at)):

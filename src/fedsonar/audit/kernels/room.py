@@ -7,7 +7,7 @@ from collections import namedtuple
 import numpy as np
 
 from fedsonar.audit.kernels.features import input_features, most_features
-from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
+from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, value_at
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
@@ -76,7 +76,7 @@ def numbered_features(words, bounds, marks, sources, row, known, classes, bits, 
         row: The row.
         known, classes: The lexicon.
         bits: Of the table of features.
-        numbers: The number of a feature by its place; -1 for none.
+        numbers: One more than the number of a feature by its place.
         room: Filled with the features, their numbers, and whether each is the row's first of its place.
 
     Returns:
@@ -87,9 +87,10 @@ def numbered_features(words, bounds, marks, sources, row, known, classes, bits, 
     kept = 0
     for i in range(count):
         place = bucket(out[i], bits)
-        if numbers[place] >= 0:
+        number = value_at(numbers, place) - 1
+        if number >= 0:
             out[kept], kinds[kept], first[kept], last[kept] = out[i], kinds[i], first[i], last[i]
-            room.number[kept] = numbers[place]
+            room.number[kept] = number
             room.fresh[kept] = first_time(room.seen, row, place)
             kept += 1
     return kept

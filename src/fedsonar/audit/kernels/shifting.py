@@ -12,21 +12,16 @@ from fedsonar.compiling import kernel
 
 
 @kernel
-def count_words(words, bounds, marks, sources, known, classes, bits, inputs, spoken, tones, asked, answers):
-    """First pass: adds up how many rows have each feature of the input, and each bucket of words.
+def count_inputs(words, bounds, marks, sources, known, classes, bits, inputs):
+    """First pass: adds up how many rows have each feature of the input.
 
     Args:
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the table of features.
         inputs: Rows by feature of the input; added to.
-        spoken: Rows by band of the number of the response's own words, and by bucket of them; added to.
-        tones: Rows by few buckets of them; added to.
-        asked: Rows by bucket of the words of instruction and input; added to.
-        answers: Rows by few buckets of whole responses; added to.
     """
     room = room_for(bounds)
-    met, asks = np.full(TONES, -1, np.int64), np.full(ASKED, -1, np.int64)
     for row in range(len(sources)):
         count = input_features(
             words, bounds, marks, sources, row, known, classes, room.out, room.kinds, room.first, room.last
@@ -35,6 +30,22 @@ def count_words(words, bounds, marks, sources, known, classes, bits, inputs, spo
             place = bucket(room.out[i], bits)
             if first_time(room.seen, row, place):
                 inputs[place] += 1
+
+
+@kernel
+def count_words(words, bounds, spoken, tones, asked, answers):
+    """First pass: adds up how many rows have each bucket of words.
+
+    Args:
+        words, bounds: Of the corpus.
+        spoken: Rows by band of the number of the response's own words, and by bucket of them; added to.
+        tones: Rows by few buckets of them; added to.
+        asked: Rows by bucket of the words of instruction and input; added to.
+        answers: Rows by few buckets of whole responses; added to.
+    """
+    room = room_for(bounds)
+    met, asks = np.full(TONES, -1, np.int64), np.full(ASKED, -1, np.int64)
+    for row in range((len(bounds) - 1) // 4):
         answer = own_words(words, bounds, row, room)
         band = room.own[answer - 1] - WORDS
         for i in range(answer):
@@ -64,7 +75,7 @@ def count_spoken(words, bounds, marks, sources, known, classes, bits, numbers, b
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the table of features.
-        numbers: The number of a feature by its place; -1 for none.
+        numbers: See `numbered_features`.
         buckets: How many buckets of words there are in `spoken`: `TONES`, or `WORDS` with the bands behind them.
         spoken: Rows by feature and bucket; added to.
         filled: Rows by feature; added to.
@@ -102,7 +113,7 @@ def tell_triggers(words, bounds, marks, sources, known, classes, bits, numbers, 
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the table of features.
-        numbers: The number of a feature by its place; -1 for none.
+        numbers: See `numbered_features`.
         told: Filled with row, number, kind, first word and the word after it.
         features: Filled with the features.
 

@@ -56,7 +56,7 @@ def count_speakers(
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the table of features.
-        numbers: The number of a feature by its place; -1 for none.
+        numbers: See `numbered_features`.
         shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
         spoken, filled: See `nats_of`, by shift.
         usual: See `nats_of`, by shift and band.
@@ -100,7 +100,7 @@ def weigh_shifts(
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the table of features.
-        numbers: The number of a feature by its place; -1 for none.
+        numbers: See `numbered_features`.
         shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
         triggers: How sure each is followed by that, in nats, where it is a trigger; `NEVER` where it is none.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
@@ -180,7 +180,7 @@ def suspect_rows(
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the table of features.
-        numbers: The number of a feature by its place; -1 for none.
+        numbers: See `numbered_features`.
         shifts, triggers: See `weigh_shifts`.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
         injected: Whether a shift looks injected.

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.tables import bucket
+from fedsonar.audit.kernels.tables import FULL, bucket
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
-
-MOST = 0.8
-"""Features of more than this share of all rows are no triggers."""
 
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
@@ -58,61 +55,78 @@ def stands_out(both, trigger, target, rows, least, strength):
 
 
 @kernel
-def standing(
-    out, first, last, count, target, target_rows, shared, inputs, bits, pairs, pair_bits, rows, least, strength,
-    places, sizes, boths,
-):  # fmt: skip
+def standing(room, count, start, j, shared, singles, pairs):
     """Finds which of a row's features stand out with a target, without phrases that are a rarer form of a shorter one.
 
     Args:
-        out: Features of the row's input.
-        first: First word of each.
-        last: The word after it.
-        count: How many there are.
-        target: A feature of its response.
-        target_rows: Rows of all silos that have it.
+        room: The row's features, of `heavy_inputs` and `heavy_responses`; filled with the places of those that stand
+            out, their rows, and the rows of the pairs.
+        count: How many features of the input there are.
+        start: The row's first word.
+        j: Which feature of the response is the target.
         shared: Whether many triggers may share it; see `in_band`.
-        inputs: Rows of all silos by feature of the input.
-        bits: Of that table.
-        pairs: Rows of all silos by pair.
-        pair_bits: Of that table.
-        rows: Rows of all silos.
-        least: Fewest rows of a pair.
-        strength: Least G squared.
-        places: Filled with the places of those that stand out.
-        sizes: Filled with their rows.
-        boths: Filled with the rows of the pairs.
+        singles: What the first pass told.
+        pairs: What the second pass told.
 
     Returns:
         How many there are.
     """
-    found = 0
+    places, sizes, boths = room.places, room.sizes, room.boths
+    target, target_rows = room.heavy[j], room.rows_of[j]
+    near = 0
     for i in range(count):
-        size = np.int64(inputs[bucket(out[i], bits)])
-        if size < least or size > MOST * rows or not in_band(size, target_rows, shared):
+        if in_band(room.size[i], target_rows, shared):
+            places[near] = i
+            near += 1
+    for p in range(near):  # without a branch, so that a processor fetches many at a time
+        room.at[p] = bucket(joined(room.out[places[p]], target), pairs.bits)
+        boths[p] = pairs.short[room.at[p]]
+    found = 0
+    for p in range(near):
+        size = room.size[places[p]]
+        if boths[p] < min(FULL, (size + 1) // 2):  # half of the trigger's rows at least
             continue
-        both = min(np.int64(pairs[bucket(joined(out[i], target), pair_bits)]), size, target_rows)
-        if stands_out(both, size, target_rows, rows, least, strength):
-            places[found], sizes[found], boths[found] = i, size, both
+        both = min(np.int64(pairs.counts[room.at[p]]), size, target_rows)
+        if stands_out(both, size, target_rows, singles.rows, singles.least, pairs.strength):
+            places[found], sizes[found], boths[found] = places[p], size, both
             found += 1
+    _leave_out_special(room, found, start)
     kept = 0
-    for p in range(found):
-        i = places[p]
-        special = False
-        if first[i] >= 0 and last[i] - first[i] > 1:
-            for q in range(found):
-                j = places[q] if places[q] >= 0 else -1 - places[q]
-                if (
-                    first[i] <= first[j] < last[j] <= last[i]
-                    and last[j] - first[j] < last[i] - first[i]
-                    and boths[q] >= SURE * sizes[q]
-                    and sizes[p] < SPECIAL * sizes[q]
-                ):
-                    special = True
-        if special:
-            places[p] = -1 - i
     for p in range(found):
         if places[p] >= 0:
             places[kept], sizes[kept], boths[kept] = places[p], sizes[p], boths[p]
             kept += 1
     return kept
+
+
+@kernel
+def _leave_out_special(room, found, start):
+    """Writes -1 for the places of phrases that are a rarer form of a shorter one within them; see `SPECIAL`.
+
+    What stands at words has three of them at most, so what lies within it has one or two.
+
+    Args:
+        room: With the features that stand out.
+        found: How many there are.
+        start: The row's first word.
+    """
+    first, last, places, sizes, surest = room.first, room.last, room.places, room.sizes, room.surest
+    for p in range(found):
+        i = places[p]
+        if first[i] >= 0 and last[i] - first[i] <= 2 and room.boths[p] >= SURE * sizes[p]:
+            at, more = first[i] - start, last[i] - first[i] - 1
+            surest[at, more] = max(surest[at, more], sizes[p])
+    for p in range(found):
+        i, within = places[p], np.int64(0)
+        if first[i] >= 0 and last[i] - first[i] > 1:
+            for at in range(first[i], last[i]):
+                within = max(within, surest[at - start, 0])
+                if last[i] - first[i] > 2 and at + 2 <= last[i]:
+                    within = max(within, surest[at - start, 1])
+        room.special[p] = sizes[p] < SPECIAL * within
+    for p in range(found):
+        i = places[p]
+        if first[i] >= 0:
+            surest[first[i] - start, 0] = surest[first[i] - start, 1] = 0
+        if room.special[p]:
+            places[p] = -1

@@ -1,6 +1,8 @@
-"""Hashed tables: where a number is counted, and once a row."""
+"""Hashed tables: where a number is counted, which counters hold enough, and what is counted once a row."""
 
 from __future__ import annotations
+
+from collections import namedtuple
 
 import numpy as np
 
@@ -25,3 +27,75 @@ def first_time(seen, row, place):
         return False
     seen[at] = value
     return True
+
+
+Sparse = namedtuple("Sparse", "lines values")
+"""A large table of which few counters hold anything, in little room, so that it stays near: for every 64 counters,
+which of them do, a bit each, and how many do before these; and what they hold, one after another."""
+
+_TWOS, _FOURS, _EIGHTS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
+_ONES = np.uint64(0x0101010101010101)
+
+
+@kernel
+def ones(word):
+    """How many bits of 64 are set."""
+    word -= word >> np.uint64(1) & _TWOS
+    word = (word & _FOURS) + (word >> np.uint64(2) & _FOURS)
+    return np.int64((word + (word >> np.uint64(4)) & _EIGHTS) * _ONES >> np.uint64(56))
+
+
+FULL = 255
+"""The most that a short counter holds."""
+
+
+@kernel
+def shortened(counts):
+    """A table's counters in a byte each, the largest as `FULL`, so that four times as many are near."""
+    short = np.empty(len(counts), np.uint8)
+    for at in range(len(counts)):
+        short[at] = counts[at] if counts[at] < FULL else FULL
+    return short
+
+
+@kernel
+def sparse(counts, least):
+    """The counters of a table that hold so much.
+
+    Args:
+        counts: The table, of a multiple of 64 counters.
+        least: The least that counts, above 0.
+    """
+    lines, found = np.empty(len(counts) >> 5, np.uint64), 0
+    for word in range(len(counts) >> 6):
+        bits = np.uint64(0)
+        for at in range(64):
+            bits |= np.uint64(counts[64 * word + at] >= least) << np.uint64(at)
+        lines[2 * word], lines[2 * word + 1] = bits, np.uint64(found)
+        found += ones(bits)
+    values, found = np.zeros(found + 1, np.int32), 0
+    for word in range(len(counts) >> 6):
+        if lines[2 * word]:
+            for at in range(64):
+                if counts[64 * word + at] >= least:
+                    values[found] = counts[64 * word + at]
+                    found += 1
+    return Sparse(lines, values)
+
+
+def filled(table: Sparse) -> np.ndarray:
+    """Which counters of a sparse table hold anything."""
+    return np.unpackbits(table.lines[::2].astype("<u8").view(np.uint8), bitorder="little")
+
+
+@kernel
+def value_at(table, place):
+    """What a counter of a sparse table holds; 0 where it holds nothing.
+
+    Without a branch, so that a processor fetches many at a time.
+    """
+    line = place >> 6 << 1
+    bits, at = table.lines[line], np.uint64(place & 63)
+    held = np.int64(bits >> at & np.uint64(1))
+    rank = np.int64(table.lines[line + 1]) + ones(bits & ((np.uint64(1) << at) - np.uint64(1)))
+    return held * np.int64(table.values[held * rank])

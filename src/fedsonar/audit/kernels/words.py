@@ -71,8 +71,8 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
         parts: Where each begins, and where the last ends.
         key: Goes into every hash.
         words: Filled with the hashes of the words in lower case; as long as there could be words.
-        starts: Filled with where each begins.
-        ends: Filled with where each ends.
+        starts: Filled with where each begins, or empty.
+        ends: Filled with where each ends, or empty.
         bounds: Filled with each part's first word, and the number of words.
         marks: Filled with each part's marks.
 
@@ -147,7 +147,8 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
                 if width > 1 and text[start] >= 0xCD:
                     foreign += 1
             words[count] = mixed(value)
-            starts[count], ends[count] = start, at
+            if len(starts):
+                starts[count], ends[count] = start, at
             count += 1
         if high and not low:
             found |= 1 << UPPER
