@@ -93,7 +93,13 @@ def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "
 
 
 def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Records:
-    """The records of targets whose slots are asked for, judged together."""
+    """The records of a silo's rows, judged together.
+
+    Args:
+        rows: The silo's.
+        judge: Says which look injected.
+        asked: Whether the records of the target of a slot are asked for.
+    """
     told = _together(records_of(rows, judge, judge.evidence.rows > 0, asked, copies=False))
     judged = judge(told[0])
     found = told[0][judged[0]]
@@ -113,7 +119,16 @@ def records_of(
     rows: Corpus, judge: Judge, wanted: Bool[np.ndarray, "slots"], asked: Bool[np.ndarray, "slots"], *, copies: bool,
     some: range | None = None,
 ) -> Iterator[Told]:  # fmt: skip
-    """Records of some rows or all, some at a time, all of a row together."""
+    """Records some at a time, all of a row together.
+
+    Args:
+        rows: The silo's.
+        judge: Knows what was heard.
+        wanted: Whether a slot, of a pair or of a target, is told.
+        asked: Whether anything is told of the target of a slot.
+        copies: Whether responses that repeat words of the input are told too.
+        some: Of which rows; None for all.
+    """
     scope, heard = judge.scope, judge.heard
     what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]), scope.slot_bits)
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))

@@ -33,6 +33,7 @@ class Options:
         batch_size: Rows a step.
         test_rows: Test rows asked after a round, each clean and triggered.
         rounds: Rounds of the federation beside Flower's.
+        audit_rows: Rows of the audit.
         repeats: Turns of each contender that count.
         threads: Threads of each contender.
         device: Where models live: ``cpu`` or ``cuda``.
@@ -55,6 +56,7 @@ class Options:
     batch_size: int = 4
     test_rows: int = 200
     rounds: int = 10
+    audit_rows: int = 100_000
     repeats: int = 5
     threads: int = 1
     device: str = "cpu"
@@ -72,7 +74,7 @@ class Options:
                 raise ValueError(
                     f"rows: {rows!r} is unknown; choose among {', '.join(LIKE)}, or give a folder as a Path"
                 )
-        for name in ("rows_each", "batch_size", "test_rows", "rounds", "repeats", "threads"):
+        for name in ("rows_each", "batch_size", "test_rows", "rounds", "audit_rows", "repeats", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("clients", "dims"):

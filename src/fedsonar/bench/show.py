@@ -20,6 +20,7 @@ _TITLES = {
     "scaling": "Growing numbers of clients",
     "aggregate": "Aggregation rules, on updates in memory",
     "screens": "Features of rows for screens",
+    "audit": "Audit of rows in a file, reading included",
 }
 
 
@@ -75,11 +76,21 @@ _COLUMNS: dict[str, dict[str, Callable[[Record], str]]] = {
         "forward passes": lambda r: _interval(r, "forward_passes"),
         "difference": lambda r: f"{r['difference']:.0e}" if "difference" in r else "",
     },
+    "audit": {
+        "seconds": lambda r: f"{r['seconds']:.1f}",
+        "of processors": lambda r: f"{r['cpu_seconds']:.1f}",
+        "rows/s of one": lambda r: f"{r['rows_per_cpu_second']:,.0f}",
+        "MB": _memory,
+        "by stage": lambda r: ", ".join(f"{name} {seconds:.1f}" for name, seconds in r["stages"].items()),
+    },
 }
 
 
 def _situation(record: Record) -> tuple[str, ...]:
     """The part, and what its table is about."""
+    if record["part"] == "audit":
+        threads = record["threads"]
+        return "audit", f"{record['bytes'] / 2**20:,.0f} MB", f"{threads} thread{'s' * (threads != 1)}"
     if record["part"] == "aggregate":
         return "aggregate", f"{record['clients']:,} clients", f"{record['dim']:,} coordinates"
     return record["part"], record["model"], record["lora"], record["rows"]
@@ -89,10 +100,10 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
     """A table for each part and situation; ratios are medians over pairs of turns, with the least and the greatest."""
     situations = [_situation(record) for record in records]
     for part, *situation in dict.fromkeys(situations):
-        rule_by_rule = part == "aggregate"
+        first = {"aggregate": "rule", "audit": "rows"}.get(part, "clients")
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
         table.title = f"\n{_TITLES[part]} ({', '.join(situation)})"
-        table.add_column("rule" if rule_by_rule else "clients", justify="left" if rule_by_rule else "right")
+        table.add_column(first, justify="left" if first == "rule" else "right")
         table.add_column("side")
         for heading in _COLUMNS[part]:
             table.add_column(heading, justify="right", overflow="fold")
@@ -100,7 +111,7 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
             if mine == (part, *situation):
                 side = record["side"].replace("bfloat16", "bf16").replace("float32", "fp32")
                 cells = (Text(cell(record)) for cell in _COLUMNS[part].values())
-                table.add_row(str(record["rule" if rule_by_rule else "clients"]), side, *cells)
+                table.add_row(f"{record['count']:,}" if first == "rows" else str(record[first]), side, *cells)
         yield table
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fedsonar.bench import aggregation, aggregation_peers, flower, parts, screens
+from fedsonar.bench import aggregation, aggregation_peers, audits, flower, parts, screens
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Contest, Record
 
-PARTS: dict[str, Callable[[Options], Iterator[Contest | flower.FlowerContest | aggregation.AggregationContest]]] = {
+AnyContest = Contest | flower.FlowerContest | aggregation.AggregationContest | audits.AuditContest
+
+PARTS: dict[str, Callable[[Options], Iterable[AnyContest]]] = {
     "engine": parts.engine,
     "round": parts.round,
     "flower": flower.flower,
     "scaling": parts.scaling,
     "aggregate": aggregation.aggregate,
     "screens": screens.screens,
+    "audit": audits.audits,
 }
 
 

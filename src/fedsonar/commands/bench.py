@@ -36,7 +36,8 @@ Parts:
   aggregate
            every aggregation rule alone, beside those of ByzFL and Flower: time, and memory beside the updates
   screens  features of rows for GradSentry and ProtegoFed, beside the published procedures, row by row and backward;
-           and for GradientShift, beside one forward pass"""
+           and for GradientShift, beside one forward pass
+  audit    the audit of short rows in a file, reading included: by stage, rows a second of processor time, memory"""
 EXAMPLES = """\
 Examples:
   fedsonar bench
@@ -47,6 +48,7 @@ Examples:
   fedsonar bench flower --threads 2 --repeats 3
   fedsonar bench scaling --clients 10 1000 --dtype float32
   fedsonar bench aggregate --rules Krum Median --clients 100 --dims 100000 --threads 2
+  fedsonar bench audit --audit-rows 1000000 --threads 2 --repeats 1
   fedsonar bench screens --models embedded 15m --dtype float32 --threads 2
   fedsonar bench engine --models 1b 7b --device cuda --dtype bfloat16 --peer-dtype bfloat16
 
@@ -88,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("--batch", default.batch_size, "rows a step")
     number("--test-rows", default.test_rows, "round: test rows, each asked clean and triggered")
     number("--rounds", default.rounds, "flower: rounds")
+    number("--audit-rows", default.audit_rows, "audit: rows")
     number("--repeats", default.repeats, "turns of each contender that count")
     number("--seed", default.seed, "seed of weights, rows and orders")
     parser.add_argument("--no-peers", action="store_true", help="measure FedSonar alone")
@@ -115,6 +118,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             rules=tuple(arguments.rules), dims=tuple(arguments.dims),
             rows=(arguments.data,) if arguments.data else tuple(arguments.rows_like), rows_each=arguments.rows,
             batch_size=arguments.batch, test_rows=arguments.test_rows, rounds=arguments.rounds,
+            audit_rows=arguments.audit_rows,
             dtypes=tuple(arguments.dtype), peer_dtype=arguments.peer_dtype, peers=not arguments.no_peers,
             repeats=arguments.repeats, threads=arguments.threads, device=arguments.device, seed=arguments.seed,
         )  # fmt: skip
