@@ -119,7 +119,7 @@ def records_of(
     rows: Corpus, judge: Judge, wanted: Bool[np.ndarray, "slots"], asked: Bool[np.ndarray, "slots"], *, copies: bool,
     some: range | None = None,
 ) -> Iterator[Told]:  # fmt: skip
-    """Records some at a time, all of a row together.
+    """Records some at a time.
 
     Args:
         rows: The silo's.
@@ -132,15 +132,15 @@ def records_of(
     scope, heard = judge.scope, judge.heard
     what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]), scope.slot_bits)
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))
-    room = AT_ONCE
+    room, part = AT_ONCE, 0
     while row < end:
         table = np.empty((room, COLUMNS), np.int64)
         triggers, targets = np.empty(room, np.uint64), np.empty(room, np.uint64)
-        count, after = tell_pairs(*what, wanted, asked, copies, row, end, table, triggers, targets)
+        count, *after = tell_pairs(*what, wanted, asked, copies, row, part, end, table, triggers, targets)
         if count:
             yield table[:count], triggers[:count], targets[:count]
-        room = 2 * room if after == row else AT_ONCE  # a long row may have more than there was room for
-        row = after
+        room = 2 * room if after == [row, part] else AT_ONCE  # one target may have more than there was room for
+        row, part = after
 
 
 def _together(parts: Iterator[Told]) -> Told:

@@ -47,11 +47,23 @@ def association(both, trigger, target, rows):
 
 
 @kernel
-def stands_out(both, trigger, target, rows, least, strength):
-    """Whether a pair has rows enough, half of its trigger's, and more than chance gives."""
-    if both < least or 2 * both < trigger:
+def stands_out(both, trigger, target, rows, least, strength, rare):
+    """Whether a pair has rows enough, half of its trigger's, and more than chance gives.
+
+    G squared is above ``2 (both ln(rows / target) - trigger ln 2)``, which most pairs are told by without its
+    logarithms.
+
+    Args:
+        both, trigger, target, rows: Rows that have both, the trigger, the target, and all.
+        least: Fewest rows of a pair.
+        strength: Least G squared.
+        rare: ``ln(rows / target)``.
+    """
+    if both < least or 2 * both < trigger or both * rows <= 1.2 * trigger * target:
         return False
-    return both * rows > 1.2 * trigger * target and association(both, trigger, target, rows) >= strength
+    if 2.0 * (both * rare - 0.7 * trigger) > strength + 1.0:
+        return True
+    return association(both, trigger, target, rows) >= strength
 
 
 @kernel
@@ -81,13 +93,13 @@ def standing(room, count, start, j, shared, singles, pairs):
     for p in range(near):  # without a branch, so that a processor fetches many at a time
         room.at[p] = bucket(joined(room.out[places[p]], target), pairs.bits)
         boths[p] = pairs.short[room.at[p]]
-    found = 0
+    found, rare = 0, np.log(singles.rows / target_rows)
     for p in range(near):
         size = room.size[places[p]]
         if boths[p] < min(FULL, (size + 1) // 2):  # half of the trigger's rows at least
             continue
         both = min(np.int64(pairs.counts[room.at[p]]), size, target_rows)
-        if stands_out(both, size, target_rows, singles.rows, singles.least, pairs.strength):
+        if stands_out(both, size, target_rows, singles.rows, singles.least, pairs.strength, rare):
             places[found], sizes[found], boths[found] = places[p], size, both
             found += 1
     _leave_out_special(room, found, start)

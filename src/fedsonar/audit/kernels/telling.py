@@ -20,8 +20,8 @@ COLUMNS = 11
 
 @kernel
 def tell_pairs(
-    words, bounds, marks, sources, known, classes, singles, pairs, slot_bits, wanted, asked, copies, row, end, told,
-    triggers, targets,
+    words, bounds, marks, sources, known, classes, singles, pairs, slot_bits, wanted, asked, copies, row, part, end,
+    told, triggers, targets,
 ):  # fmt: skip
     """Records the pairs that stand out in each row, and the targets without a trigger, as long as there is room.
 
@@ -35,21 +35,22 @@ def tell_pairs(
         asked: Whether anything is told of the target of a slot.
         copies: Whether responses that repeat words of the input are told too.
         row: The row to begin with.
+        part: Which of the features of its response to begin with.
         end: The row before which to end.
         told: Filled with records.
         triggers: Filled with the feature of each record's trigger.
         targets: Filled with the feature of its target.
 
     Returns:
-        How many records there are; and the row to go on with, all of whose records are still to come.
+        How many records there are; and the row, and which of its response's features, to go on with.
     """
     room = pair_room(bounds)
     total = 0
     while row < end:
-        first = total
         found = heavy_responses(words, bounds, row, singles, copies, room)
         count = np.int64(-1)
-        for j in range(found):
+        for j in range(part, found):
+            before = total
             target = bucket(room.heavy[j], slot_bits)
             if not asked[target]:
                 continue
@@ -65,7 +66,7 @@ def tell_pairs(
                 if not wanted[slot if p >= 0 else target]:
                     continue
                 if total == len(told):
-                    return first, row
+                    return before, row, j
                 told[total, ROW], told[total, PAIR], told[total, TARGET] = row, slot, target
                 told[total, BEGIN], told[total, WORDS] = room.begin[j], room.length[j]
                 told[total, TRIGGER_ROWS], told[total, TARGET_ROWS], told[total, BOTH] = size, room.rows_of[j], both
@@ -79,5 +80,5 @@ def tell_pairs(
                     )
                     triggers[total] = room.out[i]
                 total += 1
-        row += 1
-    return total, row
+        row, part = row + 1, 0
+    return total, row, 0
