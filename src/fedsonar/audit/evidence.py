@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS, SAYS, SAYS_SQUARED
-from fedsonar.audit.passes import SILOS, Tables
+from fedsonar.audit.passes import Tables
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,6 @@ class Evidence:
 
     Args:
         rows: Rows that have both.
-        silos: Silos that hold such rows.
         likeness: How much more alike such rows are than any rows, in what they have besides the triggers: the mean
             over pairs of rows
             of the inner product of their standardized words, in standard deviations of a pair of any rows. 0 for rows
@@ -32,7 +31,6 @@ class Evidence:
     """
 
     rows: Int[np.ndarray, "slots"]
-    silos: Int[np.ndarray, "slots"]
     likeness: Float[np.ndarray, "slots"]
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
@@ -55,7 +53,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     words = rest.sum(axis=1) / some / usual
     counters, empty = len(second["pairs"]), max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    return Evidence(rows, sums[:, SILOS], alike, bare, words, says / spread, float(tests))
+    return Evidence(rows, alike, bare, words, says / spread, float(tests))
 
 
 _LACKING = 4.0

@@ -17,7 +17,6 @@ from fedsonar.audit.kernels.counting import (
     GRAM_BUCKETS,
     LABEL_WORDS,
     LABELS,
-    ROWS,
     check_pairs,
     count_features,
     count_pairs,
@@ -29,8 +28,6 @@ from fedsonar.audit.lexicon import lexicon
 Tables = Mapping[str, Any]
 """Arrays by name; some are `Sparse` where one process goes through all passes, see `thinned`."""
 PASSES = 3
-SILOS = CHECKED
-"""The last column of the sums of the third pass: how many silos have such rows. The others: see `check_pairs`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +184,7 @@ def _no_pairs(scope: Scope) -> dict[str, np.ndarray]:
 
 def _no_checks(scope: Scope) -> dict[str, np.ndarray]:
     slots = 1 << scope.slot_bits
-    return {"sums": np.zeros((slots, SILOS + 1), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
+    return {"sums": np.zeros((slots, CHECKED), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
 
 
 def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
@@ -242,9 +239,7 @@ def _pairs(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) 
 
 def _checks(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
     first, second = heard
-    before = tables["sums"][:, ROWS].copy()
     check_pairs(
         *columns_of(rows, scope), singles_of(scope, first), pairs_of(scope, second), second["labels"],
         second["label_rows"], first["vocabulary"], scope.solid, scope.slot_bits, tables["sums"], tables["rest"],
     )  # fmt: skip
-    tables["sums"][:, SILOS] += tables["sums"][:, ROWS] > before
