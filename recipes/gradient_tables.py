@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedsonar.model import Base
 from fedsonar.screen import Association, GradientShift, ResponseShift, Screen, Sonar
-from screen_bench import BITS, measure_cells
+from screen_bench import BITS, kept_in, measure_cells
 from screen_cells import ATLAS, Cell
-from tables import RESULTS, pooled, read_table, said, write_table
+from tables import RESULTS, pooled, said, write_table
 
 _WORDS, _GRADIENT = ResponseShift(bits=BITS), GradientShift(bits=BITS)
 SCREENS: dict[str, Screen] = {
@@ -38,11 +39,9 @@ def cells(seeds: Sequence[int]) -> list[Cell]:
 
 def gradient_results(seeds: Sequence[int], data: Path, base: Base | None) -> None:
     """Both shifts alone, and all parts of `Sonar` together: real data with `base`, Atlas with the embedded model."""
-    base = None if base is None else Base(path=base.path, dtype="float32")
+    base = None if base is None else replace(base, dtype="float32")
     path = RESULTS / "gradient_runs.csv"
-    kept: dict[tuple[str, str], dict[str, Any]] = {}
-    if path.exists():
-        kept = {(row["cell"], row["screen"]): row for row in read_table(path)}
+    kept = kept_in(path)
     due = [cell for cell in cells(seeds) if cell.data == ATLAS or base is not None]
     try:
         measure_cells(due, SCREENS, kept, path, data, base, MAX_LENGTH)

@@ -39,7 +39,7 @@ from fedsonar.screen import (
     judge,
 )
 from screen_cells import ATLAS, Cell, rows_of
-from tables import write_csv
+from tables import read_table, write_csv
 
 BITS = 23
 """Of the tables of features: enough for 5,000 rows with a passage each."""
@@ -120,6 +120,11 @@ class Pool:
             return Silo(client, [sample for _, sample in fitting], tokens, every.some(chosen), self.tokenize)
 
         return {name: [silo(c, own) for c, own in enumerate(shards)] for name, shards in places.items()}
+
+
+def kept_in(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is kept so far: a row of every cell and screen, by the names of both."""
+    return {(row["cell"], row["screen"]): row for row in read_table(path)} if path.exists() else {}
 
 
 def measure_cells(

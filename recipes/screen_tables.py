@@ -14,7 +14,7 @@ from attack_tables import TRIGGERS
 from drawing import heat
 from fedsonar.model import Base
 from published_figures import Kept, beside
-from screen_bench import CHEAP, DEAR, measure_cells
+from screen_bench import CHEAP, DEAR, kept_in, measure_cells
 from screen_cells import (
     ATLAS,
     EVERYWHERE,
@@ -29,7 +29,7 @@ from screen_cells import (
     one_factor,
     published,
 )
-from tables import RESULTS, pooled, read_table, said, write_figures, write_table
+from tables import RESULTS, pooled, said, write_figures, write_table
 
 READING = [name for name, screen in CHEAP.items() if screen.text_alone]
 """Screens that read the text alone."""
@@ -44,7 +44,7 @@ def screens_results(seeds: Sequence[int], data: Path, base: Base | None) -> None
     real = [*published(seeds), *(cell for name in REAL for cell in one_factor(name, seeds))]
     cells = list(dict.fromkeys([*real, *every_combination(seeds)]))
     path = RESULTS / "screens_runs.csv"
-    kept: Kept = {(row["cell"], row["screen"]): row for row in read_table(path)} if path.exists() else {}
+    kept = kept_in(path)
     try:
         for some, screens in ((cells, CHEAP), (list(dear(seeds)), DEAR)):
             measure_cells(some, screens, kept, path, data, base)
