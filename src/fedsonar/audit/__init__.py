@@ -16,7 +16,7 @@ from fedsonar.audit.shift_passes import (
     told_shifts,
     warn_if_undecided,
 )
-from fedsonar.audit.shifts import ShiftRules
+from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.survey import judge
 
 __all__ = [

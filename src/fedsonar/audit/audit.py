@@ -17,7 +17,7 @@ from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, thinned, told
 from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, summarize_shifts, told_shifts
-from fedsonar.audit.shifts import ShiftRules
+from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.survey import strongest, survey
 from fedsonar.data import Sample
 

@@ -16,7 +16,8 @@ from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_wo
 from fedsonar.audit.kernels.speaking import WAYS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.passes import Tables, frequent
-from fedsonar.audit.shifts import CONCEALED, ROWS, ShiftRules, Shifts, arrays
+from fedsonar.audit.shift_rules import ShiftRules
+from fedsonar.audit.shifts import CONCEALED, ROWS, Shifts, arrays
 
 SHIFT_PASSES = 5
 Tally = dict[str, Any]

@@ -1,0 +1,75 @@
+"""What is counted for shifts, and when one looks injected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftRules:
+    """What is counted, equal for all silos, and when a shift looks injected. Set on clean data; see docs/audit.md.
+
+    Args:
+        bits: Tables of features have ``2^bits`` counters.
+        key: Goes into every hash; see `Scope`.
+        least: Fewest rows of a feature.
+        most: Greatest share of all rows that have a trigger of a shift that looks injected: of two halves that differ
+            nobody can know from the text which one is poison.
+        widest: Greatest share of all rows that have a feature that is looked into.
+        decided: From this share of all rows on that something is said of, no half is left that nobody can know of.
+        features: Most features that are looked into, those of fewest rows left out first.
+        standing: Most of them that stand out, the surest.
+        shifts: Most shifts, the strongest.
+        apart: Least likeness of what rows say, in standard deviations of a pair of any rows, and how many standard
+            errors it must be above that.
+        apart_as_long: The first of these for what may join a shift beside rows as long: its own shift is among these.
+        same: Least cosine of what two features' rows say, for both to be of one shift.
+        pure: Least share of a trigger's rows that say it, as a share of that of the shift's best trigger.
+        speakers: Fewest rows that have a trigger and say it, and are not suspected for another reason.
+        new: Least share of those that have a trigger and say it: a target in fixed words is left to its association.
+        coverage: Least share of the rows with a trigger that say it.
+        coverage_as_long: The same of shifts beside rows as long.
+        two_sided: Least share of the rows that say it that have a trigger.
+        likeness: Greatest likeness of what few rows ask besides.
+        likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
+        sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
+        sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
+        likeness_sure: See `sure`.
+        fewest_words: Least words besides, as a multiple of any row's.
+        most_words: Most.
+        one: From this share of all rows on, one answer is that of nearly all.
+    """
+
+    bits: int = 21
+    key: int = 0
+    least: int = 7
+    most: float = 0.45
+    widest: float = 0.8
+    decided: float = 0.2
+    features: int = 1 << 17
+    standing: int = 4096
+    shifts: int = 256
+    apart: float = 0.3
+    apart_as_long: float = 0.1
+    errors: float = 3.0
+    same: float = 0.6
+    pure: float = 0.92
+    speakers: int = 10
+    new: float = 0.1
+    coverage: float = 0.45
+    coverage_as_long: float = 0.65
+    two_sided: float = 0.5
+    likeness: float = 0.35
+    likeness_many: float = 0.06
+    sure: float = 0.85
+    sure_as_long: float = 0.7
+    likeness_sure: float = 0.15
+    fewest_words: float = 0.7
+    most_words: float = 1.6
+    one: float = 0.98
+
+    def __post_init__(self) -> None:
+        if not 6 <= self.bits <= 28:
+            raise ValueError(f"bits must be 6 to 28, got {self.bits}")
+        if self.least < 2:
+            raise ValueError(f"least must be 2 rows or more, got {self.least}: one row is no pattern")
