@@ -161,13 +161,20 @@ def measure_cells(
         shards = {cell.name: shards for cell, (shards, _) in planted.items()}
         looked: dict[str, list[Silo]] = {}
         if not all(screens[name].text_alone for cell in group for name in due(cell)):
-            looked = Pool(Base() if base is None or group[0].data == ATLAS else base, max_length).silos(shards)
+            looked = Pool(seen_through(group[0], base), max_length).silos(shards)
         for cell in group:
             read = [Silo(client, list(own)) for client, own in enumerate(shards[cell.name])]
             for name in due(cell):
-                silos = read if screens[name].text_alone else looked[cell.name]
-                kept[cell.name, name] = _row(cell, name, screens[name], silos, planted[cell][1])
+                alone = screens[name].text_alone
+                silos = read if alone else looked[cell.name]
+                row = _row(cell, name, screens[name], silos, planted[cell][1])
+                kept[cell.name, name] = row | {"base": "" if alone else Path(seen_through(group[0], base).path).name}
             write_csv(path, [kept[key] for key in sorted(kept)])
+
+
+def seen_through(cell: Cell, base: Base | None) -> Base:
+    """The model that a cell's rows are looked at through: Atlas has its own."""
+    return Base() if base is None or cell.data == ATLAS else base
 
 
 def _row(cell: Cell, name: str, screen: Screen, silos: Sequence[Silo], ledger: Mapping[str, object]) -> dict[str, Any]:
