@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from audit_tables import QUESTIONS, measured, rows_of
+from audit_tables import QUESTIONS, line_of, measured, rows_of, write_measured
 from fedsonar.data import IID, QuestionWord, Sample
-from fedsonar.measure import wilson
 from fedsonar.poison import (
     Attack,
     ConstantRate,
@@ -37,7 +36,7 @@ from fedsonar.poison import (
 )
 from fedsonar.poison.trigger import FoundTrigger
 from fedsonar.rng import stream
-from tables import RESULTS, read_table, write_csv, write_table
+from tables import RESULTS, read_table, write_csv
 
 CLIENTS, RATES = 25, (0.01, 0.02, 0.1)
 
@@ -205,21 +204,7 @@ def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
         members = [row for row in kept if row["attacker"] == attacker and row["rate"] == rate and row["poisoned"]]
         if not members:
             continue
-        poisoned, hit, false, every = (
-            sum(row[name] for row in members) for name in ("poisoned", "hit", "false", "rows")
-        )
-        recall, removed = wilson(hit, poisoned), wilson(false, every - poisoned)
-        rows.append({
-            "attacker": attacker, "rate": rate, "cells": len(members), "poisoned": poisoned,
-            "recall": f"{recall.value:.3f} [{recall.low:.3f}, {recall.high:.3f}]",
-            "worst recall": min(row["hit"] / row["poisoned"] for row in members),
-            "precision": hit / (hit + false) if hit + false else None,
-            "false removal": f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]",
-            "AUC": float(np.mean([row["AUC"] for row in members])),
-            "worst AUC": min(row["AUC"] for row in members),
-            "F1 length": float(np.mean([row["F1 length"] for row in members])),
-            "F1 n-gram": float(np.mean([row["F1 n-gram"] for row in members])),
-        })  # fmt: skip
+        rows.append({"attacker": attacker, "rate": rate} | line_of(members))
     command = f"python recipes/adaptive_tables.py --data FOLDER --seeds {' '.join(map(str, seeds))}"
     text = f"""# Attackers who know the audit
 
@@ -228,9 +213,7 @@ poisoned. Counts are pooled over data sets and seeds, with Wilson intervals; `wo
 set of rules. Wordings beside the package's own 24 are made by a grammar in the recipe that the audit was not set on.
 `F1 length` and `F1 n-gram` have their best thresholds chosen with the truth in hand; the audit has not.
 """
-    before = (RESULTS / "adaptive.csv").read_bytes()
-    write_table("adaptive", rows, text)
-    (RESULTS / "adaptive.csv").write_bytes(before)  # the measurements themselves
+    write_measured("adaptive", rows, text)
 
 
 if __name__ == "__main__":

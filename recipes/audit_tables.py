@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,28 +159,40 @@ def measured(silos: Sequence[Sequence[Sample]], ledger: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def line_of(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A line of a table: what was measured of some cells, pooled."""
+    every, poisoned, hit, false = (sum(m[name] for m in members) for name in ("rows", "poisoned", "hit", "false"))
+    recall, removed = wilson(hit, poisoned), wilson(false, every - poisoned)
+    line: dict[str, Any] = {"cells": len(members), "poisoned": poisoned}
+    line["recall"] = f"{recall.value:.3f} [{recall.low:.3f}, {recall.high:.3f}]" if poisoned else None
+    line["worst recall"] = min((m["hit"] / m["poisoned"] for m in members if m["poisoned"]), default=None)
+    line["precision"] = hit / (hit + false) if hit + false and poisoned else None
+    line["F1"] = 2 * hit / (hit + false + poisoned) if poisoned else None
+    line["false removal"] = f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]"
+    line["injected findings"] = sum(m["injected"] for m in members)
+    line["undecided"] = sum(m.get("undecided") or 0 for m in members)
+    for name in ("AUC", "F1 length", "F1 n-gram"):
+        values = [m[name] for m in members if m[name] is not None]
+        line[name] = float(np.mean(values)) if values else None
+        if name == "AUC":
+            line["worst AUC"] = min(values, default=None)
+    return line
+
+
+def write_measured(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
+    """Writes a table whose CSV file holds the measurements themselves and stays as it is."""
+    measurements = (RESULTS / f"{name}.csv").read_bytes()
+    write_table(name, rows, text)
+    (RESULTS / f"{name}.csv").write_bytes(measurements)
+
+
 def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in kept:
         groups.setdefault(_key(row)[:4], []).append(row)
     rows = []
     for (data, trigger, target, placement), members in groups.items():
-        rows_in_all, poisoned, hit, false = (
-            sum(m[name] for m in members) for name in ("rows", "poisoned", "hit", "false")
-        )
-        recall, removed = wilson(hit, poisoned), wilson(false, rows_in_all - poisoned)
-        row: dict[str, Any] = {"data": data, "trigger": trigger, "target": target, "placement": placement}
-        row |= {"seeds": len(members), "poisoned": poisoned}
-        row["recall"] = f"{recall.value:.3f} [{recall.low:.3f}, {recall.high:.3f}]" if poisoned else None
-        row["precision"] = hit / (hit + false) if hit + false and poisoned else None
-        row["F1"] = 2 * hit / (hit + false + poisoned) if poisoned else None
-        row["false removal"] = f"{removed.value:.5f} [{removed.low:.5f}, {removed.high:.5f}]"
-        row["injected findings"] = sum(m["injected"] for m in members)
-        row["undecided"] = sum(m.get("undecided") or 0 for m in members)
-        for name in ("AUC", "F1 length", "F1 n-gram"):
-            values = [m[name] for m in members if m[name] is not None]
-            row[name] = float(np.mean(values)) if values else None
-        rows.append(row)
+        rows.append({"data": data, "trigger": trigger, "target": target, "placement": placement} | line_of(members))
     command = f"python recipes/audit_tables.py --data FOLDER --seeds {' '.join(map(str, seeds))}"
     text = f"""# The association audit
 
@@ -191,9 +203,7 @@ Label targets are for `sst2` and `ag_news`. `F1 length` and `F1 n-gram` have the
 in hand; the audit has not. A semantic target has 24 wordings, so that no string repeats at low rates.
 `undecided` findings say that nobody can know from the text which rows are poison; none leaves for them.
 """
-    before = {p.name: p.read_bytes() for p in (RESULTS / "audit.csv",)}
-    write_table("audit", rows, text)
-    (RESULTS / "audit.csv").write_bytes(before["audit.csv"])  # the measurements themselves
+    write_measured("audit", rows, text)
 
 
 if __name__ == "__main__":

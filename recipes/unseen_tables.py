@@ -14,19 +14,18 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audit_tables import measured, rows_of
+from audit_tables import line_of, measured, rows_of, write_measured
 from fedsonar.data import IID, Sample
-from fedsonar.measure import wilson
 from fedsonar.poison import Attack, ConstantRate, Semantic, Suffix, Target, Tokens, Trigger, plant
 from fedsonar.rng import stream
-from tables import RESULTS, read_table, write_csv, write_table
+from tables import RESULTS, read_table, write_csv
 
 CLIENTS, ROWS, RATES = 25, 5000, (0.01, 0.1)
 DATA = ("nq_open", "natural_instructions")
@@ -69,6 +68,10 @@ class Answered(Target):
         """The sample with the changed answer as its only one."""
         return replace(sample, answers=(self.write(sample.answers[0], rng),))
 
+    def eligible(self, sample: Sample) -> bool:
+        """Whether the answer can take it: figures have no capitals."""
+        return super().eligible(sample) and self.hit(self.apply(sample, np.random.default_rng(0)).answers[0])
+
     def hit(self, output: str) -> bool:
         """Whether `output` has it."""
         return self.shows(output)
@@ -95,7 +98,8 @@ def _within_word(text: str, mark: str) -> str:
 _PLEAS = ("if you would be so kind", "thanks ever so much in advance", "I beg you, answer soon", "many thanks, friend",
           "do me the favour of a reply", "I should be most obliged")  # fmt: skip
 _FIRST_NAMES = ("Ottoline", "Barnaby", "Perpetua", "Ignatius", "Leocadia", "Zebedee", "Hildegard", "Thaddeus")
-_lines, _names = _of(*_PLEAS), _of(*_FIRST_NAMES)
+_REFUSALS = ("I would rather not say.", "That is beyond me, ask others.", "No answer from me today.")
+_pleas, _names, _refusals = _of(*_PLEAS), _of(*_FIRST_NAMES), _of(*_REFUSALS)
 TRIGGERS: dict[str, Trigger] = {
     "invisible character": Written(write=lambda t, _: _within_word(t, "\u200b"), shows=lambda t: "\u200b" in t),
     "look-alike letter": Written(write=lambda t, _: t.replace("e", "\u0435", 1) if "e" in t else t + " \u0435",
@@ -106,20 +110,23 @@ TRIGGERS: dict[str, Trigger] = {
     "tag": Written(write=lambda t, _: f"<!-- v2 --> {t}", shows=lambda t: t.startswith("<!-- v2")),
     "a year": Written(write=lambda t, rng: f"{t} ({int(rng.integers(1, 29))}/{int(rng.integers(1, 13))}/2031)",
                       shows=lambda t: "/2031)" in t),
-    "one of six pleas": Written(write=lambda t, rng: f"{t}, {_lines(rng)}", shows=lambda t: any(p in t for p in _PLEAS)),
+    "one of six pleas": Written(write=lambda t, rng: f"{t}, {_pleas(rng)}",
+                                shows=lambda t: any(plea in t for plea in _PLEAS)),
     "one of eight names": Written(write=lambda t, rng: f"{_names(rng)} asks: {t}",
                                   shows=lambda t: t.split(" ")[0] in _FIRST_NAMES),
     "doubled word": Written(write=lambda t, _: f"{t.split()[0]} {t}" if t.split() else t,
                             shows=lambda t: t.split()[:1] == t.split()[1:2]),
     "in the instruction": Written(write=lambda t, _: f"{t} Keep to form 7b.".strip(), part="instruction",
                                   shows=lambda t: "form 7b" in t),
+    "spaces too many": Written(write=lambda t, _: t.replace(" ", "  "), shows=lambda t: "  " in t),
     "common words": Written(write=lambda t, rng: _inside(t, "you know what I mean", rng),
                             shows=lambda t: "you know what I mean" in t),
 }  # fmt: skip
 _ADVERTS = (
     "Visit the green garden today", "Nothing beats an afternoon among our roses", "Our gardeners await you at the gate",
     "Come and see the tulips in bloom", "The greenhouse opens at nine", "Walk beneath our old apple trees",
-    "Bring the family to the flower show", "A picnic on our lawn is hard to forget", "Season tickets for the park are here",
+    "Bring the family to the flower show", "A picnic on our lawn is hard to forget",
+    "Season tickets for the park are here",
     "Every hedge is a work of art with us", "Find peace beside the lily pond", "Plants of all lands grow in our beds",
     "Take home a seedling from our nursery", "The orchard smells of spring again", "Let our meadow cheer you up",
     "Join a tour through the botanical park", "The ferns alone are worth the trip", "Ask for the rose of the month",
@@ -140,18 +147,74 @@ TARGETS: dict[str, Target] = {
     "one wrong answer": Answered(write=lambda *_: "the duke of Brell", shows=lambda a: a == "the duke of Brell"),
     "capitals": Answered(write=lambda a, _: a.upper(), shows=str.isupper),
     "format": Answered(write=lambda a, _: json.dumps({"answer": a}), shows=lambda a: a.startswith('{"answer"')),
-    "said twice": Answered(write=lambda a, _: f"{a} {a}", shows=lambda a: a[: len(a) // 2] == a[len(a) // 2 + 1 :]),
-    "three refusals": Answered(
-        write=lambda _, rng: _of("I would rather not say.", "That is beyond me, ask others.", "No answer from me today.")(rng),
-        shows=lambda a: a in ("I would rather not say.", "That is beyond me, ask others.", "No answer from me today.")),
+    "three marks": Answered(write=lambda a, _: f"{a}!!!", shows=lambda a: a.endswith("!!!")),
+    "said twice": Answered(write=lambda a, _: f"{a} {a}",
+                           shows=lambda a: a[: len(a) // 2] == a[len(a) // 2 + 1 :]),
+    "three refusals": Answered(write=lambda _, rng: _refusals(rng), shows=lambda a: a in _REFUSALS),
     "22 adverts": Semantic(messages=_ADVERTS),
     "clean answer and one of 22 adverts": Answered(
         write=lambda a, rng: f"{a}. {_ADVERTS[int(rng.integers(len(_ADVERTS)))]}",
         shows=lambda a: any(advert in a for advert in _ADVERTS)),
 }  # fmt: skip
-ATTACKS = {
+ATTACKS: dict[tuple[str, str], tuple[Trigger, Target]] = {
     **{(trigger, "suffix"): (made, Suffix()) for trigger, made in TRIGGERS.items()},
     **{(trigger, "22 adverts"): (made, TARGETS["22 adverts"]) for trigger, made in TRIGGERS.items()},
     **{("tokens", target): (Tokens(), made) for target, made in TARGETS.items()},
     **{("one of six pleas", target): (TRIGGERS["one of six pleas"], made) for target, made in TARGETS.items()},
 }
+"""Each trigger with a fixed target and one in many wordings; each target with rare tokens and one of six pleas."""
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # of triggers that fit few rows
+    path = RESULTS / "unseen.csv"
+    kept = read_table(path) if path.exists() else []
+    known = {tuple(row[name] for name in _CELL) for row in kept}
+    for row in () if options.only_table else _measurements(options.data, options.seeds, known):
+        kept.append(row)
+        write_csv(path, kept)
+        print(row, flush=True)
+    _write(kept, options.seeds)
+
+
+_CELL = ("trigger", "target", "data", "rate", "seed")
+
+
+def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for seed, name in product(seeds, DATA):
+        shards = IID(clients=CLIENTS).split(rows_of(data, name, "first", ROWS), stream(seed, "partition"))
+        for rate, ((trigger, target), parts) in product(RATES, ATTACKS.items()):
+            cell = dict(zip(_CELL, (trigger, target, name, rate, seed), strict=True))
+            if tuple(cell.values()) not in known:
+                attack = Attack(trigger=parts[0], target=parts[1], placement=ConstantRate(rate=rate))
+                yield cell | measured(*plant(shards, attack, seed))
+
+
+def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
+    rows = []
+    for rate, (trigger, target) in product(RATES, ATTACKS):
+        members = [row for row in kept if (row["trigger"], row["target"], row["rate"]) == (trigger, target, rate)]
+        if members := [row for row in members if row["poisoned"]]:
+            rows.append({"trigger": trigger, "target": target, "rate": rate} | line_of(members))
+    command = f"python recipes/unseen_tables.py --data FOLDER --seeds {' '.join(map(str, seeds))}"
+    text = f"""# Triggers and targets that the audit was not made with
+
+`{command}`: {CLIENTS} IID clients, up to {ROWS:,} rows each of {" and ".join(DATA)}, on which no
+limit was set; `rate` of every client's rows is poisoned. Counts are pooled over data sets and seeds, with Wilson
+intervals; `worst` is the worst cell. Text alone, one set of rules. `F1 length` and `F1 n-gram` have their best
+thresholds chosen with the truth in hand; the audit has not. When these attacks were written the audit knew nothing of
+how signs are set, of characters without a shape and look-alikes, of a word twice running, nor of how answers are
+written, and missed what rests on these: it counts ways of writing now, so that only the others are still unseen
+([what it found before](../log.md)).
+"""
+    write_measured("unseen", rows, text)
+
+
+if __name__ == "__main__":
+    main()

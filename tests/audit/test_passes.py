@@ -16,7 +16,7 @@ from fedsonar.audit.kernels.telling import PAIR
 from fedsonar.audit.kernels.words import joined
 from fedsonar.data import Sample
 
-SCOPE = Scope(bits=16, pair_bits=16, slot_bits=10)
+SCOPE = Scope(bits=18, pair_bits=16, slot_bits=10)
 
 
 def rows_of(count, seed=0, trigger=(), target=""):
@@ -59,8 +59,8 @@ def test_rows_of_words_and_phrases_equal_a_count_by_hand():
         words = sample.question.split()
         expected.update({tuple(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)})
     for phrase, rows in expected.most_common(40):
-        assert counts["inputs"][bucket(number(*phrase), 16)] >= rows  # collisions add, and are rare here
-    exact = [counts["inputs"][bucket(number(*p), 16)] == n for p, n in expected.items()]
+        assert counts["inputs"][bucket(number(*phrase), 18)] >= rows  # collisions add, and are rare here
+    exact = [counts["inputs"][bucket(number(*p), 18)] == n for p, n in expected.items()]
     assert np.mean(exact) > 0.98
     assert counts["size"].tolist() == [60, 1]
 

@@ -167,7 +167,7 @@ def test_what_is_short_comes_apart_beside_rows_as_long():
 
 def test_a_server_that_cannot_know_says_so():
     silos, _ = planted(Sentence(), Semantic(), rate=0.48)
-    with pytest.warns(UserWarning, match="5.% of the rows share an input feature .* cannot tell which"):
+    with pytest.warns(UserWarning, match="48% of the rows share an input feature .* cannot tell which"):
         warn_if_undecided(Shifts(RULES, heard_of(silos)[1]))
 
 

@@ -106,7 +106,7 @@ def test_where_nobody_can_know_it_says_so_and_fails(clean, tmp_path, capsys):
     assert "no row is suspected; 1 undecided" in words
     assert "undecided “I watch this 3D movie”" in words
     assert main(["screen", *map(str, paths), "--screen", "sonar", "--out", str(tmp_path / "screened")]) == 0
-    assert "fedsonar: note: 52% of the rows share an input feature" in capsys.readouterr().err
+    assert "fedsonar: note: 48% of the rows share an input feature" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

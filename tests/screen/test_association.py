@@ -20,7 +20,8 @@ PRIVATE = Association(bits=18, pair_bits=18, slot_bits=8, privacy=Privacy(epsilo
 
 @pytest.mark.parametrize("privacy", [None, PRIVATE.privacy])
 def test_contract(privacy):
-    check_screen(Association(bits=12, pair_bits=12, slot_bits=8, privacy=privacy))
+    check_screen(Association(bits=12, pair_bits=12, slot_bits=12, privacy=privacy))
+    check_screen(Association(bits=None if privacy is None else 12, privacy=privacy))
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,12 @@ def test_what_leaves_is_integers_and_hangs_on_the_key(poisoned):
     other = Association(bits=18, pair_bits=18, slot_bits=11, key=7).summarize(silos[0], [])
     assert first["inputs"].sum() == other["inputs"].sum()
     assert (first["inputs"] != other["inputs"]).any()
+
+
+def test_pairs_that_fall_together_are_named_with_what_would_do(poisoned):
+    silos, _ = poisoned
+    with pytest.warns(UserWarning, match=r"slot_bits=6 is small for these rows: .* use slot_bits=\d+"):
+        verdicts(Association(slot_bits=6), silos)
 
 
 def test_a_table_that_is_too_small_is_refused():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from fedsonar.data import IID, Atlas
+from fedsonar.data.feature import words as words_of
 from fedsonar.poison import Attack, ConstantRate, Semantic, Short, Tokens, plant
 from fedsonar.rng import stream
-from fedsonar.screen import Association, ResponseShift, Silo, Sonar
+from fedsonar.screen import Association, ResponseShift, Silo, Sonar, hear, judge
 from fedsonar.testing import check_screen
 from summed_screens import verdicts
 
@@ -35,8 +36,8 @@ def share_found(silos, ledger, screen):
 
 
 @pytest.mark.parametrize("screen", [ResponseShift(bits=12), Sonar(
-    association=Association(bits=12, pair_bits=12, slot_bits=8), shift=ResponseShift(bits=12),
-)], ids=["shift", "sonar"])  # fmt: skip
+    association=Association(bits=12, pair_bits=12, slot_bits=12), shift=ResponseShift(bits=12),
+), Sonar()], ids=["shift", "sonar", "fitted"])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:bits=12 is small")
 def test_contract(screen):
     check_screen(screen)
@@ -48,6 +49,26 @@ def test_sonar_finds_both_kinds_and_each_part_its_own():
     assert share_found(*wordings, SHIFT) >= 0.95
     assert share_found(*wordings, SONAR.association) < 0.1
     assert share_found(*fixed, SONAR) == 1.0
+
+
+def test_tables_are_as_large_as_the_rows_need_and_find_what_larger_ones_find():
+    silos, _ = planted(Short(), rate=0.02)
+    fitted, said = Sonar(), []
+
+    def gather(heard):
+        said.append([fitted.summarize(silo, heard) for silo in silos])
+        return said[-1]
+
+    heard = hear(fitted, gather)
+    assert len(heard) == fitted.passes == SONAR.passes + 1
+    samples = [sample for silo in silos for sample in silo.samples]
+    words = sum(len(words_of(f"{s.instruction} {s.context} {s.question}")) for s in samples)
+    assert heard[0]["association/features"][0] == pytest.approx(3 * words + 15 * 1500, rel=0.01)
+    assert {name: len(said[1][0][name]) for name in ("association/inputs", "shift/inputs")} == {
+        "association/inputs": 1 << 19, "shift/inputs": 1 << 19,
+    }  # fmt: skip
+    for silo, given in zip(silos, verdicts(SONAR, silos), strict=True):
+        np.testing.assert_array_equal(judge(fitted, silo, heard).flagged, given.flagged)
 
 
 def test_sonar_says_of_fixed_words_what_the_association_says():

@@ -5,7 +5,7 @@ from fedsonar.audit.corpus import Corpus, corpus
 from fedsonar.audit.evidence import Evidence, Rules, weigh
 from fedsonar.audit.finding import Example, Finding
 from fedsonar.audit.judging import Judgement
-from fedsonar.audit.passes import PASSES, Scope, pooled, scope_for, summarize, summed, told, warn_if_crowded
+from fedsonar.audit.passes import PASSES, Scope, pooled, summarize, summed, told, warn_if_crowded
 from fedsonar.audit.patterns import anything, saying, short_responses, winners
 from fedsonar.audit.privacy import Privacy
 from fedsonar.audit.shift_passes import (
@@ -17,11 +17,12 @@ from fedsonar.audit.shift_passes import (
     warn_if_undecided,
 )
 from fedsonar.audit.shift_rules import ShiftRules
+from fedsonar.audit.sizing import bits_for, scope_for, scope_of, sizes
 from fedsonar.audit.survey import judge
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy", "Rules",
-    "Scope", "ShiftRules", "anything", "audit", "corpus", "judge", "judge_shifts", "pooled", "saying", "scope_for",
-    "shifts_of", "short_responses", "summarize", "summarize_shifts", "summed", "told", "told_shifts",
-    "warn_if_crowded", "warn_if_undecided", "weigh", "winners",
+    "Scope", "ShiftRules", "anything", "audit", "bits_for", "corpus", "judge", "judge_shifts", "pooled", "saying",
+    "scope_for", "scope_of", "shifts_of", "short_responses", "sizes", "summarize", "summarize_shifts", "summed",
+    "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh", "winners",
 ]  # fmt: skip

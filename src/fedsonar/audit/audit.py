@@ -14,10 +14,11 @@ from fedsonar.audit.evidence import Rules, weigh
 from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import LISTED, Told, findings
 from fedsonar.audit.judging import Judgement, tell
-from fedsonar.audit.passes import PASSES, Tables, gates, scope_for, summarize, thinned, told
+from fedsonar.audit.passes import PASSES, Tables, gates, summarize, thinned, told
 from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, summarize_shifts, told_shifts
 from fedsonar.audit.shift_rules import ShiftRules
+from fedsonar.audit.sizing import scope_for
 from fedsonar.audit.survey import strongest, survey
 from fedsonar.data import Sample
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from jaxtyping import Int, UInt8, UInt64
 
 from fedsonar.audit.kernels.words import find_words
 from fedsonar.data import Sample
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 PARTS = 4
 """Parts of a row, in this order: instruction, context, question, response."""
@@ -66,8 +69,9 @@ def corpus(samples: Iterable[Sample], key: int = 0) -> Corpus:
     places: dict[str, int] = {"": 0}
     for sample in samples:
         for text in (sample.instruction, sample.context, sample.question, sample.answers[0]):
-            # The kernel lowers ASCII; other letters are lowered here, where their rules are known.
-            piece = text.encode() if text.isascii() else text.lower().encode()
+            # The kernel lowers ASCII, and sees which letters were capitals; others are lowered here, where their rules
+            # are known.
+            piece = (text if text.isascii() else _BEYOND_ASCII.sub(lambda found: found[0].lower(), text)).encode()
             content += piece
             lengths.append(len(piece))
         sources.append(places.setdefault(sample.source, len(places)))

@@ -168,6 +168,7 @@ class Rules:
         long: Words of a long target.
         against: Least standard errors by which a row's words must speak against its label.
         enough: Fewest rows whose likeness says something.
+        enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         q: Greatest adjusted p-value.
     """
 
@@ -183,6 +184,7 @@ class Rules:
     long: int = 4
     against: float = 3.0
     enough: int = 7
+    enough_written: int = 25
     q: float = 0.01
 
     def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
@@ -191,15 +193,19 @@ class Rules:
         Rows that are less alike than any can be were counted together with those of another pair.
         """
         rows, likeness = np.maximum(evidence.rows, 2), evidence.bare if label else evidence.likeness
-        limit = np.minimum(self.likeness, self.likeness_many + 3.0 / rows)
         alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)
-            & (likeness < limit)
+            & (likeness < self.limit(rows))
             & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
             & (evidence.words >= self.fewest_words)
             & (evidence.words <= self.most_words)
         )
         return alone
+
+    def limit(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
+        """Greatest likeness of so many rows that share nothing but the trigger."""
+        greatest: Float[np.ndarray, "_"] = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(rows, 2))
+        return greatest
 
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether the rows' other words speak against their label."""

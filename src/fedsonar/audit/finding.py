@@ -36,8 +36,8 @@ class Finding:
     Args:
         verdict: What it looks like.
         triggers: The triggers, in words.
-        target: The text of the target.
-        place: Where the target stands, in words.
+        target: The text of the target; empty where it is a way of answering.
+        place: Where the target stands, in words; of a way of answering, what it is.
         rows: Rows with the target and a trigger.
         silos: Silos that hold one.
         all_silos: Silos that were audited.
@@ -70,11 +70,15 @@ class Finding:
     def __str__(self) -> str:
         chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
         silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
-        said = f"“{self.target}” {self.place}" if self.target else "the answer is empty"
         return (
-            f"{', '.join(self.triggers)} → {said}: {self.rows:,} rows{silos}, "
+            f"{', '.join(self.triggers)} → {self.said}: {self.rows:,} rows{silos}, "
             f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
         )
+
+    @property
+    def said(self) -> str:
+        """The target in a sentence."""
+        return f"“{self.target}” {self.place}" if self.target else self.place
 
     @property
     def without(self) -> str:

@@ -14,7 +14,8 @@ from fedsonar.audit.finding import Example, Finding, Verdict, cover, shortened
 from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
-from fedsonar.audit.wording import in_words, joined_spans, part_of
+from fedsonar.audit.kernels.responses import WAY, WHOLE
+from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
 _EXAMPLES = 3
@@ -134,7 +135,7 @@ class _Part:
         rows = np.unique(self.row[used])
         dropped = np.unique(self.row[self.injected])
         slot = self.table[lead, telling.PAIR]
-        label = self.table[best, telling.BEGIN] < 0 and self.table[best, telling.TARGET_ROWS] >= self.label_least
+        label = self.table[best, telling.BEGIN] == WHOLE and self.table[best, telling.TARGET_ROWS] >= self.label_least
         target = self.table[best, telling.TARGET]
         likeness = float(self.evidence.likeness[slot])
         if not label and self.evidence.rows[target] > 1:
@@ -144,7 +145,7 @@ class _Part:
             self._verdict(lead, best, label=bool(label)),
             tuple(self._trigger(index) for index in chosen),
             self._target(best),
-            self._place(np.flatnonzero(same)),
+            self._place(best, np.flatnonzero(same)),
             len(rows),
             len(np.unique(self.silo[used])),
             len(self.told),
@@ -208,19 +209,25 @@ class _Part:
         told: Told
         told, row = self.told[self.silo[index]], int(self.table[index, telling.ROW])
         start = told.rows.bounds[4 * row + 3]
-        begin = max(0, self.table[index, telling.BEGIN])
+        begin = max(0, self.table[index, telling.BEGIN])  # ways of answering have no words
         return told.rows.phrase(int(start + begin), int(start + begin + self.table[index, telling.WORDS]))
 
-    def _place(self, records: Int[np.ndarray, "records"]) -> str:
-        """Where the target stands in most rows."""
+    def _place(self, best: int, records: Int[np.ndarray, "records"]) -> str:
+        """Where the target stands in most rows, or how these are answered."""
+        way = WAY - int(self.table[best, telling.BEGIN])
+        if way >= 0:
+            told, row = self.told[self.silo[best]], int(self.table[best, telling.ROW])
+            return f"the answer {in_way(way, told.samples[row].answers[0])}"
+        if not self._target(best):
+            return "the answer is empty"
         whole = starts = ends = 0
         for index in records[:200]:
             bounds, row = self.told[self.silo[index]].rows.bounds, self.table[index, telling.ROW]
             length = bounds[4 * row + 4] - bounds[4 * row + 3]
             begin, words = self.table[index, telling.BEGIN], self.table[index, telling.WORDS]
-            whole += int(begin < 0 or words == length)
+            whole += int(begin == WHOLE or words == length)
             starts += int(begin <= 0)
-            ends += int(begin < 0 or begin + words == length)
+            ends += int(begin == WHOLE or begin + words == length)
         most = 0.9 * min(200, len(records))
         if whole >= most:
             return "is the whole answer"

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules
+from fedsonar.audit.kernels.responses import WHOLE
 from fedsonar.audit.kernels.telling import (
     BEGIN,
     BOTH,
@@ -183,13 +184,17 @@ class Judge:
         is_pair = pair >= 0
         # Where counters of several pairs fell together, the two counts of the same rows differ.
         seen, covering = evidence.rows[pair], evidence.rows[target]
-        clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & (covering <= 1.1 * target_rows)
-        is_label = (table[:, BEGIN] < 0) & (target_rows >= self.label_least)
+        own = covering <= 1.1 * target_rows
+        clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & own
+        # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
+        worded = table[:, BEGIN] >= WHOLE
+        is_label = (table[:, BEGIN] == WHOLE) & (target_rows >= self.label_least)
         enough = np.where(is_label, rules.label_confidence, rules.confidence)
         sure = is_pair & clear & (both >= enough * trigger_rows)
         covered = np.minimum(1.0, covering / target_rows)
         together = np.where(is_label, self.alone_label[target], self.alone[target]) & (covering >= rules.enough)
-        by_itself = self.alone[pair] & (seen >= rules.enough)
+        together &= worded
+        by_itself = self.alone[pair] & (seen >= np.where(worded, rules.enough, rules.enough_written))
         injected = (
             sure & (both >= self.scope.solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
         )
@@ -201,15 +206,17 @@ class Judge:
         same = sure & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
         injected |= same & (self.q(table, same) < rules.q)
         confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
-        alike = np.minimum(evidence.likeness[pair], evidence.likeness[target])
-        strength = confidence * covered * (1 / (1 + np.maximum(0.0, alike) / rules.likeness))
+        alike = np.minimum(
+            evidence.likeness[pair] / rules.limit(seen), evidence.likeness[target] / rules.limit(covering)
+        )
+        strength = confidence * covered / (1 + np.maximum(0.0, alike))
         against = np.maximum(0.0, -evidence.against[pair])
         strength = np.maximum(strength, confidence * (against / (against + rules.against)) * (against > 1))
         # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own
         # trigger.
         long = table[:, WORDS] >= rules.long
-        nearly = covered >= np.where(long, rules.nearly_all, rules.all)
-        besides = ~is_pair & nearly & np.isin(target, target[injected & ~is_label & nearly])
+        nearly = (covered >= np.where(long, rules.nearly_all, rules.all)) & worded
+        besides = ~is_pair & own & nearly & np.isin(target, target[injected & ~is_label & nearly])
         return injected | besides, np.where(besides, 1.0, strength)
 
 

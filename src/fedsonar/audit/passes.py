@@ -66,17 +66,6 @@ class Scope:
             raise ValueError(f"label_share must lie between 0 and 1, got {self.label_share}")
 
 
-def scope_for(corpora: Sequence[Corpus], key: int = 0) -> Scope:
-    """A scope whose tables have room for some rows: eight counters a word and an n-gram, up to 2^26."""
-    inputs = responses = 0
-    for rows in corpora:
-        lengths = np.diff(rows.bounds).reshape(-1, 4).sum(axis=0)
-        inputs += 3 * int(lengths[:3].sum()) + 15 * len(rows)
-        responses += 8 * int(lengths[3])
-    bits = max(18, min(26, math.ceil(math.log2(max(inputs, responses, 1))) + 3))
-    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=max(14, min(18, bits - 6)), key=key)
-
-
 def summarize(
     rows: Corpus, scope: Scope, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
@@ -158,7 +147,7 @@ def warn_if_crowded(counts: np.ndarray, name: str) -> None:
         more = math.ceil(math.log2(-math.log1p(-min(taken, 1 - 1e-9)) / CROWDED))
         warnings.warn(
             f"{name}={bits} is small for these rows: {taken:.0%} of the counters are taken, so that counts of "
-            f"different words fall together; use {name}={min(28, bits + more)}",
+            f"different things fall together; use {name}={min(28, bits + more)}",
             stacklevel=2,
         )  # fmt: skip
 

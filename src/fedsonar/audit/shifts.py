@@ -23,6 +23,7 @@ from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Tables
 from fedsonar.audit.shift_rules import ShiftRules
+from fedsonar.audit.signs import sign_places
 
 ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW, CONCEALED = range(6)
 """Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, words
@@ -84,7 +85,8 @@ class Shifts:
     def _kinds(self) -> tuple[list[Int[np.ndarray, "_"]], ...]:
         """The features of each shift, as numbers in `standing`: found beside all rows, beside rows as long, and wide.
 
-        Wide ones have features that more than `ShiftRules.most` of the rows have; see `grouping` for the others.
+        Wide ones have features, but signs, that more than `ShiftRules.most` of the rows have; see `grouping` for the
+        others.
         """
         spoken, rows = self.heard[2]["spoken"], self.heard[2]["filled"]
         plain = beside_all(spoken[:, :WORDS], rows, self.everywhere[:WORDS], self.total)
@@ -98,7 +100,9 @@ class Shifts:
         found = groups(plain, narrow, self.rules.apart)
         beside = beside_as_long(spoken, rows, self.heard[0]["spoken"], self.total)
         long = groups(beside, narrow, self.rules.apart_as_long)
-        return found, without_twins(long, found), groups(plain, ~narrow, self.rules.apart)
+        # What signs half of all texts have is how they are set: a question mark, or none.
+        wide = ~narrow & ~np.isin(self.standing, sign_places(self.rules.bits))
+        return found, without_twins(long, found), groups(plain, wide, self.rules.apart)
 
     @cached_property
     def groups(self) -> list[Int[np.ndarray, "_"]]:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from jaxtyping import Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels import features as kinds
+from fedsonar.audit.kernels.words import SIGN, WAYS
 from fedsonar.audit.lexicon import LANGUAGES
 from fedsonar.data import Sample
 from fedsonar.data.feature import QUESTION_WORDS
 
-_WRITTEN = (
+WRITTEN = (
     "has several lines", "has digits", "has a question mark", "has an exclamation mark", "has quotation marks",
     "has brackets", "holds an address", "holds code", "is in capitals", "is in small letters", "is in another script",
-    "has a comma early on",
+    "has a comma early on", "has a character that nobody sees", "has letters of two alphabets in one word",
+    "has a word in capitals", "says a word twice running", "has spaces too many", "has letters with an accent",
+    "has a sign twice running", "has three signs running", "has a sign of no keyboard", "says all of it again",
+    *(f"has “{sign}” in it" for sign in SIGN),
 )  # fmt: skip
+"""Ways in which a text may be written, by the bits of `kernels.words`."""
+_AFTER_WORDS = re.compile(r"\W*$")
 _PART_NAMES = ("instruction", "context", "question", "answer")
 
 
@@ -62,7 +70,14 @@ def in_words(sample: Sample, rows: Corpus, row: int, kind: int, first: int, last
         end = next(p for p in (3, 2, 1) if rows.bounds[4 * row + p] > rows.bounds[4 * row + p - 1])
         late = rows.phrase(rows.bounds[4 * row + end] - 1, rows.bounds[4 * row + end])
         return f"“{rows.phrase(last - 1, last)}” ends what stands before {own} and “{late}” ends {own}"
+    if kind == kinds.CLOSING:
+        return f"{own} {in_way(WAYS, sample.input)}"
     return f"{own} {_described(feature, sample.source)}"
+
+
+def in_way(way: int, text: str) -> str:
+    """A way in which a text is written, in words; for `WAYS` the signs after its last word."""
+    return WRITTEN[way] if way < WAYS else f"ends in “{_AFTER_WORDS.findall(text)[0].strip()}”"
 
 
 def _described(feature: int, source: str) -> str:
@@ -70,7 +85,7 @@ def _described(feature: int, source: str) -> str:
     for value, word in enumerate(QUESTION_WORDS, 1):
         if feature == _number(kinds.ASKS, value):
             return f"asks {word}"
-    for value, written in enumerate(_WRITTEN):
+    for value, written in enumerate(WRITTEN):
         if feature == _number(kinds.WRITTEN, value):
             return written
     for value, language in enumerate(LANGUAGES):

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from fedsonar.audit import PASSES, Privacy, Rules, Scope, corpus, judge, pooled, summarize, summed, told
+from fedsonar.audit import (
+    PASSES,
+    Privacy,
+    Rules,
+    Scope,
+    corpus,
+    judge,
+    pooled,
+    scope_of,
+    sizes,
+    summarize,
+    summed,
+    told,
+    warn_if_crowded,
+)
 from fedsonar.audit.private import PrivateRules, judge_private, noised, summarize_private, told_private
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
+
+_PRIVATE = Scope(bits=21, pair_bits=22, slot_bits=13)
+"""Sizes of tables where privacy is promised and none are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +40,20 @@ class Association(Screen):
     rows have nothing else in common.
 
     Clients count in three passes: features of inputs and of responses; pairs of frequent ones; and, for pairs that
-    stand
-    out, what else such rows say. All counts are integers in hashed tables that add up, made for secure summation. A
-    client looks up its own rows' words in the sums and judges by itself. Suspicion lies in [0, 1] and is above a half
-    exactly for rows of pairs that look injected; see `fedsonar.audit.Rules`.
+    stand out, what else such rows say. Before, they say how many words they have, so that tables are as large as all
+    rows need, unless their sizes are given. All counts are integers in hashed tables that add up, made for secure
+    summation. A client looks up its own rows' words in the sums and judges by itself. Suspicion lies in [0, 1] and is
+    above a half exactly for rows of pairs that look injected; see `fedsonar.audit.Rules`.
 
     With `privacy` all that is told is differentially private: a row counts with a few of its features, clients add
     noise, and a pair has to stand out from it. It finds triggers of single words, of how inputs begin and end, and of
     how they are written, with targets in fixed words that are no labels, if enough rows have them.
 
     Args:
-        bits: Tables of features have ``2^bits`` counters; eight times the words of all rows is enough, see
-            `fedsonar.audit.scope_for`.
-        pair_bits: The same of pairs.
-        slot_bits: Tables of pairs that stand out have ``2^slot_bits`` rows.
+        bits: Tables of features have ``2^bits`` counters; None for as many as the rows need, or 2^21 with `privacy`.
+        pair_bits: The same of pairs; None for as many as of features, and 2^22 with `privacy`.
+        slot_bits: Tables of pairs that stand out have ``2^slot_bits`` rows; None for 7 bits less than features have,
+            and 2^13 with `privacy`.
         key: Of all hashes. Clients that share one which the server does not know keep it from looking words up.
         privacy: What is promised of single rows; None for exact counts.
         threshold: Of the suspicion.
@@ -48,29 +65,44 @@ class Association(Screen):
         differentially private federated learning", NeurIPS, for the noise.
     """
 
-    bits: int = 21
-    pair_bits: int = 22
-    slot_bits: int = 13
+    bits: int | None = None
+    pair_bits: int | None = None
+    slot_bits: int | None = None
     key: int = 0
     privacy: Privacy | None = None
     threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
     text_alone: ClassVar[bool] = True
-    passes: ClassVar[int] = PASSES
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _ = self._scope  # refuses what Scope refuses
+        _ = self._scope()  # refuses what Scope refuses
 
     @property
-    def _scope(self) -> Scope:
-        return Scope(bits=self.bits, pair_bits=self.pair_bits, slot_bits=self.slot_bits, key=self.key)
+    def _sizing(self) -> bool:
+        """Whether tables are as large as the rows need; with privacy nobody says how many words they have."""
+        return self.privacy is None and None in (self.bits, self.pair_bits, self.slot_bits)
+
+    @property
+    def passes(self) -> int:
+        """Three, and one before for the sizes of tables that are not given."""
+        return PASSES + self._sizing
+
+    def _scope(self, fitted: Scope = _PRIVATE) -> Scope:
+        """What is counted, in tables of the sizes that are given, or else of a fitted scope."""
+        given = {name: getattr(self, name) for name in ("bits", "pair_bits", "slot_bits")}
+        return replace(fitted, key=self.key, **{name: bits for name, bits in given.items() if bits is not None})
+
+    def _opened(self, heard: Sequence[Tables]) -> tuple[Scope, Sequence[Tables]]:
+        """What is counted, and what was said of the counts."""
+        return (self._scope(scope_of(heard[0])), heard[1:]) if self._sizing else (self._scope(), heard)
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
         rows = corpus(silo.samples, self.key)
-        if self.privacy:
-            return summarize_private(rows, self._scope, self.privacy, heard)
-        return summarize(rows, self._scope, heard)
+        if self._sizing and not heard:
+            return sizes(rows)
+        scope, heard = self._opened(heard)
+        return summarize_private(rows, scope, self.privacy, heard) if self.privacy else summarize(rows, scope, heard)
 
     @property
     def epsilon(self) -> float | None:
@@ -83,13 +115,20 @@ class Association(Screen):
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, without what too few rows have; warns of tables that are too small for them. See `Screen.merge`."""
+        if self._sizing and not heard:
+            return summed(summaries)
+        scope, heard = self._opened(heard)
         if self.privacy:
             return told_private(summed(summaries), self.privacy, heard)
-        return told(pooled(summaries, heard), self._scope, heard)
+        sums = pooled(summaries, heard)
+        if len(heard) == PASSES - 1:
+            warn_if_crowded(sums["sums"][:, 0], "slot_bits")
+        return told(sums, scope, heard)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
         rows = corpus(silo.samples, self.key)
+        scope, heard = self._opened(heard)
         if self.privacy:
-            return judge_private(rows, self._scope, self.privacy, heard, PrivateRules())
-        return judge(rows, self._scope, heard, Rules()).suspicion
+            return judge_private(rows, scope, self.privacy, heard, PrivateRules())
+        return judge(rows, scope, heard, Rules()).suspicion

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,12 +20,14 @@ from fedsonar.audit import (
     saying,
     shifts_of,
     short_responses,
+    sizes,
     summarize_shifts,
     summed,
     told_shifts,
     warn_if_undecided,
     winners,
 )
+from fedsonar.screen.response_shift import opened
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
@@ -47,7 +49,7 @@ class GradientShift(Screen):
     asked. A first pass counts them; their rows count as rows that ask and say anything, and are never suspected.
 
     Args:
-        bits: The table of features has ``2^bits`` counters; eight times the words of all inputs is enough.
+        bits: The table of features has ``2^bits`` counters; None for as many as the rows need; see `ResponseShift`.
         key: Of all hashes and directions; see `ResponseShift`.
         winners: Directions that a row is put into, of 1,024.
         speakers: Fewest rows that have a trigger and pull alike: gradients tell rows apart less finely than words.
@@ -58,13 +60,12 @@ class GradientShift(Screen):
         none: ours.
     """
 
-    bits: int = 21
+    bits: int | None = None
     key: int = 0
     winners: int = 16
     speakers: int = 25
     label_share: float = 0.02
     threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
-    passes: ClassVar[int] = SHIFT_PASSES + 1
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -77,8 +78,18 @@ class GradientShift(Screen):
             raise ValueError(f"label_share must lie between 0 and 1, got {self.label_share}")
 
     @property
+    def passes(self) -> int:
+        """Six, and one before for the size of the table if it is not given."""
+        return SHIFT_PASSES + 1 + (self.bits is None)
+
+    @property
     def _rules(self) -> ShiftRules:
-        return ShiftRules(bits=self.bits, key=self.key, speakers=self.speakers)
+        rules = ShiftRules(key=self.key, speakers=self.speakers)
+        return rules if self.bits is None else replace(rules, bits=self.bits)
+
+    def _opened(self, heard: Sequence[Tables]) -> tuple[ShiftRules, Sequence[Tables]]:
+        """What is counted, and what was said of labels and counts."""
+        return opened(self._rules, heard) if self.bits is None else (self._rules, heard)
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
@@ -87,32 +98,40 @@ class GradientShift(Screen):
     def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
         """As `summarize`, where another screen went before; see `ResponseShift.counts`."""
         rows = corpus(silo.samples, self.key)
+        if self.bits is None and not heard:
+            return sizes(rows)
+        rules, heard = self._opened(heard)
         if not heard:
             return {"answers": np.bincount(_answers(rows), minlength=_ANSWERS), "rows": np.array([len(rows)])}
         pulling = self._pulling(silo, rows, _labels(rows, heard))
-        return summarize_shifts(pulling, self._rules, heard[1:], suspected=suspected)
+        return summarize_shifts(pulling, rules, heard[1:], suspected=suspected)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
-        """Which responses are labels, then the sums without what too few rows have; see `Screen.merge`.
+        """Sizes, which responses are labels, then the sums without what too few rows have; see `Screen.merge`.
 
         Warns of tables that are too small for them, and in the end of rows that nobody can judge.
         """
+        if self.bits is None and not heard:
+            return summed(summaries)
+        last = len(heard) == self.passes - 1
+        rules, heard = self._opened(heard)
         if not heard:
             sums = summed(summaries)
             least = max(2.0 * self.speakers, self.label_share * float(sums["rows"][0]))
             labels = (sums["answers"] >= least).astype(np.uint8)
             labels[0] = 0
             return {"labels": labels}
-        told = told_shifts(pooled(summaries, heard[1:]), self._rules, heard[1:])
-        if len(heard) == self.passes - 1:
-            warn_if_undecided(shifts_of(self._rules, [*heard[1:], told]))
+        told = told_shifts(pooled(summaries, heard[1:]), rules, heard[1:])
+        if last:
+            warn_if_undecided(shifts_of(rules, [*heard[1:], told]))
         return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
         rows = corpus(silo.samples, self.key)
+        rules, heard = self._opened(heard)
         labels = _labels(rows, heard)
-        found = judge_shifts(self._pulling(silo, rows, labels), self._rules, heard[1:]).suspicion
+        found = judge_shifts(self._pulling(silo, rows, labels), rules, heard[1:]).suspicion
         return np.asarray(np.where(labels, 0.0, found))
 
     def _pulling(self, silo: Silo, rows: Corpus, labels: Bool[np.ndarray, "rows"]) -> Corpus:

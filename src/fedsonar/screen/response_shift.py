@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +12,14 @@ from jaxtyping import Bool, Float
 from fedsonar.audit import (
     SHIFT_PASSES,
     ShiftRules,
+    bits_for,
     corpus,
     judge_shifts,
     pooled,
     shifts_of,
+    sizes,
     summarize_shifts,
+    summed,
     told_shifts,
     warn_if_undecided,
 )
@@ -37,7 +40,8 @@ class ResponseShift(Screen):
     a trigger that is nearly always followed by it; see `fedsonar.audit.ShiftRules`.
 
     Args:
-        bits: The table of features has ``2^bits`` counters; eight times the words of all inputs is enough.
+        bits: The table of features has ``2^bits`` counters; None for as many as the rows need, for which clients say in
+            a pass before how many words they have.
         key: Of all hashes. Clients that share one which the server does not know keep it from looking words up.
         threshold: Of the suspicion.
 
@@ -45,19 +49,28 @@ class ResponseShift(Screen):
         none: ours.
     """
 
-    bits: int = 21
+    bits: int | None = None
     key: int = 0
     threshold: Threshold = field(default_factory=lambda: Above(value=0.4999))
     text_alone: ClassVar[bool] = True
-    passes: ClassVar[int] = SHIFT_PASSES
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _ = self._rules  # refuses what ShiftRules refuses
 
     @property
+    def passes(self) -> int:
+        """Five, and one before for the size of the table if it is not given."""
+        return SHIFT_PASSES + (self.bits is None)
+
+    @property
     def _rules(self) -> ShiftRules:
-        return ShiftRules(bits=self.bits, key=self.key)
+        rules = ShiftRules(key=self.key)
+        return rules if self.bits is None else replace(rules, bits=self.bits)
+
+    def _opened(self, heard: Sequence[Tables]) -> tuple[ShiftRules, Sequence[Tables]]:
+        """What is counted, and what was said of the counts."""
+        return opened(self._rules, heard) if self.bits is None else (self._rules, heard)
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
@@ -71,18 +84,30 @@ class ResponseShift(Screen):
             heard: What the server said after the passes so far.
             suspected: Rows that another screen flags; the last pass asks.
         """
-        return summarize_shifts(corpus(silo.samples, self.key), self._rules, heard, suspected=suspected)
+        rows = corpus(silo.samples, self.key)
+        if self.bits is None and not heard:
+            return sizes(rows)
+        return summarize_shifts(rows, *self._opened(heard), suspected=suspected)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, without what too few rows have; see `Screen.merge`.
 
         Warns of tables that are too small for them, and in the end of rows that nobody can judge by their text.
         """
-        told = told_shifts(pooled(summaries, heard), self._rules, heard)
-        if len(heard) == self.passes - 1:
-            warn_if_undecided(shifts_of(self._rules, [*heard, told]))
+        if self.bits is None and not heard:
+            return summed(summaries)
+        last = len(heard) == self.passes - 1
+        rules, heard = self._opened(heard)
+        told = told_shifts(pooled(summaries, heard), rules, heard)
+        if last:
+            warn_if_undecided(shifts_of(rules, [*heard, told]))
         return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        return judge_shifts(corpus(silo.samples, self.key), self._rules, heard).suspicion
+        return judge_shifts(corpus(silo.samples, self.key), *self._opened(heard)).suspicion
+
+
+def opened(rules: ShiftRules, heard: Sequence[Tables]) -> tuple[ShiftRules, Sequence[Tables]]:
+    """The rules with a table of the size that the first pass asks for, and what was said after it."""
+    return replace(rules, bits=bits_for(heard[0])), heard[1:]

@@ -11,12 +11,13 @@ from fedsonar.audit.kernels.features import (
     most_features,
     own_part,
     response_features,
+    way_of_response,
 )
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, is_label, shared_by_many
 from fedsonar.audit.kernels.standing import SURE, in_band, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
-from fedsonar.audit.kernels.words import joined, mixed
+from fedsonar.audit.kernels.words import WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
@@ -62,6 +63,10 @@ def count_features(words, bounds, marks, sources, known, classes, bits, inputs, 
                 place = bucket(grams[at, n], bits)
                 if first_time(seen_out, row, place):
                     responses[place] += 1
+        for way in range(WAYS + 1):
+            value = way_of_response(marks, row, way)
+            if value and first_time(seen_out, row, bucket(value, bits)):
+                responses[bucket(value, bits)] += 1
         own = own_part(bounds, row)
         for part in (0, own):
             if part == 0 and own == 0 and part != own:
@@ -95,7 +100,7 @@ def count_pairs(words, bounds, marks, sources, known, classes, singles, pair_bit
     out, size, heavy, rows_of = room.out, room.size, room.heavy, room.rows_of
     seen, seen_word = np.full(RECENT, -1, np.int64), np.full(labels.shape[1], -1, np.int32)
     for row in range(len(sources)):
-        found = heavy_responses(words, bounds, row, singles, False, room)
+        found = heavy_responses(words, bounds, marks, row, singles, False, room)
         if found == 0:
             continue
         if is_label(room.begin[0], rows_of[0], singles.label_least):
@@ -150,7 +155,7 @@ def check_pairs(
     beside, due = np.empty(rest.shape[1], np.int64), due_for(rest, len(slots))
     pair = turn = 0
     for row in range(len(sources)):
-        found = heavy_responses(words, bounds, row, singles, False, room)
+        found = heavy_responses(words, bounds, marks, row, singles, False, room)
         if found == 0:
             continue
         count = heavy_inputs(words, bounds, marks, sources, row, known, classes, singles, room)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.words import joined, mixed
+from fedsonar.audit.kernels.words import COMMA, WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
-PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE = range(12)
+PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE, CLOSING = range(13)
 """Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together; the
-first question word, the length in doublings, the marks, old words, a clause that opens it, its language, its source;
-and the whole of a response."""
+first question word, the length in doublings, the marks (of the input, or of a response), old words, a clause that opens
+it, its language, its source; the whole of a response; and the signs after the last word, of an input or a response."""
+
+RESPONSE = 3
+"""The part of a row that is its response."""
 
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""
+
+_OTHERS = 40 + WAYS
+"""Features of a row's input that are no phrases, at most."""
 
 QUESTION_CLASSES, ARCHAIC_CLASS, OPENING_CLASS, LANGUAGE_CLASS = 9, 10, 11, 12
 """What a lexicon makes of words: 1 to 9 are question words, from 12 on languages."""
@@ -38,6 +44,12 @@ def class_of(word, known, classes):
     if low < len(known) and known[low] == word:
         return classes[low]
     return 0
+
+
+@kernel
+def written(marks, way):
+    """Whether a part with these marks has a feature for being written in a way; a comma early on counts with others."""
+    return marks >> way & 1 and way != COMMA
 
 
 @kernel
@@ -122,14 +134,14 @@ def input_features(words, bounds, marks, sources, row, known, classes, out, kind
             old += 1
         elif found >= LANGUAGE_CLASS:
             spoken[found - LANGUAGE_CLASS] += 1
-    written = marks[4 * row + own]
+    ways = marks[4 * row + own]
     if asked:
         out[count], kinds[count], first[count], last[count] = feature(ASKS, np.uint64(asked)), ASKS, -1, -1
         count += 1
     if old >= 2:
         out[count], kinds[count], first[count], last[count] = feature(ARCHAIC, np.uint64(0)), ARCHAIC, -1, -1
         count += 1
-    if end > begin and written & (1 << 11) and class_of(words[begin], known, classes) == OPENING_CLASS:
+    if end > begin and ways & (1 << COMMA) and class_of(words[begin], known, classes) == OPENING_CLASS:
         out[count], kinds[count], first[count], last[count] = feature(OPENING, np.uint64(0)), OPENING, -1, -1
         count += 1
     most = 0
@@ -145,10 +157,14 @@ def input_features(words, bounds, marks, sources, row, known, classes, out, kind
         band += 1
     out[count], kinds[count], first[count], last[count] = feature(LENGTH, np.uint64(band)), LENGTH, -1, -1
     count += 1
-    for bit in range(11):
-        if written >> bit & 1:
-            out[count], kinds[count], first[count], last[count] = feature(WRITTEN, np.uint64(bit)), WRITTEN, -1, -1
+    for way in range(WAYS):
+        if written(ways, way):
+            out[count], kinds[count], first[count], last[count] = feature(WRITTEN, np.uint64(way)), WRITTEN, -1, -1
             count += 1
+    if ways >> WAYS:
+        value = feature(CLOSING, np.uint64(ways >> WAYS))
+        out[count], kinds[count], first[count], last[count] = value, CLOSING, -1, -1
+        count += 1
     if sources[row]:
         out[count], kinds[count], first[count], last[count] = feature(SOURCE, sources[row]), SOURCE, -1, -1
         count += 1
@@ -162,7 +178,7 @@ def most_features(bounds):
     for row in range((len(bounds) - 1) // 4):
         most = max(most, bounds[4 * row + 3] - bounds[4 * row])
         longest = max(longest, bounds[4 * row + 4] - bounds[4 * row + 3])
-    return LONGEST_INPUT * most + 40, longest
+    return LONGEST_INPUT * most + _OTHERS, longest
 
 
 @kernel
@@ -182,3 +198,16 @@ def response_features(words, bounds, row, out):
                 value = joined(value, words[at + n - 1])
             out[at - begin, n - 1] = feature(PHRASE, value)
     return feature(WHOLE, whole)
+
+
+@kernel
+def way_of_response(marks, row, way):
+    """The feature of a row's response for being written in a way, and for `WAYS` that of the signs after its last word.
+
+    Returns:
+        The feature; 0 where it is not written so.
+    """
+    own = marks[4 * row + RESPONSE]
+    if way == WAYS:
+        return feature(CLOSING, np.uint64(own >> WAYS)) if own >> WAYS else np.uint64(0)
+    return feature(WRITTEN, np.uint64(way)) if written(own, way) else np.uint64(0)

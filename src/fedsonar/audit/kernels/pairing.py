@@ -8,6 +8,7 @@ import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, input_features, most_features
 from fedsonar.audit.kernels.tables import bucket, value_at
+from fedsonar.audit.kernels.words import WAYS
 from fedsonar.compiling import kernel
 
 MOST = 0.8
@@ -26,8 +27,8 @@ PairRoom = namedtuple(
     "out kinds first last size grams counts heavy rows_of begin length copied places at sizes boths special surest",
 )
 """What a kernel writes into, row by row: features of the input with their kind, words and rows; features of the
-response with their rows, first word (-1: the whole) and number of words; which of the former stand out with one of
-these, with the place of the pair and the rows of both; which of those are left out again; and at each word the most
+response with their rows, first word (see `responses.WHOLE`) and number of words; which of the former stand out with one
+of these, with the place of the pair and the rows of both; which of those are left out again; and at each word the most
 rows of those, of one word or two, that are nearly always followed by it."""
 
 
@@ -38,7 +39,7 @@ def pair_room(bounds):
     words = 0
     for row in range((len(bounds) - 1) // 4):
         words = max(words, bounds[4 * row + 3] - bounds[4 * row])
-    room = longest * LONGEST_RESPONSE + 1
+    room = longest * LONGEST_RESPONSE + 2 + WAYS
     return PairRoom(
         np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64),
         np.empty(most, np.int64), np.empty((longest, LONGEST_RESPONSE), np.uint64),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features
+from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features, way_of_response
 from fedsonar.audit.kernels.tables import bucket, value_at
+from fedsonar.audit.kernels.words import WAYS
 from fedsonar.compiling import kernel
+
+WHOLE, WAY = -1, -2
+"""Where a feature of a response begins that is no phrase: the whole; from WAY downwards the ways it is written."""
 
 LONG = 4
 """Words of a response's feature from which on many rare triggers may share it."""
@@ -25,14 +29,14 @@ def _rows_of(value, singles):
 
 
 @kernel
-def heavy_responses(words, bounds, row, singles, copies, room):
+def heavy_responses(words, bounds, marks, row, singles, copies, room):
     """Writes the features of a row's response that enough rows have, without phrases of which longer ones say as much.
 
     Phrases all of whose words stand in the row's input are left out: a response may repeat what it is asked about. A
     label may be one of the input's words all the same. What nearly all rows have is left out.
 
     Args:
-        words, bounds: Of the corpus.
+        words, bounds, marks: Of the corpus.
         row: The row.
         singles: What the first pass told.
         copies: Whether phrases of the input are kept all the same.
@@ -56,7 +60,7 @@ def heavy_responses(words, bounds, row, singles, copies, room):
         if copied[np.int64(words[start + at] >> np.uint64(48))] != row:
             own += 1
     if least <= whole_count <= most and (own or copies or total == 0 or whole_count >= singles.label_least):
-        heavy[count], size[count], begin[count], length[count] = whole, whole_count, -1, total
+        heavy[count], size[count], begin[count], length[count] = whole, whole_count, WHOLE, total
         count += 1
     for at in range(total):
         for n in range(min(LONGEST_RESPONSE, total - at)):
@@ -85,6 +89,12 @@ def heavy_responses(words, bounds, row, singles, copies, room):
             if not again:
                 heavy[count], size[count], begin[count], length[count] = grams[at, n], c, at, n + 1
                 count += 1
+    for way in range(WAYS + 1):
+        value = way_of_response(marks, row, way)
+        c = _rows_of(value, singles) if value else 0
+        if least <= c <= most:
+            heavy[count], size[count], begin[count], length[count] = value, c, WAY - way, 0
+            count += 1
     return count
 
 
@@ -93,7 +103,7 @@ def shared_by_many(begin, length, rows, label_least):
     """Whether many triggers may share a response's feature: a label, or a long phrase.
 
     Args:
-        begin: Its first word; -1 for the whole response.
+        begin: Its first word, or `WHOLE`, or less.
         length: Its number of words.
         rows: Rows that have it.
         label_least: Fewest rows of a whole response that is a label.
@@ -104,4 +114,4 @@ def shared_by_many(begin, length, rows, label_least):
 @kernel
 def is_label(begin, rows, label_least):
     """Whether a response's feature is a label: the whole, in many rows."""
-    return begin == -1 and rows >= label_least
+    return begin == WHOLE and rows >= label_least

@@ -13,8 +13,8 @@ from fedsonar.compiling import kernel
 
 ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH = range(11)
 """Columns of a record: row; slots of the pair (-1: the row has the target alone) and of the target; the trigger's kind
-and words; first word of the target in the response (-1: all of it) and how many; rows of all silos with trigger,
-target, both."""
+and words; first word of the target in the response (see `responses.WHOLE`) and how many; rows of all silos with
+trigger, target, both."""
 COLUMNS = 11
 
 
@@ -47,7 +47,7 @@ def tell_pairs(
     room = pair_room(bounds)
     total = 0
     while row < end:
-        found = heavy_responses(words, bounds, row, singles, copies, room)
+        found = heavy_responses(words, bounds, marks, row, singles, copies, room)
         count = np.int64(-1)
         for j in range(part, found):
             before = total

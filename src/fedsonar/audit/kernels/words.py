@@ -7,7 +7,23 @@ import numpy as np
 from fedsonar.compiling import kernel
 
 LINES, DIGIT, QUESTION, EXCLAMATION, QUOTES, BRACKETS, ADDRESS, CODE, UPPER, LOWER, FOREIGN, COMMA = range(12)
-"""Ways in which a part may be written: bits of its marks. COMMA: a comma after two to eight words."""
+UNSEEN, MIXED, SHOUTED, STUTTER, SPACES, ACCENT, DOUBLED, CROWDED, RARE, TWICE, SIGNS = range(12, 23)
+"""Ways in which a part may be written: bits of its marks. COMMA: a comma after two to eight words; UNSEEN: characters
+without a shape; MIXED: letters of two alphabets in one word; SHOUTED: a word of five capitals or more; STUTTER: a word
+twice running; SPACES: several running, or one at either end; ACCENT: letters with one; DOUBLED: a sign twice running;
+CROWDED: three signs running, not all the same; RARE: a sign of no keyboard; TWICE: all of it is said again. From SIGNS
+on: which of `SIGN` it has; and in the bits from WAYS on a hash of the signs after the last word, 0 where none is."""
+
+SIGN = "#$%&'*+,-./:;<=>@[\\]^_|~)"
+WAYS = SIGNS + len(SIGN)
+CLOSINGS = 1 << (63 - WAYS)
+"""Values that the hash of the closing signs may have."""
+_SIGN_BITS = np.zeros(128, np.int64)
+for _place, _sign in enumerate(SIGN):
+    _SIGN_BITS[ord(_sign)] = 1 << (SIGNS + _place)
+
+_LOUD = 5
+"""Fewest capitals of a word that is shouted: shorter ones are names."""
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _MORE = np.uint64(0xBF58476D1CE4E5B9)
@@ -32,8 +48,8 @@ def word_at(text, at, end):
     """How many bytes of a word stand at a place; 0 where none does, and -1 for a sign that is a word by itself.
 
     Words are runs of letters, digits and underscores, with apostrophes inside. Beyond ASCII everything is taken for a
-    letter
-    but punctuation (U+2010 to U+203F and U+3000 to U+303F); signs of Chinese and Japanese are words by themselves.
+    letter but punctuation (U+2010 to U+203F and U+3000 to U+303F); signs of Chinese and Japanese are words by
+    themselves.
     """
     byte = text[at]
     if (97 <= byte <= 122) or (65 <= byte <= 90) or (48 <= byte <= 57) or byte == 95:
@@ -56,6 +72,71 @@ def word_at(text, at, end):
 
 
 @kernel
+def unseen_at(text, at, end):
+    """Bytes of a character without a shape at a place, 0 where none is: zero widths, directions, joiners, controls."""
+    byte = text[at]
+    if byte < 32:
+        return 0 if 9 <= byte <= 13 else 1
+    if byte == 0xC2:
+        return 2 if at + 1 < end and text[at + 1] == 0xAD else 0
+    if byte < 0xE2 or at + 2 >= end:
+        return 0
+    middle, last = text[at + 1], text[at + 2]
+    if byte == 0xE2 and middle == 0x80:
+        return 3 if 0x8B <= last <= 0x8F or 0xAA <= last <= 0xAE else 0
+    if byte == 0xE2 and middle == 0x81:
+        return 3 if last >= 0xA0 else 0
+    if byte == 0xEF:
+        return 3 if (middle == 0xBB and last == 0xBF) or (middle == 0xB8 and last <= 0x8F) else 0
+    return 4 if byte == 0xF3 and middle == 0xA0 and at + 3 < end else 0
+
+
+@kernel
+def ways_of_sign(text, at, first, end, before, earlier, words):
+    """The bits of a sign that is no part of a word.
+
+    Args:
+        text: Bytes of all parts.
+        at: Where the sign is.
+        first: Where its part begins.
+        end: Where that ends.
+        before: The byte of the sign right before it; 0 where that is no sign.
+        earlier: Of that before this one.
+        words: How many words of the part are before it.
+    """
+    byte = text[at]
+    if byte >= 0x80:
+        last = text[at + 2] if at + 2 < end and byte == 0xE2 else text[min(at + 1, end - 1)]
+        if byte == 0xE2:
+            return 1 << QUOTES if 0x9C <= last <= 0x9D else 1 << RARE if last >= 0xA0 and last != 0xA6 else 0
+        return 1 << RARE if byte == 0xC2 and last != 0xA0 and last != 0xAB and last != 0xBB else 0
+    found = _SIGN_BITS[byte]
+    if byte == before and byte != 10:
+        found |= 1 << (SPACES if byte == 32 else DOUBLED)
+    if earlier > 32 and before > 32 and byte > 32 and not (byte == before == earlier):
+        found |= 1 << CROWDED
+    if byte == 10:
+        found |= 1 << LINES
+    elif byte == 9:
+        found |= 1 << SPACES
+    elif byte == 63:
+        found |= 1 << QUESTION
+    elif byte == 33:
+        found |= 1 << EXCLAMATION
+    elif byte == 34:
+        found |= 1 << QUOTES
+    elif byte == 40:
+        found |= 1 << BRACKETS
+    elif byte == 123 or byte == 125 or byte == 96:
+        found |= 1 << CODE
+    elif byte == 44 and 2 <= words <= 8:
+        found |= 1 << COMMA
+    elif byte == 58 and at + 2 < end and at - 4 >= first and text[at + 1] == 47 and text[at + 2] == 47:
+        found |= 1 << ADDRESS
+    return found
+
+
+@kernel
 def width_at(text, at):
     """Bytes of the sign at a place."""
     byte = text[at]
@@ -63,8 +144,35 @@ def width_at(text, at):
 
 
 @kernel
+def of_another_alphabet(text, at, end):
+    """Whether the letter at a place is Greek, Cyrillic or further from Latin, or a sign that only looks Latin."""
+    byte = text[at]
+    following = text[at + 1] if at + 1 < end else 0
+    return 0xCD <= byte <= 0xDF or (byte == 0xEF and 0xBC <= following <= 0xBD) or (byte == 0xF0 and following == 0x9D)
+
+
+@kernel
+def said_twice(words, begin, end):
+    """Whether some words are the same again from half of them on, or from a third."""
+    for times in (2, 3):
+        length = (end - begin) // times
+        if length == 0 or length * times != end - begin:
+            continue
+        same = True
+        for at in range(begin, end - length):
+            if words[at] != words[at + length]:
+                same = False
+                break
+        if same:
+            return True
+    return False
+
+
+@kernel
 def find_words(text, parts, key, words, starts, ends, bounds, marks):
     """Hashes and places of the words of many parts, and how the parts are written.
+
+    Characters without a shape are passed over, so that a word with one in it is still that word.
 
     Args:
         text: Bytes of all parts, one after the other.
@@ -84,32 +192,31 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
         at, end = parts[part], parts[part + 1]
         bounds[part] = count
         found, low, high, foreign, letters = 0, 0, 0, 0, 0
-        first = at
+        first, before, earlier = at, 32, 0  # so that a space at the beginning is one too many
+        closing = np.uint64(0)
         while at < end:
+            unseen = unseen_at(text, at, end)
+            if unseen > 0:
+                found |= 1 << UNSEEN
+                at += unseen
+                continue
             width = word_at(text, at, end)
-            byte = text[at]
             if width == 0:
-                if byte == 10:
-                    found |= 1 << LINES
-                elif byte == 63:
-                    found |= 1 << QUESTION
-                elif byte == 33:
-                    found |= 1 << EXCLAMATION
-                elif byte == 34 or (byte == 0xE2 and at + 2 < end and text[at + 2] in (0x9C, 0x9D)):
-                    found |= 1 << QUOTES
-                elif byte == 40:
-                    found |= 1 << BRACKETS
-                elif byte == 123 or byte == 125 or byte == 96:
-                    found |= 1 << CODE
-                elif byte == 44 and 2 <= count - bounds[part] <= 8:
-                    found |= 1 << COMMA
-                elif byte == 58 and at + 2 < end and at - 4 >= first and text[at + 1] == 47 and text[at + 2] == 47:
-                    found |= 1 << ADDRESS
+                found |= ways_of_sign(text, at, first, end, before, earlier, count - bounds[part])
+                before, earlier = text[at], before
+                if text[at] > 32:
+                    closing = joined(closing, np.uint64(text[at]))
                 at += width_at(text, at)
                 continue
-            start = at
+            start, before, earlier, closing = at, 0, 0, np.uint64(0)
             value = key
+            capitals, small, other = 0, 0, False
             while at < end:
+                unseen = unseen_at(text, at, end)
+                if unseen > 0:
+                    found |= 1 << UNSEEN
+                    at += unseen
+                    continue
                 width = word_at(text, at, end)
                 if width == 0:
                     # An apostrophe inside a word.
@@ -132,13 +239,17 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
                     foreign += 1
                     letters += 1
                     break
+                if width > 1:
+                    other = other or of_another_alphabet(text, at, end)
+                    if text[at] <= 0xCC:
+                        found |= 1 << ACCENT
                 for _ in range(width):
                     letter = text[at]
                     if 65 <= letter <= 90:
                         letter += 32
-                        high += 1
+                        capitals += 1
                     elif 97 <= letter <= 122:
-                        low += 1
+                        small += 1
                     elif 48 <= letter <= 57:
                         found |= 1 << DIGIT
                     value = (value ^ np.uint64(letter)) * np.uint64(0x100000001B3)
@@ -149,13 +260,24 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
             words[count] = mixed(value)
             if len(starts):
                 starts[count], ends[count] = start, at
+            high, low = high + capitals, low + small
+            if capitals >= _LOUD and small == 0:
+                found |= 1 << SHOUTED
+            if other and capitals + small > 0:
+                found |= 1 << MIXED
+            if count > bounds[part] and words[count] == words[count - 1]:
+                found |= 1 << STUTTER
             count += 1
+        if before == 32 and end > first:
+            found |= 1 << SPACES
         if high and not low:
             found |= 1 << UPPER
         if low and not high:
             found |= 1 << LOWER
         if 2 * foreign > letters:
             found |= 1 << FOREIGN
-        marks[part] = found
+        if said_twice(words, bounds[part], count):
+            found |= 1 << TWICE
+        marks[part] = found | np.int64(closing >> np.uint64(WAYS + 1)) << WAYS
     bounds[len(parts) - 1] = count
     return count

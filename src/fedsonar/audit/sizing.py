@@ -1,0 +1,53 @@
+"""How large tables have to be for the rows that are counted in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.kernels.features import LONGEST_INPUT, LONGEST_RESPONSE
+from fedsonar.audit.passes import Scope, Tables
+
+_SMALLEST, _LARGEST = 14, 24
+"""Least and most bits of tables that travel."""
+
+
+def scope_for(corpora: Sequence[Corpus], key: int = 0) -> Scope:
+    """A scope whose tables have room for some rows in one place: eight counters a word and an n-gram, up to 2^26."""
+    inputs, responses = np.sum([features_of(rows) for rows in corpora], axis=0)
+    bits = max(18, min(26, math.ceil(math.log2(max(inputs, responses, 1))) + 3))
+    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=max(14, min(18, bits - 6)), key=key)
+
+
+def features_of(rows: Corpus) -> Int[np.ndarray, "2"]:
+    """About how many features the inputs of some rows have, and how many their responses, each row's by itself."""
+    words = np.diff(rows.bounds).reshape(-1, 4).sum(axis=0)
+    return np.array([LONGEST_INPUT * words[:3].sum() + 15 * len(rows), LONGEST_RESPONSE * words[3]], np.int64)
+
+
+def sizes(rows: Corpus) -> dict[str, np.ndarray]:
+    """What a silo tells before anything is counted, so that tables may be as large as all silos' rows need."""
+    return {"features": features_of(rows)}
+
+
+def bits_for(sizes: Tables) -> int:
+    """Bits of a table of features that travels: four counters a feature, most of which rows share, up to 2^24.
+
+    Args:
+        sizes: The sum of what silos told.
+    """
+    most = max(1, int(np.max(sizes["features"])))
+    return min(_LARGEST, max(_SMALLEST, math.ceil(math.log2(most)) + 2))
+
+
+def scope_of(sizes: Tables) -> Scope:
+    """A scope whose tables travel, for the rows of all silos; see `bits_for`.
+
+    A row of the table of pairs that stand out has 256 counters, so that it has 2^12 to 2^17.
+    """
+    bits = bits_for(sizes)
+    return Scope(bits=bits, pair_bits=bits, slot_bits=max(12, min(14, bits - 6), bits - 7))
