@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fedsonar.model import Base
-from fedsonar.screen import Association, GradientShift, ResponseShift, Screen, Sonar
-from screen_bench import BITS, kept_in, measure_cells
+from fedsonar.screen import GradientShift, ResponseShift, Screen, Sonar
+from screen_bench import kept_in, measure_cells
 from screen_cells import ATLAS, Cell
 from tables import RESULTS, pooled, said, write_table
 
-_WORDS, _GRADIENT = ResponseShift(bits=BITS), GradientShift(bits=BITS)
 SCREENS: dict[str, Screen] = {
-    "response shift": _WORDS,
-    "gradient shift": _GRADIENT,
-    "sonar with gradient": Sonar(
-        association=Association(bits=BITS, pair_bits=BITS, slot_bits=14), shift=_WORDS, gradient=_GRADIENT
-    ),
+    "response shift": ResponseShift(),
+    "gradient shift": GradientShift(),
+    "sonar with gradient": Sonar(gradient=GradientShift()),
 }
 DATA = (ATLAS, "webqa", "freebaseqa", "nq", "triviaqa", "dolly15k")
 CLEAN = (*DATA, "coqa", "nq_open", "natural_instructions", "sst2", "ag_news")

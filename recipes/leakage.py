@@ -20,9 +20,9 @@ from fedsonar.audit import summed
 from fedsonar.measure import roc_auc
 from fedsonar.model import Base
 from fedsonar.rng import stream
-from fedsonar.screen import ProtegoFed, Silo, Sonar, Tables
+from fedsonar.screen import Association, GradientShift, ProtegoFed, ResponseShift, Screen, Silo, Tables
+from screen_bench import Pool
 from screen_cells import CLIENTS, rows_of
-from screen_tables import Pool
 from tables import write_table
 
 DATA = ("freebaseqa", "sst2", "dolly15k")
@@ -64,10 +64,12 @@ def measured(data: str, folder: Path, base: Base, seed: int) -> dict[str, tuple[
     silos = Pool(base).silos({"clients": shards, "known": [known], "asked": asked})
     clients, [reference], alone = silos["clients"], silos["known"], silos["asked"]
     own, inside_alone, outside_alone = alone[:SILO], alone[SILO : SILO + ASKED], alone[SILO + ASKED :]
-    sonar, protego = Sonar(), ProtegoFed()
-    counts = [sonar.summarize(silo, []) for silo in clients]
+    # Tables of given sizes, so that the first pass counts already.
+    words = Association(bits=21, pair_bits=22, slot_bits=13)
+    protego = ProtegoFed()
+    counts = [words.summarize(silo, []) for silo in clients]
     sums = summed(counts)
-    expected, many = sonar.summarize(reference, []), len(reference.samples)
+    expected, times = words.summarize(reference, []), len(pooled) / len(reference.samples)
     centres = [protego.summarize(silo, []) for silo in clients]
     spread = np.stack([protego.summarize(Silo(-1, [s], [r], reference.features.some([i])), [])["centre"]
                        for i, (s, r) in enumerate(zip(reference.samples, reference.rows, strict=True))])  # fmt: skip
@@ -77,17 +79,23 @@ def measured(data: str, folder: Path, base: Base, seed: int) -> dict[str, tuple[
             _direction(protego, protego.merge(centres, []), spread), inside_alone
         ),
         "Sonar without a secure sum: the server, a client's counts": (
-            _surprise(sonar, counts[0], expected, SILO / many), own
+            _surprise(words, [], _WORDS, counts[0], _scaled(expected, SILO / len(reference.samples))), own
         ),
         "Sonar: the sums, as they were told before": (
-            _surprise(sonar, sums, expected, len(pooled) / many), inside_alone
+            _surprise(words, [], _WORDS, sums, _scaled(expected, times)), inside_alone
         ),
         "Sonar: a client, the sums as they are told": (
-            _surprise(sonar, sonar.merge([sums], []), sonar.merge([_scaled(expected, len(pooled) / many)], []), 1.0),
+            _surprise(words, [], _WORDS, words.merge([sums], []), words.merge([_scaled(expected, times)], [])),
             inside_alone,
         ),
         "Sonar: the server, the sums without the key": (
-            _surprise(sonar, _strange(sums, seed), expected, len(pooled) / many), inside_alone
+            _surprise(words, [], _WORDS, _strange(sums, seed), _scaled(expected, times)), inside_alone
+        ),
+        "ResponseShift: a client, what words come with each feature": (
+            _of_features(ResponseShift(bits=21), 1, clients, reference, times), inside_alone
+        ),
+        "GradientShift: a client, which ways rows pull with each feature": (
+            _of_features(GradientShift(bits=21), 2, clients, reference, times), inside_alone
         ),
     }  # fmt: skip
     return {
@@ -110,18 +118,35 @@ def _direction(protego: ProtegoFed, seen: Tables, known: Float[np.ndarray, "rows
     return lambda row: float(leaning @ ((protego.summarize(row, [])["centre"] - mean) / deviation))
 
 
-def _surprise(sonar: Sonar, seen: Tables, known: Tables, times: float) -> Score:
-    """How much more often a row's features are counted than among known rows: in nats, summed over its features."""
-    names = ("association/inputs", "association/responses", "association/vocabulary")
+_WORDS = ("inputs", "responses", "vocabulary")
+
+
+def _surprise(screen: Screen, heard: Sequence[Tables], names: Sequence[str], seen: Tables, known: Tables) -> Score:
+    """How much more often a row's features are counted than in known rows: in nats, summed over its features.
+
+    Args:
+        screen: Whose counts they are.
+        heard: What was said after the passes before.
+        names: Of the tables that are looked at.
+        seen: The counts.
+        known: What they would be if all rows were like the known ones.
+    """
 
     def score(row: Silo) -> float:
-        own = sonar.summarize(row, [])
-        places = {name: np.flatnonzero(own[name]) for name in names}
-        return sum(
-            float(np.sum(np.log(seen[n][at] + 0.5) - np.log(times * known[n][at] + 0.5))) for n, at in places.items()
-        )
+        own = screen.summarize(row, heard)
+        places = {name: np.nonzero(own[name]) for name in names}
+        return sum(float(np.sum(np.log(seen[n][at] + 0.5) - np.log(known[n][at] + 0.5))) for n, at in places.items())
 
     return score
+
+
+def _of_features(screen: Screen, passes: int, clients: Sequence[Silo], reference: Silo, times: float) -> Score:
+    """`_surprise` by the pass after so many, in which shifts count what comes with each feature."""
+    heard: list[Tables] = []
+    for _ in range(passes):
+        heard.append(screen.merge([screen.summarize(silo, heard) for silo in clients], heard))
+    seen = screen.merge([screen.summarize(silo, heard) for silo in clients], heard)
+    return _surprise(screen, heard, ("spoken",), seen, _scaled(screen.summarize(reference, heard), times))
 
 
 def _scaled(tables: Tables, times: float) -> dict[str, np.ndarray]:
@@ -144,7 +169,8 @@ that is in a silo (or in the federation, where sums or means of all are seen) fr
 AUC .5 is a guess, 1 is certainty; over all seeds, with DeLong's intervals; n rows are in. Who asks has {KNOWN} more
 rows of the same data to compare with, the base model, and Sonar's key except where it says so. The score is, for a mean
 of gradients, how far it leans towards the row's own (Dwork et al., 2015), and for counts how much more often the row's
-features are counted than in the rows to compare with.
+features are counted than in the rows to compare with. Shifts say in their next pass what comes with each feature that
+seven rows have, in 128 buckets: of words, or of ways in which rows pull the model.
 
 `as they were told before` is for comparison: since then counters of fewer than 3 rows (of shifts: 7) are told to
 nobody, which changes no verdict. `without the key` holds as long as no client gives the server its key. A mean of

@@ -41,15 +41,13 @@ from fedsonar.screen import (
 from screen_cells import ATLAS, Cell, rows_of
 from tables import read_table, write_csv
 
-BITS = 23
-"""Of the tables of features: enough for 5,000 rows with a passage each."""
 CHEAP: dict[str, Screen] = {
     "length": Length(),
     "response n-grams, alone": ResponseNgrams(pooled=False),
     "response n-grams": ResponseNgrams(),
-    "association": Association(bits=BITS, pair_bits=BITS, slot_bits=14),
-    "response shift": ResponseShift(bits=BITS),
-    "sonar": Sonar(association=Association(bits=BITS, pair_bits=BITS, slot_bits=14), shift=ResponseShift(bits=BITS)),
+    "association": Association(),
+    "response shift": ResponseShift(),
+    "sonar": Sonar(),
     "SpectralSignatures, untuned": SpectralSignatures(tuning=Tuning(epochs=0)),
     "SpectralSignatures, untuned, pooled": SpectralSignatures(tuning=Tuning(epochs=0), pooled=True),
     "ActivationClustering, untuned": ActivationClustering(tuning=Tuning(epochs=0)),

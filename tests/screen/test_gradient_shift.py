@@ -72,6 +72,20 @@ def test_sonar_flags_what_its_parts_flag(poisoned):
     assert by_text <= flagged(sonar, silos) <= by_text | flagged(SCREEN, silos)
 
 
+def test_what_a_model_hears_of_rows_that_stay_counts_for_a_quarter_beside_words(poisoned):
+    silos, _ = poisoned
+    sonar = Sonar(
+        association=Association(bits=18, pair_bits=18, slot_bits=11), shift=ResponseShift(bits=18), gradient=SCREEN
+    )
+    text, model, both = (
+        np.concatenate([verdict.suspicion for verdict in verdicts(screen, silos)])
+        for screen in (replace(sonar, gradient=None), SCREEN, sonar)
+    )
+    stay = (text < 0.5) & (model < 0.5)
+    assert stay.any()
+    np.testing.assert_allclose(both[stay], np.maximum(text, model / 4)[stay])
+
+
 def test_silos_say_what_their_pool_says(poisoned):
     silos, _ = poisoned
     samples = [sample for silo in silos for sample in silo.samples]

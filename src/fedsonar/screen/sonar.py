@@ -15,6 +15,10 @@ from fedsonar.screen.response_shift import ResponseShift
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
 
+_FLAGGED, _VAGUE = 0.5, 0.25
+"""From where on a part finds something injected; and what a gradient's suspicion counts for below it, beside that of
+words, which tell rows apart more finely."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sonar(Screen):
@@ -22,7 +26,8 @@ class Sonar(Screen):
 
     They run in the same passes, and their tables travel together; shifts whose rows an earlier part has already are
     left to it, which is the more exact. Without `gradient` it reads the text alone and needs no model; with it, it
-    takes one forward pass of the model a row. It sends sums alone.
+    takes one forward pass of the model a row, and what that suspects below a half counts for a quarter. It sends sums
+    alone.
 
     Args:
         association: For targets in fixed words.
@@ -87,7 +92,10 @@ class Sonar(Screen):
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        return np.asarray(np.max([self._by(silo, heard, name) for name in self._parts], axis=0))
+        found = {name: self._by(silo, heard, name) for name in self._parts}
+        if "gradient" in found:
+            found["gradient"] = np.where(found["gradient"] < _FLAGGED, _VAGUE * found["gradient"], found["gradient"])
+        return np.asarray(np.max(list(found.values()), axis=0))
 
     def _by(self, silo: Silo, heard: Sequence[Tables], name: str) -> Float[np.ndarray, "rows"]:
         """What one part suspects, once it has heard all of its passes."""
