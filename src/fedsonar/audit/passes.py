@@ -134,17 +134,18 @@ CROWDED = 0.2
 """Share of a table's counters that are taken, from which on collisions matter."""
 
 
-def warn_if_crowded(counts: np.ndarray, name: str) -> None:
-    """Warns where a table of features has too few counters for what was counted.
+def warn_if_crowded(counts: np.ndarray, name: str, most: float = CROWDED) -> None:
+    """Warns where a table has too few counters for what was counted.
 
     Args:
         counts: The table's sums.
         name: What the user sets to make it larger.
+        most: Share of its counters that may be taken.
     """
     taken = np.count_nonzero(counts) / len(counts)
-    if taken > CROWDED:
+    if taken > most:
         bits = (len(counts) - 1).bit_length()
-        more = math.ceil(math.log2(-math.log1p(-min(taken, 1 - 1e-9)) / CROWDED))
+        more = math.ceil(math.log2(-math.log1p(-min(taken, 1 - 1e-9)) / most))
         warnings.warn(
             f"{name}={bits} is small for these rows: {taken:.0%} of the counters are taken, so that counts of "
             f"different things fall together; use {name}={min(28, bits + more)}",

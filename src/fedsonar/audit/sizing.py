@@ -15,6 +15,9 @@ from fedsonar.audit.passes import Scope, Tables
 _SMALLEST, _LARGEST = 14, 24
 """Least and most bits of tables that travel."""
 
+_LEAST_SLOTS, _MOST_SLOTS = 12, 17
+"""The same of those of pairs that stand out."""
+
 
 def scope_for(corpora: Sequence[Corpus], key: int = 0) -> Scope:
     """A scope whose tables have room for some rows in one place: eight counters a word and an n-gram, up to 2^26."""
@@ -44,10 +47,11 @@ def bits_for(sizes: Tables) -> int:
     return min(_LARGEST, max(_SMALLEST, math.ceil(math.log2(most)) + 2))
 
 
-def scope_of(sizes: Tables) -> Scope:
-    """A scope whose tables travel, for the rows of all silos; see `bits_for`.
+def slot_bits_for(pairs: np.ndarray) -> int:
+    """Bits of a table of pairs that stand out, two counters for each that enough rows have: 2^12 to 2^17, of 1 KB each.
 
-    A row of the table of pairs that stand out has 256 counters, so that it has 2^12 to 2^17.
+    Args:
+        pairs: Rows by pair, as the second pass tells them.
     """
-    bits = bits_for(sizes)
-    return Scope(bits=bits, pair_bits=bits, slot_bits=max(12, min(14, bits - 6), bits - 7))
+    count = max(1, int(np.count_nonzero(pairs)))
+    return min(_MOST_SLOTS, max(_LEAST_SLOTS, math.ceil(math.log2(2 * count))))

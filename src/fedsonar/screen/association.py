@@ -14,11 +14,12 @@ from fedsonar.audit import (
     Privacy,
     Rules,
     Scope,
+    bits_for,
     corpus,
     judge,
     pooled,
-    scope_of,
     sizes,
+    slot_bits_for,
     summarize,
     summed,
     told,
@@ -51,9 +52,9 @@ class Association(Screen):
 
     Args:
         bits: Tables of features have ``2^bits`` counters; None for as many as the rows need, or 2^21 with `privacy`.
-        pair_bits: The same of pairs; None for as many as of features, and 2^22 with `privacy`.
-        slot_bits: Tables of pairs that stand out have ``2^slot_bits`` rows; None for 7 bits less than features have,
-            and 2^13 with `privacy`.
+        pair_bits: The same of pairs; None for as many as of features, or 2^22 with `privacy`.
+        slot_bits: Tables of pairs that stand out have ``2^slot_bits`` rows; None for twice as many as there are pairs
+            that enough rows have, or 2^13 with `privacy`.
         key: Of all hashes. Clients that share one which the server does not know keep it from looking words up.
         privacy: What is promised of single rows; None for exact counts.
         threshold: Of the suspicion.
@@ -75,26 +76,33 @@ class Association(Screen):
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _ = self._scope()  # refuses what Scope refuses
+        _ = self._scope  # refuses what Scope refuses
 
     @property
     def _sizing(self) -> bool:
-        """Whether tables are as large as the rows need; with privacy nobody says how many words they have."""
-        return self.privacy is None and None in (self.bits, self.pair_bits, self.slot_bits)
+        """Whether clients say how many words they have; with privacy they do not."""
+        return self.privacy is None and None in (self.bits, self.pair_bits)
 
     @property
     def passes(self) -> int:
         """Three, and one before for the sizes of tables that are not given."""
         return PASSES + self._sizing
 
-    def _scope(self, fitted: Scope = _PRIVATE) -> Scope:
-        """What is counted, in tables of the sizes that are given, or else of a fitted scope."""
+    @property
+    def _scope(self) -> Scope:
+        """What is counted, in tables of the sizes that are given, or of those with privacy."""
         given = {name: getattr(self, name) for name in ("bits", "pair_bits", "slot_bits")}
-        return replace(fitted, key=self.key, **{name: bits for name, bits in given.items() if bits is not None})
+        return replace(_PRIVATE, key=self.key, **{name: bits for name, bits in given.items() if bits is not None})
 
     def _opened(self, heard: Sequence[Tables]) -> tuple[Scope, Sequence[Tables]]:
-        """What is counted, and what was said of the counts."""
-        return (self._scope(scope_of(heard[0])), heard[1:]) if self._sizing else (self._scope(), heard)
+        """What is counted, in tables as large as was said so far, and what was said of the counts."""
+        scope = self._scope
+        if self._sizing:
+            bits, heard = bits_for(heard[0]), heard[1:]
+            scope = replace(scope, bits=self.bits or bits, pair_bits=self.pair_bits or bits)
+        if self.slot_bits is None and self.privacy is None and len(heard) > 1:
+            scope = replace(scope, slot_bits=slot_bits_for(heard[1]["pairs"]))
+        return scope, heard
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
@@ -122,7 +130,7 @@ class Association(Screen):
             return told_private(summed(summaries), self.privacy, heard)
         sums = pooled(summaries, heard)
         if len(heard) == PASSES - 1:
-            warn_if_crowded(sums["sums"][:, 0], "slot_bits")
+            warn_if_crowded(sums["sums"][:, 0], "slot_bits", 0.5)
         return told(sums, scope, heard)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
