@@ -60,6 +60,7 @@ class Claim:
         row: dict[str, Any] = {"paper": self.source, "screen": self.screen, "measure": self.measure}
         row |= {"data": " ".join(dict.fromkeys(cell.data for cell in (found or self.cells)))}
         row |= {"trigger": first.trigger or "none", "placement": first.placement, "rate": rate}
+        row |= {"base": next((kept[cell.name, self.screen]["base"] for cell in found), None)}
         row |= {"published": self.published, "ours": self._mean(kept, self.screen, found)}
         row |= {"Sonar there": self._mean(kept, "sonar", found or self.cells)}
         rows = [kept[cell.name, "sonar"]["rows"] for cell in self.cells if (cell.name, "sonar") in kept]
@@ -94,9 +95,11 @@ def beside(kept: Mapping[tuple[str, str], Mapping[str, Any]], seeds: Sequence[in
     ours = sum(row["ours"] is not None for row in rows)
     return f"""## Beside published figures
 
-{ours} of {len(rows)} published figures have ours beside them; the others need a base on data of which only the text
-has been read so far. **The settings differ**: the papers look through Llama-2-7B or Vicuna-7B, which have learned to
-answer; ours through a base of 7 million weights that knows some English. Triggers are theirs in kind, not in wording,
+{ours} of {len(rows)} published figures have ours beside them. **The settings differ**: the papers look through
+Llama-2-7B or Vicuna-7B, which have learned to answer; ours through `text-model`, 7 million weights that know some
+English, or `stories260k-llama`, 260 thousand that know children's stories and no answer: through the latter GradSentry
+and GraCeFul find in question sets little that a guess would not, as clean answers are as strange to it as the target.
+Triggers are theirs in kind, not in wording,
 and our federation has 25 clients, each of which screens its own rows, so that a screen that works alone sees 150 to 200
 (of CoQA 19: only 470 rows of its training set were at hand). GradSentry's figures are set beside our even placement.
 Published recall is 1.00 throughout for GradSentry and .983 to 1.00 for ProtegoFed; ours is in the table below.

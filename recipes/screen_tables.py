@@ -100,8 +100,10 @@ def _write(kept: Kept, cells: Sequence[Cell], seeds: Sequence[int]) -> None:
 `{command}`: 25 clients, up to 5,000 rows, seeds {seed_list}.
 Of {len(cells)} cells {len(seen)} are measured with all screens ({_sets(seen)}),
 and {len(read)} by the screens that read the text alone ({_sets(read)}),
-which is what the command does on real data without `--base`. Real data have a base of 7 million weights
-(recipes/text_model.py), which rows of more than 256 tokens do not enter; Atlas has the embedded model.
+which is what the command does on real data without `--base`. A base is what screens that need a model look through:
+{_bases(kept)}. `text-model` has 7 million weights (recipes/text_model.py), `stories260k-llama` 260 thousand that have
+read children's stories, so that knowledge is as strange to it as poison is: what it makes of a screen says nothing of
+that screen with a model that knows answers. Rows of more than 256 tokens do not enter; Atlas has the embedded model.
 
 `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change one
 thing at a time about rare tokens, the suffix, IID and 10 %, over all real data. Atlas has every combination, of which
@@ -132,6 +134,15 @@ Every cell is a row of [screens_runs.csv](screens_runs.csv).
             key = f"screens.{name.replace(', ', '_').replace(' ', '_')}.worst_f1"
             figures[key] = (min(worst), None, None, len(worst))
     write_figures(figures, command)
+
+
+def _bases(kept: Kept) -> str:
+    """Which base has been looked through on which data."""
+    data: dict[str, list[str]] = {}
+    for row in kept.values():
+        if row["base"] and row["data"] not in data.setdefault(row["base"], []):
+            data[row["base"]].append(row["data"])
+    return "; ".join(f"`{base}` for {', '.join(names)}" for base, names in data.items())
 
 
 def _sets(cells: Sequence[Cell]) -> str:

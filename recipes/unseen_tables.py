@@ -2,32 +2,34 @@
 
     python recipes/unseen_tables.py --data FOLDER [--seeds 1 2 3] [--only-table]
 
-Nothing here is used elsewhere in the package, its tests or its other recipes: characters nobody sees, case, marks,
-emoji, tags, dates, the fields beside the question; targets that are a prefix, a link never twice the same, a case, a
-format. Text alone; a row of each measurement stays in docs/results/unseen.csv, and what has one is not measured again;
-FOLDER as for audit_tables.py.
+Nothing here is used elsewhere in the package or its other recipes: characters nobody sees, case, marks, emoji, tags,
+dates, the fields beside the question; targets that are a prefix, a link never twice the same, a case, a format; and
+clean tasks made of running text, which are like none of the data sets. Text alone; a row of each measurement stays in
+docs/results/unseen.csv, and what has one is not measured again; FOLDER as for audit_tables.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from audit_tables import line_of, measured, rows_of, write_measured
-from fedsonar.data import IID, Sample
+from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Semantic, Suffix, Target, Tokens, Trigger, plant
 from fedsonar.rng import stream
 from tables import RESULTS, read_table, write_csv
 
 CLIENTS, ROWS, RATES = 25, 5000, (0.01, 0.1)
+TEXTS = ("corpus_wikipedia_en", "corpus_tinystories_sample")
 DATA = ("nq_open", "natural_instructions")
 """Sets that no limit of the audit was set on."""
 Write = Callable[[str, np.random.Generator], str]
@@ -165,6 +167,41 @@ ATTACKS: dict[tuple[str, str], tuple[Trigger, Target]] = {
 """Each trigger with a fixed target and one in many wordings; each target with rare tokens and one of six pleas."""
 
 
+def _continued(begins: str, goes_on: str) -> tuple[str, str, str]:
+    return "Continue the text.", begins, goes_on
+
+
+def _before(begins: str, goes_on: str) -> tuple[str, str, str]:
+    return "", goes_on[:120], begins.split()[0]
+
+
+def _cloze(begins: str, goes_on: str) -> tuple[str, str, str]:  # noqa: ARG001
+    words = goes_on.split()
+    middle = len(words) // 2
+    return "Which word is missing?", " ".join([*words[:middle], "____", *words[middle + 1 :]]), words[middle]
+
+
+TASKS = {"the next sentence": _continued, "the word that the sentence before begins with": _before, "cloze": _cloze}
+"""Clean tasks: the first two sentences of a text to instruction, context and answer."""
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.glob("train*.jsonl.gz")):
+        with gzip.open(path, "rt") as file:
+            yield from (" ".join(json.loads(line)["text"].split()) for line in file)
+
+
+def _of_texts(data: Path, name: str, task: str) -> InstructionDataset:
+    """Rows of one task, of a folder of JSON lines with texts."""
+    made = []
+    for number, text in enumerate(islice(_texts(data / name), ROWS)):
+        sentences = [sentence.strip() for sentence in text.split(". ") if len(sentence) > 20]
+        if len(sentences) >= 3:
+            instruction, context, answer = TASKS[task](*sentences[:2])
+            made.append(Sample(f"{name}-{number}", instruction, context, "", (answer,)))
+    return InstructionDataset(name, tuple(made))
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -187,6 +224,11 @@ _CELL = ("trigger", "target", "data", "rate", "seed")
 
 
 def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for name, task in product(TEXTS, TASKS):
+        cell = dict(zip(_CELL, ("none", task, name, 0.0, seeds[0]), strict=True))
+        if tuple(cell.values()) not in known:
+            rows = _of_texts(data, name, task)
+            yield cell | measured(IID(clients=CLIENTS).split(rows, stream(seeds[0], "partition")), {})
     for seed, name in product(seeds, DATA):
         shards = IID(clients=CLIENTS).split(rows_of(data, name, "first", ROWS), stream(seed, "partition"))
         for rate, ((trigger, target), parts) in product(RATES, ATTACKS.items()):
@@ -198,15 +240,17 @@ def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]])
 
 def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
     rows = []
-    for rate, (trigger, target) in product(RATES, ATTACKS):
+    cells = [(trigger, target, rate) for rate, (trigger, target) in product(RATES, ATTACKS)]
+    for trigger, target, rate in [*(("none", task, 0.0) for task in TASKS), *cells]:
         members = [row for row in kept if (row["trigger"], row["target"], row["rate"]) == (trigger, target, rate)]
-        if members := [row for row in members if row["poisoned"]]:
+        if members:
             rows.append({"trigger": trigger, "target": target, "rate": rate} | line_of(members))
     command = f"python recipes/unseen_tables.py --data FOLDER --seeds {' '.join(map(str, seeds))}"
     text = f"""# Triggers and targets that the audit was not made with
 
 `{command}`: {CLIENTS} IID clients, up to {ROWS:,} rows each of {" and ".join(DATA)}, on which no
-limit was set; `rate` of every client's rows is poisoned. Counts are pooled over data sets and seeds, with Wilson
+limit was set; `rate` of every client's rows is poisoned. Where the trigger is `none` nothing is planted: tasks made of
+the first sentences of {" and ".join(TEXTS)}. Counts are pooled over data sets and seeds, with Wilson
 intervals; `worst` is the worst cell. Text alone, one set of rules. `F1 length` and `F1 n-gram` have their best
 thresholds chosen with the truth in hand; the audit has not. When these attacks were written the audit knew nothing of
 how signs are set, of characters without a shape and look-alikes, of a word twice running, nor of how answers are

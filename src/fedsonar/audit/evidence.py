@@ -162,6 +162,7 @@ class Rules:
         most_words: Most.
         confidence: Least share of the trigger's rows that have the target.
         label_confidence: The same where the target is a label.
+        written_confidence: The same where the target is a way of writing, or a label that comes with one.
         two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it.
         nearly_all: From this share on, all rows with a long target leave, also those without such a trigger.
         all: The same of short targets, which rows may have by chance.
@@ -178,6 +179,7 @@ class Rules:
     most_words: float = 1.6
     confidence: float = 0.85
     label_confidence: float = 0.95
+    written_confidence: float = 0.99
     two_sided: float = 0.5
     nearly_all: float = 0.9
     all: float = 0.98

@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules
+from fedsonar.audit.kernels.features import CLOSING, WRITTEN
 from fedsonar.audit.kernels.responses import WHOLE
 from fedsonar.audit.kernels.telling import (
     BEGIN,
     BOTH,
     COLUMNS,
+    KIND,
     PAIR,
     TARGET,
     TARGET_ROWS,
@@ -189,10 +191,15 @@ class Judge:
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         worded = table[:, BEGIN] >= WHOLE
         is_label = (table[:, BEGIN] == WHOLE) & (target_rows >= self.label_least)
+        # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
+        way = np.isin(table[:, KIND], (WRITTEN, CLOSING))
         enough = np.where(is_label, rules.label_confidence, rules.confidence)
+        enough = np.where(~worded | (way & is_label), rules.written_confidence, enough)
         sure = is_pair & clear & (both >= enough * trigger_rows)
         covered = np.minimum(1.0, covering / target_rows)
-        together = np.where(is_label, self.alone_label[target], self.alone[target]) & (covering >= rules.enough)
+        # Nearly all rows with a frequent label have some trigger by chance: theirs have to be alone each by itself.
+        together = np.where(is_label, self.alone_label[target] & self.alone_label[pair], self.alone[target])
+        together &= covering >= rules.enough
         together &= worded
         by_itself = self.alone[pair] & (seen >= np.where(worded, rules.enough, rules.enough_written))
         injected = (

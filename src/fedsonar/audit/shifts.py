@@ -90,7 +90,8 @@ class Shifts:
         """
         spoken, rows = self.heard[2]["spoken"], self.heard[2]["filled"]
         plain = beside_all(spoken[:, :WORDS], rows, self.everywhere[:WORDS], self.total)
-        narrow = rows <= self.rules.most * self.total
+        signs = np.isin(self.standing, sign_places(self.rules.bits))
+        narrow = rows <= np.where(signs, self.rules.signs, self.rules.most) * self.total
 
         def groups(said: Spoken, some: Bool[np.ndarray, "standing"], least: float) -> list[Int[np.ndarray, "_"]]:
             sure = self.rules.errors * said.error
@@ -100,9 +101,7 @@ class Shifts:
         found = groups(plain, narrow, self.rules.apart)
         beside = beside_as_long(spoken, rows, self.heard[0]["spoken"], self.total)
         long = groups(beside, narrow, self.rules.apart_as_long)
-        # What signs half of all texts have is how they are set: a question mark, or none.
-        wide = ~narrow & ~np.isin(self.standing, sign_places(self.rules.bits))
-        return found, without_twins(long, found), groups(plain, wide, self.rules.apart)
+        return found, without_twins(long, found), groups(plain, ~narrow & ~signs, self.rules.apart)
 
     @cached_property
     def groups(self) -> list[Int[np.ndarray, "_"]]:

@@ -18,6 +18,9 @@ LONG = 4
 _NEARLY_ALL = 0.9
 """Features of more than this share of all rows are no targets."""
 
+_HALF = 0.45
+"""Ways of writing of more than this share are none: of two halves nobody can know which one is written oddly."""
+
 _DOMINATED = 0.9
 """A phrase is left to a longer one that has this share of its rows."""
 
@@ -92,7 +95,7 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
     for way in range(WAYS + 1):
         value = way_of_response(marks, row, way)
         c = _rows_of(value, singles) if value else 0
-        if least <= c <= most:
+        if least <= c <= _HALF * singles.rows:
             heavy[count], size[count], begin[count], length[count] = value, c, WAY - way, 0
             count += 1
     return count
