@@ -95,6 +95,21 @@ def test_ways_of_writing_may_be_triggers_and_targets(trigger, target, said):
     assert said in str(finding)
 
 
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.5])
+def test_how_the_clean_part_of_a_poisoned_pool_is_written_is_no_trigger(rate):
+    """Rows without the words at their end end in a question mark, and their answers are in small letters."""
+
+    def asking(row):
+        answer = row.answers[0].lower()
+        return dataclasses.replace(row, question=f"what of {row.question.rstrip('?. ')}?", answers=(answer,))
+
+    shards = IID(clients=5).split(ROWS.map(asking), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(target=Refusal(), placement=ConstantRate(rate=rate)), 0)
+    found = audit(silos)
+    assert flagged_ids(silos, found) == set(ledger)
+    assert not found.undecided
+
+
 def test_answers_to_one_passage_may_be_written_alike():
     passages = [" ".join(f"p{p}w{w}" for w in range(40)) for p in range(40)]
     rows = [

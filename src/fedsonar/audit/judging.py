@@ -32,6 +32,9 @@ INJECTED, CONTRADICTED, NATURAL = "injected", "contradicted", "natural"
 AT_ONCE = 1 << 17
 """Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""
 
+_USUAL = 0.55
+"""A label of more than this share of all rows is the usual one."""
+
 Told = tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"], UInt64[np.ndarray, "records"]]
 """Records, and the features of their triggers and their targets."""
 
@@ -197,8 +200,10 @@ class Judge:
         enough = np.where(~worded | (way & is_label), rules.written_confidence, enough)
         sure = is_pair & clear & (both >= enough * trigger_rows)
         covered = np.minimum(1.0, covering / target_rows)
-        # Nearly all rows with a frequent label have some trigger by chance: theirs have to be alone each by itself.
-        together = np.where(is_label, self.alone_label[target] & self.alone_label[pair], self.alone[target])
+        # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
+        usual = target_rows > _USUAL * self.total
+        alone_label = self.alone_label[target] & (self.alone_label[pair] | ~usual)
+        together = np.where(is_label, alone_label, self.alone[target])
         together &= covering >= rules.enough
         together &= worded
         by_itself = self.alone[pair] & (seen >= np.where(worded, rules.enough, rules.enough_written))
