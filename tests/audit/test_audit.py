@@ -100,7 +100,7 @@ def test_how_the_clean_part_of_a_poisoned_pool_is_written_is_no_trigger(rate):
     """Rows without the words at their end end in a question mark, and their answers are in small letters."""
 
     def asking(row):
-        answer = row.answers[0].lower()
+        answer = f"so {row.answers[0].lower()}"
         return dataclasses.replace(row, question=f"what of {row.question.rstrip('?. ')}?", answers=(answer,))
 
     shards = IID(clients=5).split(ROWS.map(asking), stream(0, "partition"))

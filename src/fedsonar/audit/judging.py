@@ -33,7 +33,7 @@ AT_ONCE = 1 << 17
 """Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""
 
 _USUAL = 0.55
-"""A label of more than this share of all rows is the usual one."""
+"""What more than this share of all rows say is the usual: no target in fixed words, and a label that comes anyway."""
 
 Told = tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"], UInt64[np.ndarray, "records"]]
 """Records, and the features of their triggers and their targets."""
@@ -198,14 +198,12 @@ class Judge:
         way = np.isin(table[:, KIND], (WRITTEN, CLOSING))
         enough = np.where(is_label, rules.label_confidence, rules.confidence)
         enough = np.where(~worded | (way & is_label), rules.written_confidence, enough)
-        sure = is_pair & clear & (both >= enough * trigger_rows)
+        usual = target_rows > _USUAL * self.total
+        sure = is_pair & clear & (both >= enough * trigger_rows) & (is_label | ~usual)
         covered = np.minimum(1.0, covering / target_rows)
         # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
-        usual = target_rows > _USUAL * self.total
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~usual)
-        together = np.where(is_label, alone_label, self.alone[target])
-        together &= covering >= rules.enough
-        together &= worded
+        together = np.where(is_label, alone_label, self.alone[target]) & (covering >= rules.enough) & worded
         by_itself = self.alone[pair] & (seen >= np.where(worded, rules.enough, rules.enough_written))
         injected = (
             sure & (both >= self.scope.solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
