@@ -60,7 +60,7 @@ class Claim:
         row: dict[str, Any] = {"paper": self.source, "screen": self.screen, "measure": self.measure}
         row |= {"data": " ".join(dict.fromkeys(cell.data for cell in (found or self.cells)))}
         row |= {"trigger": first.trigger or "none", "placement": first.placement, "rate": rate}
-        row |= {"base": next((kept[cell.name, self.screen]["base"] for cell in found), None)}
+        row |= {"base": " ".join(dict.fromkeys(kept[cell.name, self.screen]["base"] for cell in found)) or None}
         row |= {"published": self.published, "ours": self._mean(kept, self.screen, found)}
         row |= {"Sonar there": self._mean(kept, "sonar", found or self.cells)}
         rows = [kept[cell.name, "sonar"]["rows"] for cell in self.cells if (cell.name, "sonar") in kept]
