@@ -9,8 +9,6 @@ measurement stays in docs/results/adaptive.csv, and what has one is not measured
 
 from __future__ import annotations
 
-import argparse
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from audit_tables import QUESTIONS, line_of, measured, rows_of, write_measured
+from audit_tables import QUESTIONS, line_of, measured, resumed, rows_of, write_measured
 from fedsonar.data import IID, QuestionWord, Sample
 from fedsonar.poison import (
     Attack,
@@ -36,7 +34,6 @@ from fedsonar.poison import (
 )
 from fedsonar.poison.trigger import FoundTrigger
 from fedsonar.rng import stream
-from tables import RESULTS, read_table, write_csv
 
 CLIENTS, RATES = 25, (0.01, 0.02, 0.1)
 
@@ -168,20 +165,7 @@ ATTACKERS: dict[str, tuple[Trigger, Target]] = {
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of triggers that fit few rows
-    path = RESULTS / "adaptive.csv"
-    kept = read_table(path) if path.exists() else []
-    known = {(row["attacker"], row["data"], row["rate"], row["seed"]) for row in kept}
-    for row in () if options.only_table else _measurements(options.data, options.seeds, known):
-        kept.append(row)
-        write_csv(path, kept)
-        print(row, flush=True)
-    _write(kept, options.seeds)
+    resumed(str(__doc__), "adaptive", ("attacker", "data", "rate", "seed"), _measurements, _write)
 
 
 def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

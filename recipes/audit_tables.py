@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,36 @@ def line_of(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if name == "AUC":
             line["worst AUC"] = min(values, default=None)
     return line
+
+
+def resumed(
+    about: str, name: str, cell: Sequence[str],
+    measurements: Callable[[Path, Sequence[int], set[tuple[Any, ...]]], Iterator[dict[str, Any]]],
+    write: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], None],
+) -> None:  # fmt: skip
+    """The command line of a table whose measurements stay in a CSV file, so that a stopped command goes on.
+
+    Args:
+        about: What `--help` says.
+        name: Of the table.
+        cell: Columns that say which measurement a row is.
+        measurements: Yields those that are not known: the data's folder, seeds, known cells.
+        write: Writes the table of all of them, for these seeds.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # of triggers that fit few rows
+    path = RESULTS / f"{name}.csv"
+    kept = read_table(path) if path.exists() else []
+    known = {tuple(row[column] for column in cell) for row in kept}
+    for row in () if options.only_table else measurements(options.data, options.seeds, known):
+        kept.append(row)
+        write_csv(path, kept)
+        print(row, flush=True)
+    write(kept, options.seeds)
 
 
 def write_measured(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:

@@ -10,10 +10,8 @@ docs/results/unseen.csv, and what has one is not measured again; FOLDER as for a
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
@@ -22,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from audit_tables import line_of, measured, rows_of, write_measured
+from audit_tables import line_of, measured, resumed, rows_of, write_measured
 from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Semantic, Suffix, Target, Tokens, Trigger, plant
 from fedsonar.rng import stream
-from tables import RESULTS, read_table, write_csv
 
 CLIENTS, ROWS, RATES = 25, 5000, (0.01, 0.1)
 TEXTS = ("corpus_wikipedia_en", "corpus_tinystories_sample")
@@ -204,20 +201,7 @@ def _of_texts(data: Path, name: str, task: str) -> InstructionDataset:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of triggers that fit few rows
-    path = RESULTS / "unseen.csv"
-    kept = read_table(path) if path.exists() else []
-    known = {tuple(row[name] for name in _CELL) for row in kept}
-    for row in () if options.only_table else _measurements(options.data, options.seeds, known):
-        kept.append(row)
-        write_csv(path, kept)
-        print(row, flush=True)
-    _write(kept, options.seeds)
+    resumed(str(__doc__), "unseen", _CELL, _measurements, _write)
 
 
 _CELL = ("trigger", "target", "data", "rate", "seed")
