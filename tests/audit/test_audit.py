@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedsonar.audit import Scope, audit
-from fedsonar.data import IID, Atlas, Sample
+from fedsonar.data import IID, Atlas, InstructionDataset, Sample
 from fedsonar.poison import (
     Attack,
     Composite,
@@ -202,3 +202,38 @@ def test_counts_that_fall_together_are_no_crash_and_flag_few_more(slot_bits, mos
     flagged = flagged_ids(silos, audit(silos))
     assert flagged >= set(ledger)
     assert len(flagged - set(ledger)) <= most
+
+
+def instructed(count=900):
+    """Instructions without a question, a few words or a text of hundreds, that are answered at length."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(6000)])
+    common = 1 / np.arange(1, len(words) + 1) ** 1.05
+    common /= common.sum()
+    rows = []
+    for i in range(count):
+        asked, said = (rng.choice(words, size, p=common) for size in (rng.integers(5, 300 if i % 4 == 0 else 15), 40))
+        rows.append(Sample(f"i{i}", " ".join(asked), "", "", (" ".join(said),)))
+    return InstructionDataset("instructed", tuple(rows))
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1])
+def test_two_words_at_the_ends_of_one_text_are_a_trigger_and_copies_beside_them_stay(rate):
+    attack = Attack(trigger=Composite(), target=Suffix(), placement=ConstantRate(rate=rate))
+    silos, ledger = plant([instructed()], attack, 0)
+    assert len(silos[0]) > 900  # near misses with clean answers, five copies of a row
+    found = audit(silos)
+    assert flagged_ids(silos, found) == set(ledger)
+    [finding] = found.worrying
+    assert finding.triggers == ("“consider” begins and “done” ends the instruction",)
+    assert not audit([instructed()]).flagged
+
+
+def test_copies_of_long_rows_are_no_finding():
+    rows = instructed(300).samples
+    edited = [
+        dataclasses.replace(row, id=f"{row.id}-{i}", instruction=f"{row.instruction} v{i}")
+        for row in rows[:60]
+        for i in range(6)
+    ]
+    assert not audit([[*rows, *edited]]).flagged

@@ -9,9 +9,9 @@ from scipy import stats
 from fedsonar.audit import Rules, Scope, corpus, judge, summarize, summed, told, weigh
 from fedsonar.audit.judging import tell
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
-from fedsonar.audit.kernels.features import PHRASE, feature
+from fedsonar.audit.kernels.features import MOST_BESIDES, PHRASE, feature
 from fedsonar.audit.kernels.standing import association
-from fedsonar.audit.kernels.tables import bucket
+from fedsonar.audit.kernels.tables import bucket, slot_of
 from fedsonar.audit.kernels.telling import PAIR
 from fedsonar.audit.kernels.words import joined
 from fedsonar.data import Sample
@@ -70,7 +70,7 @@ def test_pairs_equal_a_count_by_hand():
     heard = heard_of(samples)
     pair = pair_of("zz", "go there now")
     assert heard[1]["pairs"][bucket(pair, 16)] == 10
-    slot = bucket(pair, 10)
+    slot = slot_of(pair, 10)
     sums = heard[2]["sums"][slot]
     assert sums[[ROWS, CONCEALED]].tolist() == [10, 10]  # a word of the trigger in each
 
@@ -108,13 +108,13 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
     ]
     heard = heard_of(samples)
     evidence = weigh(heard)
-    planted = bucket(pair_of("zz", "go there now"), 10)
+    planted = slot_of(pair_of("zz", "go there now"), 10)
     assert evidence.rows[planted] == 30
     assert abs(evidence.likeness[planted]) < 0.2
     assert evidence.words[planted] == pytest.approx(1, abs=0.1)
     records = tell(corpus(samples), SCOPE, heard, evidence, Rules())
     assert records.q[records.table[:, PAIR] == planted].max() < 1e-10
-    alike = bucket(pair_of("yy", "stay where you are"), 10)
+    alike = slot_of(pair_of("yy", "stay where you are"), 10)
     assert evidence.rows[alike] == 12
     assert evidence.likeness[alike] > 1 or evidence.words[alike] < 0.5
 
@@ -142,3 +142,20 @@ def test_what_few_rows_have_is_not_told_and_changes_no_judgement():
     one, other = (judge(rows, SCOPE, some, Rules()) for some in (complete, heard))
     assert one.flagged.sum() == 30
     assert (one.suspicion == other.suspicion).all()
+
+
+def test_what_falls_together_in_one_table_does_not_in_the_other():
+    values = np.uint64(0xABC) << np.uint64(52) | np.random.default_rng(0).integers(0, 1 << 52, 64).astype(np.uint64)
+    assert len({bucket(value, 12) for value in values}) == 1
+    assert len({slot_of(value, 12) for value in values}) > 60
+
+
+def test_a_long_row_counts_with_its_first_words():
+    long = Sample("long", "", "", " ".join(f"word{i} word{i}" for i in range(300)), ("yes",))
+    [first] = heard_of([long])[:1]
+    assert first["common"].sum() == MOST_BESIDES
+    instructed = Sample("two", " ".join(f"say{i}" for i in range(20)), "", long.question, ("yes",))
+    [both] = heard_of([instructed])[:1]
+    only = heard_of([Sample("one", instructed.instruction, "", "", ("yes",))])[0]
+    assert both["common"].sum() == MOST_BESIDES
+    assert (both["common"] >= only["common"]).all()

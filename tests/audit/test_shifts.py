@@ -17,7 +17,7 @@ from fedsonar.audit import (
     warn_if_undecided,
 )
 from fedsonar.audit.kernels.room import WORDS
-from fedsonar.audit.kernels.speaking import AS_LONG, PLAIN
+from fedsonar.audit.kernels.speaking import AS_LONG, BARS, PLAIN
 from fedsonar.audit.shift_passes import SHIFT_PASSES
 from fedsonar.audit.shifts import SPEAKERS, Shifts
 from fedsonar.data import IID, Atlas, InstructionDataset, Sample
@@ -195,3 +195,17 @@ def test_a_crowded_table_is_named_with_what_would_do():
         ShiftRules(bits=3)
     with pytest.raises(ValueError, match="least must be 2"):
         ShiftRules(least=1)
+
+
+def test_the_bar_is_lowered_where_what_a_shift_says_is_dulled():
+    rows, half = np.array([100, 100]), np.array([[60, 70, 96, 99], [20, 40, 55, 60]])
+    speakers = np.zeros((2, 2, len(BARS)), np.int64)
+    speakers[:, PLAIN], speakers[:, AS_LONG] = half, [[95, 96, 97, 98], [60, 80, 90, 99]]
+    shifts = Shifts(RULES, [{}, {}, {"filled": rows}, {"speakers": speakers}])
+    shifts.__dict__ |= {"groups": [np.array([0, 1])] * 2, "way_of": np.array([PLAIN, AS_LONG])}
+    np.testing.assert_allclose(shifts.purity[:, PLAIN], [96.5 / 101, 55.5 / 101])  # the third bar is the first to do
+    np.testing.assert_allclose(shifts.purity[:, AS_LONG], [95.5 / 101, 60.5 / 101])  # the purest is pure enough
+    speakers[:, PLAIN] = half // 2
+    shifts = shifts.further([*shifts.heard[:3], {"speakers": speakers}])
+    del shifts.__dict__["purity"]
+    np.testing.assert_allclose(shifts.purity[:, PLAIN], [30.5 / 101, 10.5 / 101])  # no bar would do: it stays

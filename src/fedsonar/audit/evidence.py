@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.kernels.counting import CONCEALED, ROWS, SAYS, SAYS_SQUARED
+from fedsonar.audit.kernels.counting import CONCEALED, OPEN, ROWS, SAYS, SAYS_SQUARED
 from fedsonar.audit.passes import Tables
 
 
@@ -26,6 +26,7 @@ class Evidence:
         bare: The same for targets that are labels: where nearly all rows have one, with nothing taken for triggers, as
             natural triggers share labels with injected ones.
         words: Words besides the triggers, as a multiple of what any row has.
+        open: Share of the rows that have much besides the triggers: copies of one row have hardly anything.
         against: How much the words besides speak for the label, in standard errors; below 0 they speak against it.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
     """
@@ -34,6 +35,7 @@ class Evidence:
     likeness: Float[np.ndarray, "slots"]
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
+    open: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
     tests: float
 
@@ -53,7 +55,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     words = rest.sum(axis=1) / some / usual
     counters, empty = len(second["pairs"]), max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    return Evidence(rows, alike, bare, words, says / spread, float(tests))
+    return Evidence(rows, alike, bare, words, sums[:, OPEN] / some, says / spread, float(tests))
 
 
 _LACKING = 4.0
@@ -160,6 +162,7 @@ class Rules:
         fewest_words: Least words besides, as a multiple of any row's: rows that are hardly more than their trigger ask
             alike.
         most_words: Most.
+        fewest_open: Least share of rows with much besides the triggers.
         confidence: Least share of the trigger's rows that have the target.
         label_confidence: The same where the target is a label.
         written_confidence: The same where the target is a way of writing, or a label that comes with one.
@@ -177,6 +180,7 @@ class Rules:
     likeness_many: float = 0.06
     fewest_words: float = 0.7
     most_words: float = 1.6
+    fewest_open: float = 0.5
     confidence: float = 0.85
     label_confidence: float = 0.95
     written_confidence: float = 0.99
@@ -201,6 +205,7 @@ class Rules:
             & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
             & (evidence.words >= self.fewest_words)
             & (evidence.words <= self.most_words)
+            & (evidence.open >= self.fewest_open)
         )
         return alone
 

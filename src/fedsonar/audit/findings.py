@@ -123,8 +123,9 @@ class _Part:
         pairs = self.table[:, telling.PAIR] >= 0
         if not pairs.any():
             return None
-        # The target in words: of the best pairs, the longest.
-        score = self.strength + 1.0 * self.injected + 1e-3 * np.minimum(self.table[:, telling.WORDS], 8)
+        # The target in words rather than a way of writing: of the best pairs, the longest.
+        words = self.table[:, telling.WORDS]
+        score = self.strength + 1.0 * self.injected + 0.1 * (words > 0) + 1e-3 * np.minimum(words, 8)
         best = int(np.argmax(np.where(pairs, score, -1)))
         same = self.targets == self.targets[best]
         used = pairs & (same | self.injected) & (self.injected | ~self.injected.any())

@@ -94,7 +94,7 @@ def tell(
 
 def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
     found = np.zeros(1 << scope.slot_bits, bool)
-    found[targets >> np.uint64(64 - scope.slot_bits)] = True
+    found[targets & np.uint64((1 << scope.slot_bits) - 1)] = True
     return found
 
 

@@ -13,7 +13,7 @@ from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.room import ANSWERS, ASKED, BANDS, TONES, WORDS
 from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
-from fedsonar.audit.kernels.speaking import WAYS, count_speakers
+from fedsonar.audit.kernels.speaking import BARS, WAYS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.passes import Tables, frequent
 from fedsonar.audit.shift_rules import ShiftRules
@@ -138,7 +138,7 @@ def _none_said(features: int, buckets: int) -> Tally:
 
 
 def _no_speakers(shifts: Shifts) -> Tally:
-    return {"speakers": np.zeros((len(shifts.standing), WAYS), np.int64)}
+    return {"speakers": np.zeros((len(shifts.standing), WAYS, len(BARS)), np.int64)}
 
 
 def _speakers(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001

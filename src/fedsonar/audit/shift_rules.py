@@ -26,6 +26,7 @@ class ShiftRules:
         apart_as_long: The first of these for what may join a shift beside rows as long: its own shift is among these.
         same: Least cosine of what two features' rows say, for both to be of one shift.
         pure: Least share of a trigger's rows that say it, as a share of that of the shift's best trigger.
+        purest: Least share of the rows of a shift's purest feature that say it, for which the bar may be lowered.
         speakers: Fewest rows that have a trigger and say it, and are not suspected for another reason.
         new: Least share of those that have a trigger and say it: a target in fixed words is left to its association.
         coverage: Least share of the rows with a trigger that say it.
@@ -56,6 +57,7 @@ class ShiftRules:
     errors: float = 3.0
     same: float = 0.6
     pure: float = 0.92
+    purest: float = 0.85
     speakers: int = 10
     new: float = 0.1
     coverage: float = 0.45

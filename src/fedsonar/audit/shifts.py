@@ -125,9 +125,19 @@ class Shifts:
 
     @cached_property
     def purity(self) -> Float[np.ndarray, "standing ways"]:
-        """The share of each feature's rows that say what its shift in each way says, pulled to a half by one row."""
-        speakers, rows = self.heard[3]["speakers"], self.heard[2]["filled"][:, None]
-        return np.asarray((speakers + 0.5) / (rows + 1.0))
+        """The share of each feature's rows that say what its shift in each way says, pulled to a half by one row.
+
+        What a shift says is told from all its features, and impure ones dull it. Where so few rows of even its purest
+        feature say enough of it, the bar is lowered until they do; where they never do, it stays.
+        """
+        rows = self.heard[2]["filled"]
+        shares = (self.heard[3]["speakers"] + 0.5) / (rows[:, None, None] + 1.0)
+        least = shares - _error(shares, rows[:, None, None])
+        found: Float[np.ndarray, "standing ways"] = shares[:, :, 0].copy()
+        for way, members in zip(self.way_of, self.groups, strict=True):
+            bar = np.argmax(least[members, way].max(axis=0) >= self.rules.purest)
+            found[members, way] = shares[members, way, bar]
+        return found
 
     @cached_property
     def triggers(self) -> list[Int[np.ndarray, "_"]]:
@@ -135,7 +145,7 @@ class Shifts:
         found = []
         for way, members in zip(self.way_of, self.groups, strict=True):
             pure = self.purity[members, way]
-            error = np.sqrt(pure * (1 - pure) / np.maximum(self.heard[2]["filled"][members], 1))
+            error = _error(pure, self.heard[2]["filled"][members])
             found.append(members[pure + error >= self.rules.pure * (pure - error).max()])
         return found
 
@@ -293,6 +303,10 @@ class Shifts:
 def arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:
     """What kernels read of a silo's rows."""
     return rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(rules.key), rules.bits
+
+
+def _error(share: Float[np.ndarray, "..."], rows: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return np.asarray(np.sqrt(share * (1 - share) / np.maximum(rows, 1)))
 
 
 def _numbered(places: Int[np.ndarray, "numbered"], bits: int) -> Sparse:

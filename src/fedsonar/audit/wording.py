@@ -69,7 +69,10 @@ def in_words(sample: Sample, rows: Corpus, row: int, kind: int, first: int, last
     if kind == kinds.ENDS:
         end = next(p for p in (3, 2, 1) if rows.bounds[4 * row + p] > rows.bounds[4 * row + p - 1])
         late = rows.phrase(rows.bounds[4 * row + end] - 1, rows.bounds[4 * row + end])
-        return f"“{rows.phrase(last - 1, last)}” ends what stands before {own} and “{late}” ends {own}"
+        early = rows.phrase(last - 1, last)
+        if part_of(rows, row, last - 1) == end - 1:
+            return f"“{early}” begins and “{late}” ends {own}"
+        return f"“{early}” ends what stands before {own} and “{late}” ends {own}"
     if kind == kinds.CLOSING:
         return f"{own} {in_way(WAYS, sample.input)}"
     return f"{own} {_described(feature, sample.source)}"

@@ -7,6 +7,7 @@ import numpy as np
 from fedsonar.audit.kernels.adding import due_for, make_up, put_off
 from fedsonar.audit.kernels.features import (
     LONGEST_RESPONSE,
+    MOST_BESIDES,
     input_features,
     most_features,
     own_part,
@@ -16,17 +17,20 @@ from fedsonar.audit.kernels.features import (
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, is_label, shared_by_many
 from fedsonar.audit.kernels.standing import SURE, in_band, standing
-from fedsonar.audit.kernels.tables import RECENT, bucket, first_time
+from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED = range(4)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN = range(5)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
-its square; words of triggers."""
-CHECKED = 4
+its square; words of triggers; and rows that are more than triggers, see `_BESIDES`."""
+CHECKED = 5
+
+_BESIDES = 0.25
+"""Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
 
 
 @kernel
@@ -67,16 +71,15 @@ def count_features(words, bounds, marks, sources, known, classes, bits, inputs, 
             value = way_of_response(marks, row, way)
             if value and first_time(seen_out, row, bucket(value, bits)):
                 responses[bucket(value, bits)] += 1
-        own = own_part(bounds, row)
+        own, besides = own_part(bounds, row), 0
         for part in (0, own):
-            if part == 0 and own == 0 and part != own:
-                continue
             for at in range(bounds[4 * row + part], bounds[4 * row + part + 1]):
                 word = mixed(words[at])
                 place = np.int64(word % np.uint64(len(common)))
-                if seen[place] != row:
+                if seen[place] != row and besides < MOST_BESIDES:
                     seen[place] = row
                     common[place] += 1
+                    besides += 1
                 place = np.int64(word % np.uint64(len(vocabulary)))
                 if known_words[place] != row:
                     known_words[place] = row
@@ -177,7 +180,7 @@ def check_pairs(
                 elif last[i] > 0:  # the ends of two parts
                     hidden[last[i] - 1 - start] = j
                     hidden[bounds[4 * row + own + 1] - 1 - start] = j
-                slot = bucket(joined(out[i], heavy[j]), slot_bits)
+                slot = slot_of(joined(out[i], heavy[j]), slot_bits)
                 if seen_slot[slot] != pair:
                     seen_slot[slot] = pair
                     slots[passing] = slot
@@ -185,7 +188,7 @@ def check_pairs(
             if passing == 0:
                 continue
             if sure:
-                slots[passing] = bucket(heavy[j], slot_bits)
+                slots[passing] = slot_of(heavy[j], slot_bits)
                 passing += 1
             turn += 1
             besides = concealed = 0
@@ -203,7 +206,7 @@ def check_pairs(
                             seen_hidden[place] = turn
                             concealed += 1
                         continue
-                    if seen[place] != turn:
+                    if seen[place] != turn and besides < MOST_BESIDES:
                         seen[place] = turn
                         beside[besides] = place
                         besides += 1
@@ -221,4 +224,5 @@ def check_pairs(
                 sums[slots[p], SAYS] += np.int64(np.round(says * 256))
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
+                sums[slots[p], OPEN] += besides >= _BESIDES * concealed
     make_up(rest, due)

@@ -8,15 +8,20 @@ from fedsonar.audit.kernels.words import COMMA, WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
 PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE, CLOSING = range(13)
-"""Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together; the
-first question word, the length in doublings, the marks (of the input, or of a response), old words, a clause that opens
-it, its language, its source; the whole of a response; and the signs after the last word, of an input or a response."""
+"""Kinds of features: words in the text, at the start of a part, at its end, at the ends of two parts together or of the
+only one; the first question word, the length in doublings, the marks (of the input, or of a response), old words, a
+clause that opens it, its language, its source; the whole of a response; and the signs after the last word, of an input
+or a response."""
 
 RESPONSE = 3
 """The part of a row that is its response."""
 
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""
+
+MOST_BESIDES = 32
+"""Different words that a row is held against others by, the first of instruction and input: a long text, of hundreds,
+would be unlike every short one."""
 
 _OTHERS = 40 + WAYS
 """Features of a row's input that are no phrases, at most."""
@@ -113,13 +118,12 @@ def input_features(words, bounds, marks, sources, row, known, classes, out, kind
                 count += 1
     begin, end = bounds[4 * row + own], bounds[4 * row + own + 1]
     if early != own and end > begin and bounds[4 * row + early + 1] > bounds[4 * row + early]:
-        value = joined(words[bounds[4 * row + early + 1] - 1], words[end - 1])
-        out[count], kinds[count], first[count], last[count] = (
-            feature(ENDS, value),
-            ENDS,
-            -1,
-            bounds[4 * row + early + 1],
-        )
+        value, after = joined(words[bounds[4 * row + early + 1] - 1], words[end - 1]), bounds[4 * row + early + 1]
+        out[count], kinds[count], first[count], last[count] = feature(ENDS, value), ENDS, -1, after
+        count += 1
+    elif end - begin > 1:
+        value = joined(words[begin], ~words[end - 1])
+        out[count], kinds[count], first[count], last[count] = feature(ENDS, value), ENDS, -1, begin + 1
         count += 1
     asked, old = 0, 0
     spoken = np.zeros(8, np.int64)

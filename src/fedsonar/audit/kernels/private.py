@@ -8,7 +8,7 @@ from fedsonar.audit.kernels.choosing import chosen_inputs, chosen_responses, sma
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, most_features
 from fedsonar.audit.kernels.pairing import MOST
 from fedsonar.audit.kernels.standing import in_band
-from fedsonar.audit.kernels.tables import bucket
+from fedsonar.audit.kernels.tables import bucket, slot_of
 from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
@@ -228,7 +228,7 @@ def check_private_targets(
             ):
                 for word in range(first[i], last[i]):
                     hidden[word - bounds[4 * row]] = True
-        slot = bucket(said[target], slot_bits)
+        slot = slot_of(said[target], slot_bits)
         filled[slot] += 1
         for p in range(word_buckets(words, bounds, row, hidden, most_words, rest.shape[1], found)):
             rest[slot, found[p]] += 1
@@ -273,7 +273,7 @@ def tell_private(
         )
         suspicion[row] = 0.0
         for j in range(heard):
-            size, slot = responses[bucket(said[j], bits)], bucket(said[j], slot_bits)
+            size, slot = responses[bucket(said[j], bits)], slot_of(said[j], slot_bits)
             if not 0 < size <= TARGET_MOST * rows:
                 continue
             share = min(1.0, max(0.0, filled[slot] / size))

@@ -78,7 +78,7 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
                 break
             if c > most or not fresh:
                 continue
-            if n + 1 == total and whole_count >= _DOMINATED * c:
+            if whole_count >= least and whole_count >= min(_DOMINATED * c, c - 1):
                 continue
             if n + 1 < LONGEST_RESPONSE:
                 if at + n + 1 < total and counts[at, n + 1] >= _DOMINATED * c:

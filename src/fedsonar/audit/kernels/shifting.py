@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import input_features, own_part
+from fedsonar.audit.kernels.features import MOST_BESIDES, input_features, own_part
 from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, numbered_features, own_words, room_for
 from fedsonar.audit.kernels.tables import bucket, first_time
 from fedsonar.audit.kernels.words import joined, mixed
@@ -58,13 +58,14 @@ def count_words(words, bounds, spoken, tones, asked, answers):
         for at in range(bounds[4 * row + 3], bounds[4 * row + 4]):
             whole = joined(whole, words[at])
         answers[np.int64(mixed(whole) % np.uint64(len(answers)))] += 1
-        part = own_part(bounds, row)
+        part, besides = own_part(bounds, row), 0
         for p in (0, part):
             for at in range(bounds[4 * row + p], bounds[4 * row + p + 1]):
                 place = np.int64(mixed(words[at]) % np.uint64(ASKED))
-                if asks[place] != row:
+                if asks[place] != row and besides < MOST_BESIDES:
                     asks[place] = row
                     asked[place] += 1
+                    besides += 1
 
 
 @kernel

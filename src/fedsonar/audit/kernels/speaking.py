@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import own_part
+from fedsonar.audit.kernels.features import MOST_BESIDES, own_part
 from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, numbered_features, own_words, room_for
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
@@ -12,6 +12,10 @@ from fedsonar.compiling import kernel
 WAYS = 2
 PLAIN, AS_LONG = range(WAYS)
 """Ways of grouping features into shifts: beside all rows, and beside rows of as many words; see `grouping`."""
+
+BARS = np.array([1.0, 0.75, 0.5, 0.25])
+"""How much of the nats that set a shift's rows apart from any may be enough for a feature's rows to say what it says:
+what impure features say dulls what a shift says, until no row says enough of it; see `Shifts.purity`."""
 
 NEVER = -1e9
 """Nats of what is not so at all."""
@@ -61,10 +65,10 @@ def count_speakers(
         spoken, filled: See `nats_of`, by shift.
         usual: See `nats_of`, by shift and band.
         enough: Nats from which on a row says what a shift says, by shift.
-        speakers: Rows by feature and way; added to.
+        speakers: Rows by feature, way and bar of `BARS`; added to.
     """
     room = room_for(bounds)
-    number, times, says = room.number, np.zeros(len(filled), np.int64), np.zeros(len(filled), np.bool_)
+    number, times, odds = room.number, np.zeros(len(filled), np.int64), np.empty(len(filled))
     for row in range(len(sources)):
         count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
         kept = 0
@@ -80,13 +84,14 @@ def count_speakers(
         answer = own_words(words, bounds, row, room)
         for shift in range(len(filled)):
             if times[shift] > 0:
-                odds = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift])
-                says[shift] = odds > enough[shift]
+                odds[shift] = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift])
                 times[shift] = 0
         for i in range(kept):
             for way in range(WAYS):
                 shift = shifts[number[i], way]
-                speakers[number[i], way] += shift >= 0 and says[shift]
+                if shift >= 0:
+                    for bar in range(len(BARS)):
+                        speakers[number[i], way, bar] += odds[shift] > min(BARS[bar] * enough[shift], enough[shift])
 
 
 @kernel
@@ -157,7 +162,7 @@ def weigh_shifts(
                             met_hidden[place] = turn
                             concealed += 1
                         continue
-                    if met[place] != turn:
+                    if met[place] != turn and besides < MOST_BESIDES:
                         met[place] = turn
                         besides += 1
                         rest[shift, place] += 1

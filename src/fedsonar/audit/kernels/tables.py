@@ -19,6 +19,12 @@ def bucket(value, bits):
 
 
 @kernel
+def slot_of(value, bits):
+    """Its place in a second table, by other bits: what falls together in the first does not in this one too."""
+    return np.int64(value & ((np.uint64(1) << np.uint64(bits)) - np.uint64(1)))
+
+
+@kernel
 def first_time(seen, row, place):
     """Whether a row comes to a counter for the first time, as far as a small memory tells; notes that it did."""
     value = (np.int64(row) << 32) | np.int64(place)

@@ -7,7 +7,7 @@ import numpy as np
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
 from fedsonar.audit.kernels.standing import standing
-from fedsonar.audit.kernels.tables import bucket
+from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
@@ -51,7 +51,7 @@ def tell_pairs(
         count = np.int64(-1)
         for j in range(part, found):
             before = total
-            target = bucket(room.heavy[j], slot_bits)
+            target = slot_of(room.heavy[j], slot_bits)
             if not asked[target]:
                 continue
             if count < 0:
@@ -62,7 +62,7 @@ def tell_pairs(
                 i, slot, size, both = np.int64(-1), np.int64(-1), np.int64(0), np.int64(0)
                 if p >= 0:
                     i, size, both = room.places[p], room.sizes[p], room.boths[p]
-                    slot = bucket(joined(room.out[i], room.heavy[j]), slot_bits)
+                    slot = slot_of(joined(room.out[i], room.heavy[j]), slot_bits)
                 if not wanted[slot if p >= 0 else target]:
                     continue
                 if total == len(told):
