@@ -20,6 +20,7 @@ _TITLES = {
     "scaling": "Growing numbers of clients",
     "aggregate": "Aggregation rules, on updates in memory",
     "screens": "Features of rows for screens",
+    "verdicts": "Verdicts of screens, all they need of the model included",
     "audit": "Audit of rows in a file, reading included",
 }
 
@@ -76,6 +77,12 @@ _COLUMNS: dict[str, dict[str, Callable[[Record], str]]] = {
         "forward passes": lambda r: _interval(r, "forward_passes"),
         "difference": lambda r: f"{r['difference']:.0e}" if "difference" in r else "",
     },
+    "verdicts": {
+        "ms a row": lambda r: f"{r['milliseconds_per_row']:.2f}",
+        "forward passes": lambda r: _interval(r, "forward_passes"),
+        "KB a client": lambda r: f"{r['bytes_per_client'] / 1000:,.1f}",
+        "MB": _memory,
+    },
     "audit": {
         "seconds": lambda r: f"{r['seconds']:.1f}",
         "of processors": lambda r: f"{r['cpu_seconds']:.1f}",
@@ -91,6 +98,8 @@ def _situation(record: Record) -> tuple[str, ...]:
     if record["part"] == "audit":
         threads = record["threads"]
         return "audit", f"{record['bytes'] / 2**20:,.0f} MB", f"{threads} thread{'s' * (threads != 1)}"
+    if record["part"] == "verdicts":
+        return "verdicts", f"{record['clients']:,} clients", f"{record['count']:,} rows"
     if record["part"] == "aggregate":
         return "aggregate", f"{record['clients']:,} clients", f"{record['dim']:,} coordinates"
     return record["part"], record["model"], record["lora"], record["rows"]
@@ -100,18 +109,20 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
     """A table for each part and situation; ratios are medians over pairs of turns, with the least and the greatest."""
     situations = [_situation(record) for record in records]
     for part, *situation in dict.fromkeys(situations):
-        first = {"aggregate": "rule", "audit": "rows"}.get(part, "clients")
+        first = {"aggregate": "rule", "audit": "rows", "verdicts": "screen"}.get(part, "clients")
+        named = first in ("rule", "screen")
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
         table.title = f"\n{_TITLES[part]} ({', '.join(situation)})"
-        table.add_column(first, justify="left" if first == "rule" else "right")
-        table.add_column("side")
+        table.add_column(first, justify="left" if named else "right", no_wrap=named)
+        if first != "screen":
+            table.add_column("side")
         for heading in _COLUMNS[part]:
             table.add_column(heading, justify="right", overflow="fold")
         for record, mine in zip(records, situations, strict=True):
             if mine == (part, *situation):
-                side = record["side"].replace("bfloat16", "bf16").replace("float32", "fp32")
+                side = [record["side"].replace("bfloat16", "bf16").replace("float32", "fp32")] * (first != "screen")
                 cells = (Text(cell(record)) for cell in _COLUMNS[part].values())
-                table.add_row(f"{record['count']:,}" if first == "rows" else str(record[first]), side, *cells)
+                table.add_row(f"{record['count']:,}" if first == "rows" else str(record[first]), *side, *cells)
         yield table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fedsonar.bench import aggregation, aggregation_peers, audits, flower, parts, screens
+from fedsonar.bench import aggregation, aggregation_peers, audits, flower, parts, screens, verdicts
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Contest, Record
 
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[Options], Iterable[AnyContest]]] = {
     "scaling": parts.scaling,
     "aggregate": aggregation.aggregate,
     "screens": screens.screens,
+    "verdicts": verdicts.verdicts,
     "audit": audits.audits,
 }
 

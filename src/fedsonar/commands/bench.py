@@ -37,6 +37,8 @@ Parts:
            every aggregation rule alone, beside those of ByzFL and Flower: time, and memory beside the updates
   screens  features of rows for GradSentry and ProtegoFed, beside the published procedures, row by row and backward;
            and for GradientShift, beside one forward pass
+  verdicts every screen as it comes, on a poisoned federation of the embedded data, through the embedded model: time a
+           row, in forward passes with the loss too, memory, and what a client sends
   audit    the audit of short rows in a file, reading included: by stage, rows a second of processor time, memory"""
 EXAMPLES = """\
 Examples:
@@ -50,6 +52,7 @@ Examples:
   fedsonar bench aggregate --rules Krum Median --clients 100 --dims 100000 --threads 2
   fedsonar bench audit --audit-rows 1000000 --threads 2 --repeats 1
   fedsonar bench screens --models embedded 15m --dtype float32 --threads 2
+  fedsonar bench verdicts --clients 25 --rows 40 --repeats 3
   fedsonar bench engine --models 1b 7b --device cuda --dtype bfloat16 --peer-dtype bfloat16
 
 More threads than idle cores, or other work on the machine, make every figure worse and the intervals wide."""
