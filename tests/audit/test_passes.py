@@ -1,15 +1,28 @@
 """What silos count: held against brute force, and added up over silos."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from fedsonar.audit import Rules, Scope, corpus, judge, summarize, summed, told, weigh
+from fedsonar.audit import (
+    Rules,
+    Scope,
+    corpus,
+    judge,
+    scope_for,
+    sizes,
+    summarize,
+    summed,
+    told,
+    weigh,
+    words_for,
+)
 from fedsonar.audit.judging import tell
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
-from fedsonar.audit.kernels.features import MOST_BESIDES, PHRASE, feature
+from fedsonar.audit.kernels.features import PHRASE, feature
 from fedsonar.audit.kernels.standing import association
 from fedsonar.audit.kernels.tables import bucket, slot_of
 from fedsonar.audit.kernels.telling import PAIR
@@ -151,11 +164,25 @@ def test_what_falls_together_in_one_table_does_not_in_the_other():
 
 
 def test_a_long_row_counts_with_its_first_words():
+    scope = replace(SCOPE, words=32)
     long = Sample("long", "", "", " ".join(f"word{i} word{i}" for i in range(300)), ("yes",))
-    [first] = heard_of([long])[:1]
-    assert first["common"].sum() == MOST_BESIDES
-    instructed = Sample("two", " ".join(f"say{i}" for i in range(20)), "", long.question, ("yes",))
-    [both] = heard_of([instructed])[:1]
-    only = heard_of([Sample("one", instructed.instruction, "", "", ("yes",))])[0]
-    assert both["common"].sum() == MOST_BESIDES
-    assert (both["common"] >= only["common"]).all()
+    instructed = replace(long, instruction=" ".join(f"say{i}" for i in range(20)))
+    only = replace(instructed, question="")
+    first, both, alone, all_words = (
+        summarize(corpus([row]), counted, [])["common"]
+        for row, counted in ((long, scope), (instructed, scope), (only, scope), (long, SCOPE))
+    )
+    assert first.sum() == both.sum() == 32
+    assert (both >= alone).all()
+    assert all_words.sum() > 150
+
+
+@pytest.mark.parametrize(
+    ("lengths", "words"), [([5] * 10, 32), ([40] * 10, 120), ([12] * 7 + [200] * 3, 86), ([0], 32), ([], 32)]
+)
+def test_rows_are_held_against_others_by_three_times_the_words_of_a_usual_row(lengths, words):
+    rows = [Sample(str(i), "so be it", "", "a " * max(0, n - 3), ("yes",)) for i, n in enumerate(lengths)]
+    told = [sizes(corpus(some)) for some in (rows[::2], rows[1::2])]  # sums of two silos are those of one
+    assert abs(words_for(summed(told)) - words) <= 1
+    assert words_for(summed(told)) == words_for(sizes(corpus(rows)))
+    assert scope_for([corpus(rows)]).words == words_for(sizes(corpus(rows)))

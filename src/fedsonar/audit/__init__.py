@@ -17,12 +17,12 @@ from fedsonar.audit.shift_passes import (
     warn_if_undecided,
 )
 from fedsonar.audit.shift_rules import ShiftRules
-from fedsonar.audit.sizing import bits_for, scope_for, sizes, slot_bits_for
+from fedsonar.audit.sizing import bits_for, scope_for, sizes, slot_bits_for, words_for
 from fedsonar.audit.survey import judge
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy", "Rules",
     "Scope", "ShiftRules", "anything", "audit", "bits_for", "corpus", "judge", "judge_shifts", "pooled", "saying",
     "scope_for", "shifts_of", "short_responses", "sizes", "slot_bits_for", "summarize", "summarize_shifts", "summed",
-    "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh", "winners",
+    "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh", "winners", "words_for",
 ]  # fmt: skip

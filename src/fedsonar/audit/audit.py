@@ -107,7 +107,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     inputs = heard[0]["inputs"]
     heard.clear()
     del listed, evidence
-    shift_rules, spoken = ShiftRules(bits=scope.bits), list[Tables]()
+    shift_rules, spoken = ShiftRules(bits=scope.bits, words=scope.words), list[Tables]()
     for turn in range(SHIFT_PASSES):
         sums = None
         for number, (rows, judgement) in enumerate(zip(columns, judgements, strict=True), 1):

@@ -25,6 +25,9 @@ from fedsonar.audit.kernels.pairing import Pairs, Singles
 from fedsonar.audit.kernels.tables import Sparse, shortened, sparse
 from fedsonar.audit.lexicon import lexicon
 
+EVERY_WORD = 1 << 16
+"""More words than any row is held against others by."""
+
 Tables = Mapping[str, Any]
 """Arrays by name; some are `Sparse` where one process goes through all passes, see `thinned`."""
 PASSES = 3
@@ -44,6 +47,7 @@ class Scope:
         solid: Fewest rows of a pair that can make a finding; rarer ones join the finding that their target is part of.
         label_share: From this share of all rows on a whole response is a label.
         strength: Least G squared of a pair that is looked into.
+        words: Different words that a row is held against others by, the first of instruction and input.
         key: Goes into every hash. Silos that share a key which the server does not know keep it from looking words up.
     """
 
@@ -54,6 +58,7 @@ class Scope:
     solid: int = 5
     label_share: float = 0.02
     strength: float = 25.0
+    words: int = EVERY_WORD
     key: int = 0
 
     def __post_init__(self) -> None:
@@ -186,7 +191,7 @@ def singles_of(scope: Scope, first: Tables) -> Singles:
     """What kernels read of the first pass."""
     inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
     least, rows, label_least = gates(scope, first)
-    return Singles(scope.bits, inputs, responses, least, rows, label_least)
+    return Singles(scope.bits, inputs, responses, least, rows, label_least, scope.words)
 
 
 def pairs_of(scope: Scope, second: Tables) -> Pairs:
@@ -218,7 +223,7 @@ def _kept(counts: np.ndarray, least: int, make: Callable[[np.ndarray], Any]) -> 
 def _features(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:  # noqa: ARG001
     tables["size"][:] += len(rows), 1
     counted = (tables[name] for name in ("inputs", "responses", "common", "vocabulary"))
-    count_features(*columns_of(rows, scope), scope.bits, *counted)
+    count_features(*columns_of(rows, scope), scope.bits, scope.words, *counted)
 
 
 def _pairs(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:

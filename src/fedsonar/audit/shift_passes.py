@@ -43,7 +43,7 @@ def summarize_shifts(
         made["size"] += len(rows)
         if inputs is None:
             count_inputs(*arrays(rows, rules), made["inputs"])
-        count_words(rows.words, rows.bounds, made["spoken"], made["tones"], made["asked"], made["answers"])
+        count_words(rows.words, rows.bounds, rules.words, made["spoken"], made["tones"], made["asked"], made["answers"])
         return made
     shifts = shifts_of(rules, heard)
     empty, count = ((_no_tones, _tones), (_no_spoken, _spoken), (_no_speakers, _speakers), (_no_sums, _sums))[

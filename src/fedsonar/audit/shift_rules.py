@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedsonar.audit.passes import EVERY_WORD
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftRules:
@@ -11,6 +13,7 @@ class ShiftRules:
 
     Args:
         bits: Tables of features have ``2^bits`` counters.
+        words: Different words that a row is held against others by; see `Scope`.
         key: Goes into every hash; see `Scope`.
         least: Fewest rows of a feature.
         most: Greatest share of all rows that have a trigger of a shift that looks injected: of two halves that differ
@@ -43,6 +46,7 @@ class ShiftRules:
     """
 
     bits: int = 21
+    words: int = EVERY_WORD
     key: int = 0
     least: int = 7
     most: float = 0.45

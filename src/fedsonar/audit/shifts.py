@@ -224,7 +224,7 @@ class Shifts:
         said, filled, usual, enough = self.by_trigger
         weigh_shifts(
             *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual, enough,
-            suspected, rest, sums,
+            self.rules.words, suspected, rest, sums,
         )  # fmt: skip
 
     def suspicion(self, rows: Corpus) -> Float[np.ndarray, "rows"]:

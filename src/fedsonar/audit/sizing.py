@@ -10,10 +10,16 @@ from jaxtyping import Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels.features import LONGEST_INPUT, LONGEST_RESPONSE
-from fedsonar.audit.passes import Scope, Tables
+from fedsonar.audit.passes import Scope, Tables, summed
 
 _SMALLEST, _LARGEST = 14, 24
 """Least and most bits of tables that travel."""
+
+_FEWEST_WORDS, _TIMES = 32, 3.0
+"""See `words_for`."""
+
+_PARTS = 256
+"""Logarithms are told in so many parts of a nat, as silos tell whole numbers."""
 
 _LEAST_SLOTS, _MOST_SLOTS = 12, 17
 """The same of those of pairs that stand out."""
@@ -22,8 +28,9 @@ _LEAST_SLOTS, _MOST_SLOTS = 12, 17
 def scope_for(corpora: Sequence[Corpus], key: int = 0) -> Scope:
     """A scope whose tables have room for some rows in one place: eight counters a word and an n-gram, up to 2^26."""
     inputs, responses = np.sum([features_of(rows) for rows in corpora], axis=0)
+    words = words_for(summed(map(sizes, corpora)))
     bits = max(18, min(26, math.ceil(math.log2(max(inputs, responses, 1))) + 3))
-    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=max(14, min(18, bits - 6)), key=key)
+    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=max(14, min(18, bits - 6)), words=words, key=key)
 
 
 def features_of(rows: Corpus) -> Int[np.ndarray, "2"]:
@@ -34,7 +41,12 @@ def features_of(rows: Corpus) -> Int[np.ndarray, "2"]:
 
 def sizes(rows: Corpus) -> dict[str, np.ndarray]:
     """What a silo tells before anything is counted, so that tables may be as large as all silos' rows need."""
-    return {"features": features_of(rows)}
+    words = np.diff(rows.bounds).reshape(-1, 4)
+    own = np.where(words[:, 2] > 0, words[:, 2], words[:, 1]) + words[:, 0]
+    return {
+        "features": features_of(rows),
+        "lengths": np.array([np.round(_PARTS * np.log1p(own)).astype(np.int64).sum(), len(rows)]),
+    }
 
 
 def bits_for(sizes: Tables) -> int:
@@ -45,6 +57,19 @@ def bits_for(sizes: Tables) -> int:
     """
     most = max(1, int(np.max(sizes["features"])))
     return min(_LARGEST, max(_SMALLEST, math.ceil(math.log2(most)) + 2))
+
+
+def words_for(sizes: Tables) -> int:
+    """Different words that a row is held against others by: three times as many as the rows' geometric mean, or 32.
+
+    A text of hundreds would be unlike all short ones, whatever it says, and make any set of rows that it is in look as
+    if they had nothing in common. Where most rows are as long, all their words count.
+
+    Args:
+        sizes: The sum of what silos told.
+    """
+    logs, rows = (int(value) for value in sizes["lengths"])
+    return max(_FEWEST_WORDS, math.ceil(_TIMES * math.expm1(logs / _PARTS / max(1, rows))))
 
 
 def slot_bits_for(pairs: np.ndarray) -> int:

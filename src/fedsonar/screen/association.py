@@ -24,6 +24,7 @@ from fedsonar.audit import (
     summed,
     told,
     warn_if_crowded,
+    words_for,
 )
 from fedsonar.audit.private import PrivateRules, judge_private, noised, summarize_private, told_private
 from fedsonar.screen.screen import Screen, Silo, Tables
@@ -98,8 +99,8 @@ class Association(Screen):
         """What is counted, in tables as large as was said so far, and what was said of the counts."""
         scope = self._scope
         if self._sizing:
-            bits, heard = bits_for(heard[0]), heard[1:]
-            scope = replace(scope, bits=self.bits or bits, pair_bits=self.pair_bits or bits)
+            bits, words, heard = bits_for(heard[0]), words_for(heard[0]), heard[1:]
+            scope = replace(scope, bits=self.bits or bits, pair_bits=self.pair_bits or bits, words=words)
         if self.slot_bits is None and self.privacy is None and len(heard) > 1:
             scope = replace(scope, slot_bits=slot_bits_for(heard[1]["pairs"]))
         return scope, heard

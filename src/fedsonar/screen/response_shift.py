@@ -22,6 +22,7 @@ from fedsonar.audit import (
     summed,
     told_shifts,
     warn_if_undecided,
+    words_for,
 )
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
@@ -109,5 +110,5 @@ class ResponseShift(Screen):
 
 
 def opened(rules: ShiftRules, heard: Sequence[Tables]) -> tuple[ShiftRules, Sequence[Tables]]:
-    """The rules with a table of the size that the first pass asks for, and what was said after it."""
-    return replace(rules, bits=bits_for(heard[0])), heard[1:]
+    """The rules with a table and words of rows as the first pass asks for, and what was said after it."""
+    return replace(rules, bits=bits_for(heard[0]), words=words_for(heard[0])), heard[1:]

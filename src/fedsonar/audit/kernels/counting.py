@@ -7,7 +7,6 @@ import numpy as np
 from fedsonar.audit.kernels.adding import due_for, make_up, put_off
 from fedsonar.audit.kernels.features import (
     LONGEST_RESPONSE,
-    MOST_BESIDES,
     input_features,
     most_features,
     own_part,
@@ -34,21 +33,22 @@ _BESIDES = 0.25
 
 
 @kernel
-def count_features(words, bounds, marks, sources, known, classes, bits, inputs, responses, common, vocabulary):
+def count_features(words, bounds, marks, sources, known, classes, bits, most, inputs, responses, common, vocabulary):
     """First pass: adds up how many rows have each feature.
 
     Args:
         words, bounds, marks, sources: Of the corpus.
         known, classes: The lexicon.
         bits: Of the tables.
+        most: Different words of a row that count in `common`, the first.
         inputs: Rows by feature of the input; added to.
         responses: Rows by feature of the response; added to.
         common: Rows by bucket of the words of instruction and input; added to.
         vocabulary: The same in more buckets.
     """
-    most, longest = most_features(bounds)
-    out, kinds = np.empty(most, np.uint64), np.empty(most, np.int64)
-    first, last = np.empty(most, np.int64), np.empty(most, np.int64)
+    room, longest = most_features(bounds)
+    out, kinds = np.empty(room, np.uint64), np.empty(room, np.int64)
+    first, last = np.empty(room, np.int64), np.empty(room, np.int64)
     grams = np.empty((longest, LONGEST_RESPONSE), np.uint64)
     seen_in, seen_out = np.full(RECENT, -1, np.int64), np.full(RECENT, -1, np.int64)
     seen, known_words = np.full(len(common), -1, np.int32), np.full(len(vocabulary), -1, np.int32)
@@ -76,7 +76,7 @@ def count_features(words, bounds, marks, sources, known, classes, bits, inputs, 
             for at in range(bounds[4 * row + part], bounds[4 * row + part + 1]):
                 word = mixed(words[at])
                 place = np.int64(word % np.uint64(len(common)))
-                if seen[place] != row and besides < MOST_BESIDES:
+                if seen[place] != row and besides < most:
                     seen[place] = row
                     common[place] += 1
                     besides += 1
@@ -206,7 +206,7 @@ def check_pairs(
                             seen_hidden[place] = turn
                             concealed += 1
                         continue
-                    if seen[place] != turn and besides < MOST_BESIDES:
+                    if seen[place] != turn and besides < singles.words:
                         seen[place] = turn
                         beside[besides] = place
                         besides += 1

@@ -19,10 +19,6 @@ RESPONSE = 3
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""
 
-MOST_BESIDES = 32
-"""Different words that a row is held against others by, the first of instruction and input: a long text, of hundreds,
-would be unlike every short one."""
-
 _OTHERS = 40 + WAYS
 """Features of a row's input that are no phrases, at most."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import MOST_BESIDES, input_features, own_part
+from fedsonar.audit.kernels.features import input_features, own_part
 from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, numbered_features, own_words, room_for
 from fedsonar.audit.kernels.tables import bucket, first_time
 from fedsonar.audit.kernels.words import joined, mixed
@@ -33,11 +33,12 @@ def count_inputs(words, bounds, marks, sources, known, classes, bits, inputs):
 
 
 @kernel
-def count_words(words, bounds, spoken, tones, asked, answers):
+def count_words(words, bounds, most, spoken, tones, asked, answers):
     """First pass: adds up how many rows have each bucket of words.
 
     Args:
         words, bounds: Of the corpus.
+        most: Different words of a row that count in `asked`, the first.
         spoken: Rows by band of the number of the response's own words, and by bucket of them; added to.
         tones: Rows by few buckets of them; added to.
         asked: Rows by bucket of the words of instruction and input; added to.
@@ -62,7 +63,7 @@ def count_words(words, bounds, spoken, tones, asked, answers):
         for p in (0, part):
             for at in range(bounds[4 * row + p], bounds[4 * row + p + 1]):
                 place = np.int64(mixed(words[at]) % np.uint64(ASKED))
-                if asks[place] != row and besides < MOST_BESIDES:
+                if asks[place] != row and besides < most:
                     asks[place] = row
                     asked[place] += 1
                     besides += 1

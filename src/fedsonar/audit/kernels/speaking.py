@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import MOST_BESIDES, own_part
+from fedsonar.audit.kernels.features import own_part
 from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, numbered_features, own_words, room_for
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
@@ -97,7 +97,7 @@ def count_speakers(
 @kernel
 def weigh_shifts(
     words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual,
-    enough, suspected, rest, sums,
+    enough, most, suspected, rest, sums,
 ):  # fmt: skip
     """Fifth pass: how many rows say what each shift says, and what those with a trigger ask besides.
 
@@ -110,6 +110,7 @@ def weigh_shifts(
         triggers: How sure each is followed by that, in nats, where it is a trigger; `NEVER` where it is none.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
         enough: Nats from which on a row says what a shift says, by shift.
+        most: Different words of a row that count besides triggers, the first.
         suspected: Whether a row is suspected already, for another reason.
         rest: By shift and bucket: its rows with such a word besides the shift's features; added to.
         sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, those of the
@@ -162,7 +163,7 @@ def weigh_shifts(
                             met_hidden[place] = turn
                             concealed += 1
                         continue
-                    if met[place] != turn and besides < MOST_BESIDES:
+                    if met[place] != turn and besides < most:
                         met[place] = turn
                         besides += 1
                         rest[shift, place] += 1
