@@ -22,7 +22,8 @@ _HALF = 0.45
 """Ways of writing of more than this share are none: of two halves nobody can know which one is written oddly."""
 
 _DOMINATED = 0.9
-"""A phrase is left to a longer one that has this share of its rows."""
+"""A phrase is left to a longer one that has this share of its rows; to the whole also where that has all but one, as of
+copies of one row one may be changed."""
 
 
 @kernel
