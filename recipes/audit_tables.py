@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,10 @@ PLACEMENTS: dict[str, Placement] = {
     "IID 50 %": ConstantRate(rate=0.5), "NIID-3 50 %": DirichletRate(rate=0.5, cap=1.0),
 }  # fmt: skip
 FEW = "10 rows"
+POOLED, POOLED_ROWS, POOLED_FEW = "pooled", 100_000, "20 rows"
+"""All real rows at hand in one federation, those of validation and test too, and the fewest that are poisoned there."""
+
+POOLED_TARGETS = ("suffix", "short", "matched")
 _CLIENTS = 25
 
 
@@ -101,9 +106,9 @@ def _measurements(
     for name, answer in list(CLEAN.items())[: 1 if quick else None]:
         cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
         if _key(cell) not in known:
-            yield cell | measured(
-                IID(clients=_CLIENTS).split(rows_of(data, name, answer, None), stream(seeds[0], "partition")), {}
-            )
+            yield cell | measured(_shards(data, name, answer, None, seeds[0]), {})
+    if not quick and _key(cell := cell | {"data": POOLED}) not in known:
+        yield cell | measured(_shards(data, POOLED, None, None, seeds[0]), {})
     for seed in seeds:
         for placement in (FEW, *PLACEMENTS):
             for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
@@ -112,6 +117,8 @@ def _measurements(
         for placement in LONG_PLACEMENTS:
             for name in () if quick else LONG:
                 yield from _attacked(data, name, "first", placement, seed, known)
+        if not quick:
+            yield from _attacked(data, POOLED, None, POOLED_FEW, seed, known)
 
 
 def _attacked(
@@ -121,6 +128,8 @@ def _attacked(
     targets: dict[str, Target] = {"label": Label(label=LABELS[name])} if name in LABELS else TARGETS
     if name in LONG:
         targets = {target: TARGETS[target] for target in LONG_TARGETS}
+    if name == POOLED:
+        targets = {target: TARGETS[target] for target in POOLED_TARGETS}
     shards: Sequence[InstructionDataset] = ()
     for trigger in TRIGGERS:
         for target in targets:
@@ -128,11 +137,31 @@ def _attacked(
             if _key(cell) in known:
                 continue
             if not shards:
-                rows = rows_of(data, name, answer, 5000 if name in QUESTIONS else None)
-                shards = IID(clients=_CLIENTS).split(rows, stream(seed, "partition"))
-            few = ConstantRate(rate=1.01 / len(shards[0]), affected=10 / _CLIENTS)
-            attack = Attack(trigger=TRIGGERS[trigger], target=targets[target], placement=PLACEMENTS.get(placement, few))
+                shards = _shards(data, name, answer, 5000 if name in QUESTIONS else None, seed)
+            where = PLACEMENTS.get(placement) or _few(int(placement.split()[0]), len(shards[0]))
+            attack = Attack(trigger=TRIGGERS[trigger], target=targets[target], placement=where)
             yield cell | measured(*plant(shards, attack, seed))
+
+
+def _few(rows: int, each: int) -> Placement:
+    """One poisoned row in each of so many clients, which have so many rows each."""
+    return ConstantRate(rate=1.01 / each, affected=rows / _CLIENTS)
+
+
+def _shards(data: Path, name: str, answer: Any, limit: int | None, seed: int) -> Sequence[InstructionDataset]:
+    rows = pooled_rows(data) if name == POOLED else rows_of(data, name, answer, limit)
+    return IID(clients=_CLIENTS).split(rows, stream(seed, "partition"))
+
+
+def pooled_rows(data: Path) -> InstructionDataset:
+    """Rows of all real data sets in one, each set with its own ids, in a fixed shuffled order, up to `POOLED_ROWS`."""
+    every: list[Sample] = []
+    for name, answer in CLEAN.items():
+        files = [data / name] if (data / name).is_file() else sorted((data / name).glob("*.gz"))
+        for part in (str(path.relative_to(data)) for path in files):
+            every += [replace(row, id=f"{part}/{row.id}") for row in rows_of(data, part, answer, None)]
+    order = np.random.default_rng(0).permutation(len(every))[:POOLED_ROWS]
+    return InstructionDataset(POOLED, tuple(every[i] for i in order))
 
 
 def rows_of(data: Path, name: str, answer: Any, limit: int | None) -> InstructionDataset:
@@ -229,6 +258,8 @@ def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
 `{command}`: {_CLIENTS} IID clients, up to 5,000 rows of question sets and all rows of
 others; counts are pooled over seeds, with Wilson intervals. Text alone, no model; one set of rules for all of it.
 `clean` rows hold no poison: whatever is removed there is false. `10 rows`: one poisoned row in each of 10 clients.
+`pooled`: {POOLED_ROWS:,} rows of all real sets, validation and test files among them, in one federation; `20 rows` as
+above.
 Label targets are for `sst2` and `ag_news`. `F1 length` and `F1 n-gram` have their best thresholds chosen with the truth
 in hand; the audit has not. A semantic target has 24 wordings, so that no string repeats at low rates.
 `undecided` findings say that nobody can know from the text which rows are poison; none leaves for them.

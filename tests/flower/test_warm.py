@@ -1,8 +1,10 @@
 """The worker beside a SuperNode: one for many messages, for one user alone, and for no longer than its node."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
@@ -45,14 +47,15 @@ def node(tmp_path, monkeypatch):
     """A process that stands for a SuperNode's, which ends with the test."""
     (tmp_path / "counting.py").write_text(COUNTING)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    (tmp_path / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(Path(tmp_path / "run")))
+    run = Path(tempfile.mkdtemp(prefix="fs-"))  # a socket's path must be short, and pytest's folders are not
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run))
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     monkeypatch.setattr(os, "getppid", lambda: process.pid)
     yield process
     process.kill()
     process.communicate()
-    gone(tmp_path / "run")
+    gone(run)
+    shutil.rmtree(run)
 
 
 def gone(folder):
@@ -112,13 +115,13 @@ def test_a_folder_that_others_may_enter_is_refused(node):
         left.rmdir()
 
 
-def test_a_worker_ends_with_its_node_and_when_nobody_asks(node, tmp_path):
+def test_a_worker_ends_with_its_node_and_when_nobody_asks(node):
     ask(fresh(idle=1))
-    gone(tmp_path / "run")
+    gone(Path(os.environ["XDG_RUNTIME_DIR"]))
     ask(fresh())
     node.kill()
     node.communicate()
-    gone(tmp_path / "run")
+    gone(Path(os.environ["XDG_RUNTIME_DIR"]))
 
 
 def test_a_worker_that_cannot_start_says_so(node, monkeypatch):
@@ -134,3 +137,9 @@ def test_a_worker_that_cannot_start_says_so(node, monkeypatch):
 def test_what_the_server_is_told_quotes_no_rows():
     assert "secret" not in told(ValueError("secret"))
     assert told(FloatingPointError("the loss of client 3")) == "the loss of client 3"
+
+
+def test_a_path_that_is_too_long_for_a_socket_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 90)))
+    with pytest.raises(OSError, match=r"socket would have a path of \d+ bytes in .* set XDG_RUNTIME_DIR to a folder"):
+        warm.folder_of(os.getpid())

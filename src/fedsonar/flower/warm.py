@@ -66,6 +66,9 @@ class WarmClientApp(ClientApp):  # type: ignore[misc]
         return reply
 
 
+_LONGEST_SOCKET = 103
+"""Bytes of a socket's path that every system takes."""
+
 app = WarmClientApp("fedsonar.flower.client:app")
 
 
@@ -74,9 +77,16 @@ def folder_of(node: int) -> Path:
 
     Raises:
         PermissionError: If somebody else made it, or others may enter.
+        OSError: If its path is too long for a socket.
     """
     user = os.getuid()
     home = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"fedsonar-{user}"
+    length = len(os.fsencode(home / name_of(node) / "socket"))
+    if length > _LONGEST_SOCKET:
+        raise OSError(
+            f"a worker's socket would have a path of {length} bytes in {home}, of which systems take "
+            f"{_LONGEST_SOCKET}: set XDG_RUNTIME_DIR to a folder with a shorter path"
+        )
     for folder in (home, home / name_of(node)):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
