@@ -103,12 +103,10 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
 def _measurements(
     data: Path, seeds: Sequence[int], known: set[tuple[str, ...]], *, quick: bool
 ) -> Iterator[dict[str, Any]]:
-    for name, answer in list(CLEAN.items())[: 1 if quick else None]:
+    for name, answer in [*CLEAN.items(), (POOLED, None)][: 1 if quick else None]:
         cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
         if _key(cell) not in known:
             yield cell | measured(_shards(data, name, answer, None, seeds[0]), {})
-    if not quick and _key(cell := cell | {"data": POOLED}) not in known:
-        yield cell | measured(_shards(data, POOLED, None, None, seeds[0]), {})
     for seed in seeds:
         for placement in (FEW, *PLACEMENTS):
             for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
@@ -149,8 +147,7 @@ def _few(rows: int, each: int) -> Placement:
 
 
 def _shards(data: Path, name: str, answer: Any, limit: int | None, seed: int) -> Sequence[InstructionDataset]:
-    rows = pooled_rows(data) if name == POOLED else rows_of(data, name, answer, limit)
-    return IID(clients=_CLIENTS).split(rows, stream(seed, "partition"))
+    return IID(clients=_CLIENTS).split(rows_of(data, name, answer, limit), stream(seed, "partition"))
 
 
 def pooled_rows(data: Path) -> InstructionDataset:
@@ -168,6 +165,8 @@ def rows_of(data: Path, name: str, answer: Any, limit: int | None) -> Instructio
     """A data set's rows, those without an answer left out."""
     if name == "atlas":
         return Atlas(train=4000).load().train
+    if name == POOLED:
+        return pooled_rows(data)
     samples = Files(path=str(data / name), answer=answer, limit=limit, drop_unanswered=True).rows().samples
     return InstructionDataset(name, samples)
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels.features import LONGEST_INPUT, LONGEST_RESPONSE
@@ -15,36 +14,35 @@ from fedsonar.audit.passes import Scope, Tables, summed
 _SMALLEST, _LARGEST = 14, 24
 """Least and most bits of tables that travel."""
 
+_LEAST_SLOTS, _MOST_SLOTS = 12, 17
+"""The same of those of pairs that stand out."""
+
 _FEWEST_WORDS, _TIMES = 32, 3.0
 """See `words_for`."""
 
 _PARTS = 256
 """Logarithms are told in so many parts of a nat, as silos tell whole numbers."""
 
-_LEAST_SLOTS, _MOST_SLOTS = 12, 17
-"""The same of those of pairs that stand out."""
-
 
 def scope_for(corpora: Sequence[Corpus], key: int = 0) -> Scope:
     """A scope whose tables have room for some rows in one place: eight counters a word and an n-gram, up to 2^26."""
-    inputs, responses = np.sum([features_of(rows) for rows in corpora], axis=0)
-    words = words_for(summed(map(sizes, corpora)))
-    bits = max(18, min(26, math.ceil(math.log2(max(inputs, responses, 1))) + 3))
-    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=max(14, min(18, bits - 6)), words=words, key=key)
-
-
-def features_of(rows: Corpus) -> Int[np.ndarray, "2"]:
-    """About how many features the inputs of some rows have, and how many their responses, each row's by itself."""
-    words = np.diff(rows.bounds).reshape(-1, 4).sum(axis=0)
-    return np.array([LONGEST_INPUT * words[:3].sum() + 15 * len(rows), LONGEST_RESPONSE * words[3]], np.int64)
+    told = summed(map(sizes, corpora))
+    bits = max(18, min(26, math.ceil(math.log2(max(*told["features"], 1))) + 3))
+    slot_bits = max(14, min(18, bits - 6))
+    return Scope(bits=bits, pair_bits=min(26, bits + 1), slot_bits=slot_bits, words=words_for(told), key=key)
 
 
 def sizes(rows: Corpus) -> dict[str, np.ndarray]:
-    """What a silo tells before anything is counted, so that tables may be as large as all silos' rows need."""
+    """What a silo tells before anything is counted, so that tables may be as large as all silos' rows need.
+
+    About how many features inputs have, and how many responses, each row's by itself; and, of instruction and own
+    input, the sum of the logarithms of rows' words, and rows.
+    """
     words = np.diff(rows.bounds).reshape(-1, 4)
+    inputs, responses = words[:, :3].sum(), words[:, 3].sum()
     own = np.where(words[:, 2] > 0, words[:, 2], words[:, 1]) + words[:, 0]
     return {
-        "features": features_of(rows),
+        "features": np.array([LONGEST_INPUT * inputs + 15 * len(rows), LONGEST_RESPONSE * responses], np.int64),
         "lengths": np.array([np.round(_PARTS * np.log1p(own)).astype(np.int64).sum(), len(rows)]),
     }
 

@@ -44,16 +44,27 @@ def _records(scenario: Scenario, name: str, measured: Results) -> list[Record]:
     records = []
     for side, found in measured.items():
         record: Record = {"part": "screens", "model": scenario.model, "lora": name, "rows": str(scenario.rows)}
-        record |= {"clients": scenario.clients, "side": side, "seconds": found.seconds}
-        record |= {"milliseconds_per_row": 1000 * found.seconds / rows, "peak_mb": found.memory.peak}
-        record |= {"grown_mb": found.memory.peak - found.memory.start, "count": rows}
+        record |= {"clients": scenario.clients, "side": side} | cost(found, rows)
         if side == "FedSonar" and "published" in measured:
             record |= _beside(found, measured["published"])
         if side == "FedSonar" and FORWARD in measured:
-            passes = asdict(Ratio.of(found.walls, measured[FORWARD].walls))
-            record |= {"forward_passes": passes.pop("value"), **passes}
+            record |= in_passes(found, measured[FORWARD])
         records.append(record)
     return records
+
+
+def cost(found: Measured[Any], rows: int) -> Record:
+    """Time and memory, of so many rows."""
+    return {
+        "seconds": found.seconds, "milliseconds_per_row": 1000 * found.seconds / rows, "peak_mb": found.memory.peak,
+        "grown_mb": found.memory.peak - found.memory.start, "count": rows,
+    }  # fmt: skip
+
+
+def in_passes(found: Measured[Any], forward: Measured[Any]) -> Record:
+    """How many times one forward pass's time it took."""
+    passes = asdict(Ratio.of(found.walls, forward.walls))
+    return {"forward_passes": passes.pop("value"), **passes}
 
 
 def _beside(ours: Measured[Any], published: Measured[Any]) -> dict[str, float]:

@@ -120,9 +120,11 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
             table.add_column(heading, justify="right", overflow="fold")
         for record, mine in zip(records, situations, strict=True):
             if mine == (part, *situation):
-                side = [record["side"].replace("bfloat16", "bf16").replace("float32", "fp32")] * (first != "screen")
+                leading = [f"{record['count']:,}" if first == "rows" else str(record[first])]
+                if first != "screen":
+                    leading.append(record["side"].replace("bfloat16", "bf16").replace("float32", "fp32"))
                 cells = (Text(cell(record)) for cell in _COLUMNS[part].values())
-                table.add_row(f"{record['count']:,}" if first == "rows" else str(record[first]), *side, *cells)
+                table.add_row(*leading, *cells)
         yield table
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -13,9 +12,10 @@ import torch
 from jaxtyping import Float
 
 from fedsonar import screen as screens
-from fedsonar.bench.contest import Prepare, Ratio
+from fedsonar.bench.contest import Prepare
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Contest, Record, Results
+from fedsonar.bench.screens import FORWARD, cost, in_passes
 from fedsonar.data import IID, Atlas
 from fedsonar.experiment import Experiment
 from fedsonar.poison import Attack, ConstantRate
@@ -23,8 +23,6 @@ from fedsonar.preparation import Federation
 from fedsonar.records import Run
 from fedsonar.screen import Features, Oracle, Screen
 from fedsonar.screening import Screening
-
-FORWARD = "one forward pass"
 
 SCREENS: dict[str, type[Screen]] = {
     name: kind
@@ -46,16 +44,9 @@ def verdicts(options: Options) -> Iterator[Contest]:
 
 def _records(clients: int, options: Options, measured: Results) -> list[Record]:
     name, found = next(iter(measured.items()))
-    rows = clients * options.rows_each
     record: Record = {"part": "verdicts", "rows": "atlas", "clients": clients, "screen": name, "side": "FedSonar"}
-    record["count"] = rows
-    record |= {"seconds": found.seconds, "milliseconds_per_row": 1000 * found.seconds / rows}
-    record |= {"peak_mb": found.memory.peak, "grown_mb": found.memory.peak - found.memory.start}
-    record["bytes_per_client"] = found.results[-1]
-    if FORWARD in measured:
-        passes = asdict(Ratio.of(found.walls, measured[FORWARD].walls))
-        record |= {"forward_passes": passes.pop("value"), **passes}
-    return [record]
+    record |= cost(found, clients * options.rows_each) | {"bytes_per_client": found.results[-1]}
+    return [record | (in_passes(found, measured[FORWARD]) if FORWARD in measured else {})]
 
 
 def _federation(clients: int, options: Options, screen: Screen | None = None) -> Federation:

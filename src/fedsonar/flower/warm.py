@@ -81,13 +81,14 @@ def folder_of(node: int) -> Path:
     """
     user = os.getuid()
     home = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"fedsonar-{user}"
-    length = len(os.fsencode(home / name_of(node) / "socket"))
+    own = home / name_of(node)
+    length = len(os.fsencode(own / "socket"))
     if length > _LONGEST_SOCKET:
         raise OSError(
             f"a worker's socket would have a path of {length} bytes in {home}, of which systems take "
             f"{_LONGEST_SOCKET}: set XDG_RUNTIME_DIR to a folder with a shorter path"
         )
-    for folder in (home, home / name_of(node)):
+    for folder in (home, own):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if found.st_uid != user or found.st_mode & 0o170077 != 0o040000:
