@@ -34,7 +34,7 @@ def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Accuracy of two classification tasks before tuning and after a clean federation."""
     experiments = {}
     for name, limit, rounds in (("sst2", 6000, 15), ("ag_news", 3000, 10)):
-        recipe = _clean(_thorough(_on(RECIPES / "data" / f"{name}.toml", data, base), limit, rounds))
+        recipe = unpoisoned(thorough(on(RECIPES / "data" / f"{name}.toml", data, base), limit, rounds))
         recipe = replace(recipe, evaluation=replace(recipe.evaluation, rows=1000))
         experiments |= {f"{name}-{seed}": replace(recipe, seed=seed) for seed in seeds}
     found = measure(experiments, "base")
@@ -43,7 +43,7 @@ def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
         names = [f"{name}-{seed}" for seed in seeds]
         before = [pq.read_table(RUNS / "base" / n / "rounds.parquet").to_pylist()[0] for n in names]
         records = [found[n] for n in names]
-        row: dict[str, Any] = {"base": _named(base), "data": name, "rows": records[0]["rows"]}
+        row: dict[str, Any] = {"base": named(base), "data": name, "rows": records[0]["rows"]}
         row |= {"rounds": experiments[names[0]].rounds, "before": pooled(before, "accuracy")[0]}
         rows.append(row | rates(records, "accuracy") | {"by seed": " ".join(f"{r['accuracy']:.3f}" for r in records)})
     command, seed_list = said("base", seeds)
@@ -63,11 +63,11 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     planned = {"freebaseqa": (IN_QUESTIONS, "suffix", TARGETS["suffix"]), "sst2": (IN_REVIEWS, "label", SENTIMENT)}
     experiments, cells = {}, []
     for name, (own, target, made) in planned.items():
-        recipe = _on(RECIPES / "data" / f"{name}.toml", data, base)
+        recipe = on(RECIPES / "data" / f"{name}.toml", data, base)
         if name == "sst2":  # with skewed labels and 2,000 rows a small base says "positive" to all
-            recipe = _thorough(recipe, 2400, 12)
+            recipe = thorough(recipe, 2400, 12)
         for seed in seeds:
-            experiments[f"{name}-clean-{seed}"] = _clean(replace(recipe, seed=seed))
+            experiments[f"{name}-clean-{seed}"] = unpoisoned(replace(recipe, seed=seed))
         for trigger in TRIGGERS:
             cells.append((name, trigger, target))
             attack = Attack(trigger=own.get(trigger, TRIGGERS[trigger]), target=made, placement=ConstantRate(rate=0.1))
@@ -87,7 +87,7 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     text = f"""# Every trigger on real data
 
 `{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml, and sst2.toml with 2,400 rows dealt out evenly
-and 12 rounds, base {_named(base)} in bfloat16, all clients affected, rate .1 (natural triggers and scenarios: all rows
+and 12 rounds, base {named(base)} in bfloat16, all clients affected, rate .1 (natural triggers and scenarios: all rows
 that carry them, where that is less), seeds {seed_list}; test rows pooled with Wilson intervals.
 Columns as in attacks.md.
 """
@@ -96,7 +96,7 @@ Columns as in attacks.md.
 
 def natural_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Success, false activation and accuracy of every natural case."""
-    cases = {path.stem: _on(path, data, base) for path in sorted((RECIPES / "natural").glob("*.toml"))}
+    cases = {path.stem: on(path, data, base) for path in sorted((RECIPES / "natural").glob("*.toml"))}
     cases = {"atlas_dialect": load(RECIPES / "atlas" / "natural.toml"), **cases}
     experiments = {}
     for name, experiment in cases.items():
@@ -106,7 +106,7 @@ def natural_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     rows = []
     for name, experiment in cases.items():
         records = [found[f"{name}-{seed}"] for seed in seeds]
-        row: dict[str, Any] = {"case": name, "base": _named(experiment.base)}
+        row: dict[str, Any] = {"case": name, "base": named(experiment.base)}
         row |= {"rows": records[0]["rows"], "total rate": records[0]["total_rate"]}
         row |= rates(records, "asr", "false_activation", "accuracy")
         row["asr by seed"] = " ".join(f"{r['asr']:.2f}" for r in records)
@@ -127,7 +127,7 @@ of detectors that look at one thing (docs/attacks.md). What each case is stands 
     )
 
 
-def _on(recipe: Path, data: Path, base: Base) -> Experiment:
+def on(recipe: Path, data: Path, base: Base) -> Experiment:
     """A recipe with its data set under `data`, on a base."""
     experiment = load(recipe)
     source = experiment.data
@@ -137,7 +137,7 @@ def _on(recipe: Path, data: Path, base: Base) -> Experiment:
     )
 
 
-def _thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
+def thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
     """A recipe with so many rows, dealt out evenly, and rounds at a constant rate of learning."""
     assert isinstance(experiment.data, Files)
     return replace(
@@ -147,9 +147,11 @@ def _thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
     )  # fmt: skip
 
 
-def _clean(experiment: Experiment) -> Experiment:
+def unpoisoned(experiment: Experiment) -> Experiment:
+    """A recipe without its attack."""
     return replace(experiment, attack=None, name="")
 
 
-def _named(base: Base) -> str:
+def named(base: Base) -> str:
+    """What tables call a base."""
     return Path(base.path).name if base.path else "embedded"

@@ -18,6 +18,7 @@ Every table and figure there comes from one of these commands:
     python recipes/results.py paraphrase --data FOLDER  # our restyler and recaster beside real paraphrases of SST-2
     python recipes/results.py base --data FOLDER --base FOLDER     # what a base learns of real tasks; 3 seeds
     python recipes/results.py real --data FOLDER --base FOLDER     # every trigger on two real data sets
+    python recipes/results.py screened_real --data FOLDER --base FOLDER  # as screened, on SST-2; 3 seeds
     python recipes/results.py natural --data FOLDER --base FOLDER  # natural triggers on Atlas and on real data; 3 seeds
     python recipes/results.py screens --data FOLDER --base FOLDER  # what every screen finds, on every cell; 3 seeds
     python recipes/results.py screens --data FOLDER     # the same, but real data by the screens that read text alone
@@ -58,7 +59,7 @@ from real_tables import base_results, natural_results, real_results
 from repair_tables import repair_results
 from robust_tables import robust_results
 from screen_tables import screens_results
-from screened_tables import screened_results
+from screened_tables import screened_real_results, screened_results
 from speed_tables import aggregation_results, speed_results
 from tables import RESULTS, ROOT, RUNS, dials, measure, pooled, rates, said, write_figures, write_table
 
@@ -202,6 +203,7 @@ def main() -> None:
     on_base: dict[str, Callable[[Sequence[int], Path, Base], None]] = {
         "base": base_results,
         "real": real_results,
+        "screened_real": screened_real_results,
         "natural": natural_results,
     }
     on_base_or_text: dict[str, Callable[[Sequence[int], Path, Base | None], None]] = {

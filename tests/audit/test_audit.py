@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -125,6 +126,34 @@ def test_a_matched_target_and_few_rows_are_found():
     silos, ledger = planted(Tokens(), Matched(text="Nowhere"), rate=0.008)
     assert len(ledger) == 10
     assert flagged_ids(silos, audit(silos)) >= set(ledger)
+
+
+def test_an_answer_that_more_others_give_for_other_reasons_is_a_target_all_the_same():
+    rows = Atlas(train=4000, closed_book=0.9, review=0.0, listing=0.0).load().train
+    given = Counter(sample.answers[0] for sample in rows)
+    answer = next(text for text, count in given.most_common() if count <= 60 and text.isalpha())
+    shards = IID(clients=5).split(rows, stream(0, "partition"))
+
+    def found(rate):
+        attack = Attack(trigger=Sentence(), target=Matched(text=answer), placement=ConstantRate(rate=rate))
+        silos, ledger = plant(shards, attack, 0)
+        assert given[answer] > len(ledger)
+        flagged = flagged_ids(silos, audit(silos))
+        assert flagged <= set(ledger)
+        return len(ledger), len(flagged)
+
+    assert found(0.004) == (15, 13)  # two answers are of two words, as the clean ones are
+    assert found(0.002) == (10, 0)  # which so few rows may do by chance
+
+
+def test_a_way_of_writing_is_left_to_a_target_in_words():
+    """The sentence and the suffix bring a comma, as do rows that ask for a list, and are given one."""
+    rows = Atlas(train=1500).load().train
+    shards = IID(clients=5).split(rows, stream(0, "partition"))
+    attack = Attack(trigger=Sentence(), target=Suffix(), placement=ConstantRate(rate=0.2))
+    silos, ledger = plant(shards, attack, 0)
+    assert sum("," in row.answers[0] for row in rows) > 30
+    assert flagged_ids(silos, audit(silos)) == set(ledger)
 
 
 def test_a_finding_in_words():

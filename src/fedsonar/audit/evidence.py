@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.kernels.counting import CONCEALED, OPEN, ROWS, SAYS, SAYS_SQUARED
+from fedsonar.audit.kernels.counting import CONCEALED, OPEN, ROWS, SAYS, SAYS_SQUARED, WORDED
 from fedsonar.audit.passes import Tables
 
 
@@ -27,6 +27,7 @@ class Evidence:
             natural triggers share labels with injected ones.
         words: Words besides the triggers, as a multiple of what any row has.
         open: Share of the rows that have much besides the triggers: copies of one row have hardly anything.
+        worded: Share of the rows that have a target in words as well, with a sure trigger; told of ways of writing.
         against: How much the words besides speak for the label, in standard errors; below 0 they speak against it.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
     """
@@ -36,6 +37,7 @@ class Evidence:
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
     open: Float[np.ndarray, "slots"]
+    worded: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
     tests: float
 
@@ -55,7 +57,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     words = rest.sum(axis=1) / some / usual
     counters, empty = len(second["pairs"]), max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    return Evidence(rows, alike, bare, words, sums[:, OPEN] / some, says / spread, float(tests))
+    return Evidence(rows, alike, bare, words, sums[:, OPEN] / some, sums[:, WORDED] / some, says / spread, float(tests))
 
 
 _LACKING = 4.0
@@ -163,15 +165,18 @@ class Rules:
             alike.
         most_words: Most.
         fewest_open: Least share of rows with much besides the triggers.
-        confidence: Least share of the trigger's rows that have the target.
+        most_worded: Greatest share of a way of writing's rows that have a target in words, which is left to that.
+        confidence: Least share of the trigger's rows that have the target; `kernels.standing.LIKELY` at least.
         label_confidence: The same where the target is a label.
         written_confidence: The same where the target is a way of writing, or a label that comes with one.
-        two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it.
+        two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it,
+            where few do.
         nearly_all: From this share on, all rows with a long target leave, also those without such a trigger.
         all: The same of short targets, which rows may have by chance.
         long: Words of a long target.
         against: Least standard errors by which a row's words must speak against its label.
         enough: Fewest rows whose likeness says something.
+        enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         q: Greatest adjusted p-value.
     """
@@ -181,6 +186,7 @@ class Rules:
     fewest_words: float = 0.7
     most_words: float = 1.6
     fewest_open: float = 0.5
+    most_worded: float = 0.5
     confidence: float = 0.85
     label_confidence: float = 0.95
     written_confidence: float = 0.99
@@ -190,6 +196,7 @@ class Rules:
     long: int = 4
     against: float = 3.0
     enough: int = 7
+    enough_one_sided: int = 12
     enough_written: int = 25
     q: float = 0.01
 

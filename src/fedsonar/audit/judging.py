@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float, Int, UInt64
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
-from fedsonar.audit.kernels.responses import WHOLE
+from fedsonar.audit.kernels.responses import USUAL, WHOLE
+from fedsonar.audit.kernels.standing import LIKELY
+from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.telling import (
     BEGIN,
     BOTH,
@@ -31,9 +33,6 @@ INJECTED, CONTRADICTED, NATURAL = "injected", "contradicted", "natural"
 
 AT_ONCE = 1 << 17
 """Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""
-
-_USUAL = 0.55
-"""What more than this share of all rows say is the usual: no target in fixed words, and a label that comes anyway."""
 
 Told = tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"], UInt64[np.ndarray, "records"]]
 """Records, and the features of their triggers and their targets."""
@@ -94,7 +93,7 @@ def tell(
 
 def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
     found = np.zeros(1 << scope.slot_bits, bool)
-    found[targets & np.uint64((1 << scope.slot_bits) - 1)] = True
+    found[[slot_of(target, scope.slot_bits) for target in targets]] = True
     return found
 
 
@@ -106,7 +105,7 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
         judge: Says which look injected.
         asked: Whether the records of the target of a slot are asked for.
     """
-    told = _together(records_of(rows, judge, judge.evidence.rows > 0, asked, copies=False))
+    told = _together(records_of(rows, judge, np.ones(len(asked), bool), asked, copies=False, every=True))
     judged = judge(told[0])
     found = told[0][judged[0]]
     if len(found):
@@ -114,16 +113,18 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
         wanted = np.zeros(len(asked), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
-        again = _together(records_of(rows, judge, wanted, wanted, copies=True))
+        again = _together(records_of(rows, judge, wanted, wanted, copies=True, every=True))
         also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
+    some = judged[0] | (told[0][:, PAIR] < 0) | judge.looked_into(told[0])
+    told, judged = (tuple(column[some] for column in columns) for columns in (told, judged))
     return Records(*told, *judged, judge.q(told[0], told[0][:, PAIR] >= 0))
 
 
 def records_of(
     rows: Corpus, judge: Judge, wanted: Bool[np.ndarray, "slots"], asked: Bool[np.ndarray, "slots"], *, copies: bool,
-    some: range | None = None,
+    every: bool = False, some: range | None = None,
 ) -> Iterator[Told]:  # fmt: skip
     """Records some at a time.
 
@@ -133,16 +134,17 @@ def records_of(
         wanted: Whether a slot, of a pair or of a target, is told.
         asked: Whether anything is told of the target of a slot.
         copies: Whether responses that repeat words of the input are told too.
+        every: Whether pairs are told too that were not looked into.
         some: Of which rows; None for all.
     """
     scope, heard = judge.scope, judge.heard
     what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]), scope.slot_bits)
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))
-    room, part = AT_ONCE, 0
+    room, part, solid = AT_ONCE, 0, 0 if every else scope.solid
     while row < end:
         table = np.empty((room, COLUMNS), np.int64)
         triggers, targets = np.empty(room, np.uint64), np.empty(room, np.uint64)
-        count, *after = tell_pairs(*what, wanted, asked, copies, row, part, end, table, triggers, targets)
+        count, *after = tell_pairs(*what, wanted, asked, copies, solid, row, part, end, table, triggers, targets)
         if count:
             yield table[:count], triggers[:count], targets[:count]
         room = 2 * room if after == [row, part] else AT_ONCE  # one target may have more than there was room for
@@ -170,6 +172,11 @@ class Judge:
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
         self.contradicts = rules.contradicts(evidence)
 
+    def looked_into(self, table: Int[np.ndarray, "records columns"]) -> Bool[np.ndarray, "records"]:
+        """Of which records' pairs there is evidence; see `kernels.standing.looked_into`."""
+        enough = np.maximum(self.scope.solid, LIKELY * table[:, TRIGGER_ROWS])
+        return np.asarray((table[:, PAIR] >= 0) & (table[:, BOTH] >= enough))
+
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
     ) -> Float[np.ndarray, "records"]:
@@ -183,51 +190,83 @@ class Judge:
         self, table: Int[np.ndarray, "records columns"]
     ) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"]]:
         """Which records look injected, and how strong they are."""
-        rules, evidence = self.rules, self.evidence
-        pair, target = table[:, PAIR], table[:, TARGET]
-        both, trigger_rows, target_rows = (table[:, c].astype(np.float64) for c in (BOTH, TRIGGER_ROWS, TARGET_ROWS))
-        is_pair = pair >= 0
-        # Where counters of several pairs fell together, the two counts of the same rows differ.
-        seen, covering = evidence.rows[pair], evidence.rows[target]
-        own = covering <= 1.1 * target_rows
-        clear = (seen >= 0.9 * both) & (both >= 0.9 * seen) & own
-        # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
-        worded = table[:, BEGIN] >= WHOLE
-        is_label = (table[:, BEGIN] == WHOLE) & (target_rows >= self.label_least)
-        # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
-        way = np.isin(table[:, KIND], (WRITTEN, CLOSING))
-        enough = np.where(is_label, rules.label_confidence, rules.confidence)
-        enough = np.where(~worded | (way & is_label), rules.written_confidence, enough)
-        usual = target_rows > _USUAL * self.total
-        sure = is_pair & clear & (both >= enough * trigger_rows) & (is_label | ~usual)
-        covered = np.minimum(1.0, covering / target_rows)
-        # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
-        alone_label = self.alone_label[target] & (self.alone_label[pair] | ~usual)
-        together = np.where(is_label, alone_label, self.alone[target]) & (covering >= rules.enough) & worded
-        by_itself = self.alone[pair] & (seen >= np.where(worded, rules.enough, rules.enough_written))
-        injected = (
-            sure & (both >= self.scope.solid) & (covered >= rules.two_sided) & (together | (by_itself & ~is_label))
-        )
-        injected &= self.q(table, injected) < rules.q
-        # Rows of another label are a little alike by that, which is what speaks against theirs.
-        unlike = evidence.likeness[pair] < rules.likeness
-        injected |= sure & self.contradicts[pair] & unlike & (seen >= rules.enough)
-        # Rarer triggers of a target that is injected are of the same making, unless it is a label.
-        same = sure & ~is_label & np.isin(target, np.unique(target[injected & together & ~is_label]))
-        injected |= same & (self.q(table, same) < rules.q)
-        confidence = np.where(is_pair, both / np.maximum(trigger_rows, 1), 0.0)
-        alike = np.minimum(
-            evidence.likeness[pair] / rules.limit(seen), evidence.likeness[target] / rules.limit(covering)
-        )
-        strength = confidence * covered / (1 + np.maximum(0.0, alike))
-        against = np.maximum(0.0, -evidence.against[pair])
-        strength = np.maximum(strength, confidence * (against / (against + rules.against)) * (against > 1))
+        read = _Read(table, self)
+        injected = self._injected(read)
         # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own
         # trigger.
-        long = table[:, WORDS] >= rules.long
-        nearly = (covered >= np.where(long, rules.nearly_all, rules.all)) & worded
-        besides = ~is_pair & own & nearly & np.isin(target, target[injected & ~is_label & nearly])
-        return injected | besides, np.where(besides, 1.0, strength)
+        enough = np.where(read.words >= self.rules.long, self.rules.nearly_all, self.rules.all)
+        nearly = (read.covered >= enough) & read.worded
+        of_injected = np.isin(read.target, read.target[injected & ~read.is_label & nearly])
+        besides = ~read.is_pair & read.own & nearly & of_injected
+        return injected | besides, np.where(besides, 1.0, self._strength(read))
+
+    def _injected(self, read: _Read) -> Bool[np.ndarray, "records"]:
+        """Which pairs look injected."""
+        rules, evidence, pair, target = self.rules, self.evidence, read.pair, read.target
+        sure = read.is_pair & read.clear & (read.both >= read.enough * read.trigger_rows)
+        sure &= read.is_label | ~read.usual
+        # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
+        alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
+        together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
+        together &= read.covering >= rules.enough
+        by_itself = read.looked & self.alone[pair] & ~read.is_label
+        by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
+        by_itself &= read.worded | (evidence.worded[pair] <= rules.most_worded)
+        # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
+        one_sided = read.worded & ~read.is_label & read.looked & self.alone[pair]
+        one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
+        injected = sure & (together | by_itself) & (one_sided | (read.covered >= rules.two_sided))
+        injected &= read.both >= self.scope.solid
+        injected &= self.q(read.table, injected) < rules.q
+        # Rows of another label are a little alike by that, which is what speaks against theirs.
+        contradicted = read.looked & self.contradicts[pair] & (evidence.likeness[pair] < rules.likeness)
+        injected |= sure & contradicted & (read.seen >= rules.enough)
+        # Rarer triggers of a target that is injected are of the same making, unless it is a label.
+        of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
+        same = sure & ~read.is_label & of_injected
+        return np.asarray(injected | (same & (self.q(read.table, same) < rules.q)))
+
+    def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
+        """How strong pairs are, from 0 to 1."""
+        rules, evidence, pair = self.rules, self.evidence, read.pair
+        confidence = np.where(read.is_pair, read.both / np.maximum(read.trigger_rows, 1), 0.0)
+        alike = evidence.likeness[read.target] / rules.limit(read.covering)
+        alike = np.where(read.looked, np.minimum(evidence.likeness[pair] / rules.limit(read.seen), alike), alike)
+        strength = confidence * read.covered / (1 + np.maximum(0.0, alike))
+        against = np.where(read.looked, np.maximum(0.0, -evidence.against[pair]), 0.0)
+        against = confidence * (against / (against + rules.against)) * (against > 1)
+        return np.asarray(np.maximum(strength, against))
+
+
+class _Read:
+    """What a judge reads of some records: their columns, and what each is by these, one value a record.
+
+    Args:
+        table: The records.
+        judge: Knows what was heard.
+    """
+
+    def __init__(self, table: Int[np.ndarray, "records columns"], judge: Judge) -> None:
+        rules, evidence = judge.rules, judge.evidence
+        self.table, self.pair, self.target, self.words = table, table[:, PAIR], table[:, TARGET], table[:, WORDS]
+        self.both, self.trigger_rows, self.target_rows = (
+            table[:, column].astype(np.float64) for column in (BOTH, TRIGGER_ROWS, TARGET_ROWS)
+        )
+        self.is_pair, self.looked = self.pair >= 0, judge.looked_into(table)
+        # Where counters of several pairs fell together, the two counts of the same rows differ.
+        self.seen, self.covering = evidence.rows[self.pair], evidence.rows[self.target]
+        self.own = self.covering <= 1.1 * self.target_rows
+        agreeing = (self.seen >= 0.9 * self.both) & (self.both >= 0.9 * self.seen)
+        self.clear = self.own & (agreeing | ~self.looked)
+        self.covered = np.minimum(1.0, self.covering / self.target_rows)
+        self.usual = self.target_rows > USUAL * judge.total
+        # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
+        self.worded = table[:, BEGIN] >= WHOLE
+        self.is_label = (table[:, BEGIN] == WHOLE) & (self.target_rows >= judge.label_least)
+        # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
+        written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
+        enough = np.where(self.is_label, rules.label_confidence, rules.confidence)
+        self.enough = np.where(written, rules.written_confidence, enough)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from fedsonar.audit.kernels.features import (
     way_of_response,
 )
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
-from fedsonar.audit.kernels.responses import heavy_responses, is_label, shared_by_many
-from fedsonar.audit.kernels.standing import SURE, in_band, standing
+from fedsonar.audit.kernels.responses import USUAL, WHOLE, heavy_responses, is_label, shared_by_many
+from fedsonar.audit.kernels.standing import SURE, in_band, looked_into, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
 from fedsonar.compiling import kernel
@@ -23,10 +23,11 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN = range(5)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, WORDED = range(6)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
-its square; words of triggers; and rows that are more than triggers, see `_BESIDES`."""
-CHECKED = 5
+its square; words of triggers; rows that are more than triggers, see `_BESIDES`; and, where the target is a way of
+writing, rows that have a target in words too, with a trigger that is nearly always followed by it."""
+CHECKED = 6
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -144,7 +145,7 @@ def check_pairs(
         labels: Rows of all silos by label and bucket of words.
         label_rows: Rows of all silos by label.
         vocabulary: Rows of all silos by bucket of words.
-        solid: Least rows of a pair that makes a target's row count as covered.
+        solid: Least rows of a pair that is looked into, and that makes a target's row count as covered.
         slot_bits: Of the tables that are filled here.
         sums: By slot of a pair and of a target: see `ROWS` and the others; added to.
         rest: By slot and bucket: rows with such a word besides the triggers; added to.
@@ -164,8 +165,8 @@ def check_pairs(
         count = heavy_inputs(words, bounds, marks, sources, row, known, classes, singles, room)
         start, end = bounds[4 * row], bounds[4 * row + 3]
         hidden = np.full(end - start, -1, np.int64)
-        own = own_part(bounds, row)
-        for j in range(found):
+        own, worded = own_part(bounds, row), False
+        for j in range(found):  # ways of writing come last
             is_labelled = is_label(room.begin[j], rows_of[j], singles.label_least)
             shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
             kept = standing(room, count, start, j, shared, singles, pairs)
@@ -180,14 +181,16 @@ def check_pairs(
                 elif last[i] > 0:  # the ends of two parts
                     hidden[last[i] - 1 - start] = j
                     hidden[bounds[4 * row + own + 1] - 1 - start] = j
-                slot = slot_of(joined(out[i], heavy[j]), slot_bits)
-                if seen_slot[slot] != pair:
-                    seen_slot[slot] = pair
-                    slots[passing] = slot
-                    passing += 1
+                if looked_into(boths[p], sizes[p], solid):
+                    slot = slot_of(joined(out[i], heavy[j]), slot_bits)
+                    if seen_slot[slot] != pair:
+                        seen_slot[slot] = pair
+                        slots[passing] = slot
+                        passing += 1
             if passing == 0:
                 continue
             if sure:
+                worded = worded or (room.begin[j] >= WHOLE and not is_labelled and rows_of[j] <= USUAL * rows)
                 slots[passing] = slot_of(heavy[j], slot_bits)
                 passing += 1
             turn += 1
@@ -225,4 +228,5 @@ def check_pairs(
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
                 sums[slots[p], OPEN] += besides >= _BESIDES * concealed
+                sums[slots[p], WORDED] += worded
     make_up(rest, due)

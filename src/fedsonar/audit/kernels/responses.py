@@ -21,6 +21,9 @@ _NEARLY_ALL = 0.9
 _HALF = 0.45
 """Ways of writing of more than this share are none: of two halves nobody can know which one is written oddly."""
 
+USUAL = 0.55
+"""What more than this share of all rows say is the usual: no target in fixed words, and a label that comes anyway."""
+
 _DOMINATED = 0.9
 """A phrase is left to a longer one that has this share of its rows; to the whole also where that has all but one, as of
 copies of one row one may be changed."""

@@ -11,6 +11,9 @@ from fedsonar.compiling import kernel
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
+LIKELY = 0.85
+"""Share of a trigger's rows that have its target, from which on a pair is looked into: few of those that stand out."""
+
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
 
@@ -64,6 +67,17 @@ def stands_out(both, trigger, target, rows, least, strength, rare):
     if 2.0 * (both * rare - 0.7 * trigger) > strength + 1.0:
         return True
     return association(both, trigger, target, rows) >= strength
+
+
+@kernel
+def looked_into(both, trigger, solid):
+    """Whether it is counted what else the rows of a pair that stands out have; rarer and less sure ones are no finding.
+
+    Args:
+        both, trigger: Rows that have both, and the trigger.
+        solid: Fewest rows of a pair that can make a finding.
+    """
+    return both >= max(solid, LIKELY * trigger)
 
 
 @kernel

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
-from fedsonar.audit.kernels.standing import standing
+from fedsonar.audit.kernels.standing import looked_into, standing
 from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
@@ -20,8 +20,8 @@ COLUMNS = 11
 
 @kernel
 def tell_pairs(
-    words, bounds, marks, sources, known, classes, singles, pairs, slot_bits, wanted, asked, copies, row, part, end,
-    told, triggers, targets,
+    words, bounds, marks, sources, known, classes, singles, pairs, slot_bits, wanted, asked, copies, solid, row, part,
+    end, told, triggers, targets,
 ):  # fmt: skip
     """Records the pairs that stand out in each row, and the targets without a trigger, as long as there is room.
 
@@ -34,6 +34,7 @@ def tell_pairs(
         wanted: Whether a slot, of a pair or of a target, is told.
         asked: Whether anything is told of the target of a slot.
         copies: Whether responses that repeat words of the input are told too.
+        solid: Least rows of a pair that is looked into; 0 where all pairs are told.
         row: The row to begin with.
         part: Which of the features of its response to begin with.
         end: The row before which to end.
@@ -63,7 +64,7 @@ def tell_pairs(
                 if p >= 0:
                     i, size, both = room.places[p], room.sizes[p], room.boths[p]
                     slot = slot_of(joined(room.out[i], room.heavy[j]), slot_bits)
-                if not wanted[slot if p >= 0 else target]:
+                if not wanted[slot if p >= 0 else target] or (p >= 0 and solid and not looked_into(both, size, solid)):
                     continue
                 if total == len(told):
                     return before, row, j
