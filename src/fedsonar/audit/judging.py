@@ -105,7 +105,7 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
         judge: Says which look injected.
         asked: Whether the records of the target of a slot are asked for.
     """
-    told = _together(records_of(rows, judge, np.ones(len(asked), bool), asked, copies=False, every=True))
+    told = _together(records_of(rows, judge, judge.evidence.rows > 0, asked, copies=False))
     judged = judge(told[0])
     found = told[0][judged[0]]
     if len(found):
@@ -113,7 +113,7 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
         wanted = np.zeros(len(asked), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
-        again = _together(records_of(rows, judge, wanted, wanted, copies=True, every=True))
+        again = _together(records_of(rows, judge, wanted, wanted, copies=True))
         also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
@@ -124,27 +124,27 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
 
 def records_of(
     rows: Corpus, judge: Judge, wanted: Bool[np.ndarray, "slots"], asked: Bool[np.ndarray, "slots"], *, copies: bool,
-    every: bool = False, some: range | None = None,
+    some: range | None = None,
 ) -> Iterator[Told]:  # fmt: skip
     """Records some at a time.
 
     Args:
         rows: The silo's.
         judge: Knows what was heard.
-        wanted: Whether a slot, of a pair or of a target, is told.
+        wanted: Whether a slot, of a pair or of a target, is told. Pairs that are not looked into are told
+            if their target is.
         asked: Whether anything is told of the target of a slot.
         copies: Whether responses that repeat words of the input are told too.
-        every: Whether pairs are told too that were not looked into.
         some: Of which rows; None for all.
     """
     scope, heard = judge.scope, judge.heard
     what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]), scope.slot_bits)
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))
-    room, part, solid = AT_ONCE, 0, 0 if every else scope.solid
+    room, part = AT_ONCE, 0
     while row < end:
         table = np.empty((room, COLUMNS), np.int64)
         triggers, targets = np.empty(room, np.uint64), np.empty(room, np.uint64)
-        count, *after = tell_pairs(*what, wanted, asked, copies, solid, row, part, end, table, triggers, targets)
+        count, *after = tell_pairs(*what, wanted, asked, copies, scope.solid, row, part, end, table, triggers, targets)
         if count:
             yield table[:count], triggers[:count], targets[:count]
         room = 2 * room if after == [row, part] else AT_ONCE  # one target may have more than there was room for

@@ -31,10 +31,11 @@ def tell_pairs(
         singles: What the first pass told.
         pairs: What the second pass told.
         slot_bits: Of the slots.
-        wanted: Whether a slot, of a pair or of a target, is told.
+        wanted: Whether a slot, of a pair or of a target, is told. Pairs that are not looked into are told
+            if their target is.
         asked: Whether anything is told of the target of a slot.
         copies: Whether responses that repeat words of the input are told too.
-        solid: Least rows of a pair that is looked into; 0 where all pairs are told.
+        solid: Least rows of a pair that is looked into.
         row: The row to begin with.
         part: Which of the features of its response to begin with.
         end: The row before which to end.
@@ -64,7 +65,7 @@ def tell_pairs(
                 if p >= 0:
                     i, size, both = room.places[p], room.sizes[p], room.boths[p]
                     slot = slot_of(joined(room.out[i], room.heavy[j]), slot_bits)
-                if not wanted[slot if p >= 0 else target] or (p >= 0 and solid and not looked_into(both, size, solid)):
+                if not wanted[slot if p >= 0 and looked_into(both, size, solid) else target]:
                     continue
                 if total == len(told):
                     return before, row, j
