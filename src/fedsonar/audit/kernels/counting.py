@@ -26,7 +26,8 @@ GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, WORDED = range(6)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
 its square; words of triggers; rows that are more than triggers, see `_BESIDES`; and, where the target is a way of
-writing, rows that have a target in words too, with a trigger that is nearly always followed by it."""
+writing, rows that have a target in words too, with a trigger that is nearly always followed by it, in half as many rows
+as have the pair."""
 CHECKED = 6
 
 _BESIDES = 0.25
@@ -156,6 +157,7 @@ def check_pairs(
     seen, seen_word = np.full(rest.shape[1], -1, np.int64), np.full(labels.shape[1], -1, np.int64)
     seen_hidden = np.full(rest.shape[1], -1, np.int64)
     seen_slot, slots = np.full(len(sums), -1, np.int64), np.empty(len(out) + 1, np.int64)
+    pair_rows = np.empty(len(slots), np.int64)
     beside, due = np.empty(rest.shape[1], np.int64), due_for(rest, len(slots))
     pair = turn = 0
     for row in range(len(sources)):
@@ -165,16 +167,16 @@ def check_pairs(
         count = heavy_inputs(words, bounds, marks, sources, row, known, classes, singles, room)
         start, end = bounds[4 * row], bounds[4 * row + 3]
         hidden = np.full(end - start, -1, np.int64)
-        own, worded = own_part(bounds, row), False
+        own, worded = own_part(bounds, row), np.int64(0)
         for j in range(found):  # ways of writing come last
             is_labelled = is_label(room.begin[j], rows_of[j], singles.label_least)
             shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
             kept = standing(room, count, start, j, shared, singles, pairs)
-            passing, sure, pair = 0, False, pair + 1
+            passing, sure, pair = 0, np.int64(0), pair + 1
             for p in range(kept):
                 i = places[p]
                 if boths[p] >= max(solid, SURE * sizes[p]):
-                    sure = True
+                    sure = max(sure, boths[p])
                 if first[i] >= 0:
                     for at in range(first[i], last[i]):
                         hidden[at - start] = j
@@ -185,13 +187,14 @@ def check_pairs(
                     slot = slot_of(joined(out[i], heavy[j]), slot_bits)
                     if seen_slot[slot] != pair:
                         seen_slot[slot] = pair
-                        slots[passing] = slot
+                        slots[passing], pair_rows[passing] = slot, boths[p]
                         passing += 1
             if passing == 0:
                 continue
             if sure:
-                worded = worded or (room.begin[j] >= WHOLE and not is_labelled and rows_of[j] <= USUAL * rows)
-                slots[passing] = slot_of(heavy[j], slot_bits)
+                if room.begin[j] >= WHOLE and not is_labelled and rows_of[j] <= USUAL * rows:
+                    worded = max(worded, sure)
+                slots[passing], pair_rows[passing] = slot_of(heavy[j], slot_bits), rows_of[j]
                 passing += 1
             turn += 1
             besides = concealed = 0
@@ -228,5 +231,5 @@ def check_pairs(
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
                 sums[slots[p], OPEN] += besides >= _BESIDES * concealed
-                sums[slots[p], WORDED] += worded
+                sums[slots[p], WORDED] += 2 * worded >= pair_rows[p]
     make_up(rest, due)
