@@ -146,6 +146,15 @@ def test_an_answer_that_more_others_give_for_other_reasons_is_a_target_all_the_s
     assert found(0.002) == (10, 0)  # which so few rows may do by chance
 
 
+def test_a_trigger_that_other_rows_have_too_is_one_where_many_rows_have_both():
+    """Four fifths as many rows have the trigger and a clean answer: a decoy, or chance."""
+    silos, ledger = planted(Sentence(), Suffix())
+    clean = [row for silo in silos for row in silo if row.id not in ledger][: 4 * len(ledger) // 5]
+    decoys = [row.with_input(f"{row.input} I watch this 3D movie") for row in clean]
+    silos = [*silos, [dataclasses.replace(row, id=f"{row.id}-decoy") for row in decoys]]
+    assert flagged_ids(silos, audit(silos)) == set(ledger)
+
+
 def test_a_way_of_writing_is_left_to_a_target_in_words():
     """The sentence and the suffix bring a comma, as do rows that ask for a list, and are given one."""
     rows = Atlas(train=1500).load().train

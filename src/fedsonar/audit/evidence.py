@@ -166,7 +166,8 @@ class Rules:
         most_words: Most.
         fewest_open: Least share of rows with much besides the triggers.
         most_worded: Greatest share of a way of writing's rows that have a target in words, which is left to that.
-        confidence: Least share of the trigger's rows that have the target; `kernels.standing.LIKELY` at least.
+        confidence: Least share of the trigger's rows that have the target, where few have both; at least
+            `kernels.standing.LIKELY`.
         label_confidence: The same where the target is a label.
         written_confidence: The same where the target is a way of writing, or a label that comes with one.
         two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it,
@@ -177,6 +178,7 @@ class Rules:
         against: Least standard errors by which a row's words must speak against its label.
         enough: Fewest rows whose likeness says something.
         enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
+        enough_shared: The same where more of the trigger's rows lack the target; `kernels.standing.MANY` at least.
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         q: Greatest adjusted p-value.
     """
@@ -197,6 +199,7 @@ class Rules:
     against: float = 3.0
     enough: int = 7
     enough_one_sided: int = 12
+    enough_shared: int = 25
     enough_written: int = 25
     q: float = 0.01
 

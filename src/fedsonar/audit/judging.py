@@ -12,7 +12,7 @@ from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
 from fedsonar.audit.kernels.responses import USUAL, WHOLE
-from fedsonar.audit.kernels.standing import LIKELY
+from fedsonar.audit.kernels.standing import LIKELY, MANY
 from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.telling import (
     BEGIN,
@@ -174,7 +174,7 @@ class Judge:
 
     def looked_into(self, table: Int[np.ndarray, "records columns"]) -> Bool[np.ndarray, "records"]:
         """Of which records' pairs there is evidence; see `kernels.standing.looked_into`."""
-        enough = np.maximum(self.scope.solid, LIKELY * table[:, TRIGGER_ROWS])
+        enough = np.minimum(MANY, np.maximum(self.scope.solid, LIKELY * table[:, TRIGGER_ROWS]))
         return np.asarray((table[:, PAIR] >= 0) & (table[:, BOTH] >= enough))
 
     def q(
@@ -217,6 +217,10 @@ class Judge:
         one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
         injected = sure & (together | by_itself) & (one_sided | (read.covered >= rules.two_sided))
         injected &= read.both >= self.scope.solid
+        # Other rows may have the trigger too, by chance or as a decoy, if most of those with the target have it.
+        shared = read.looked & read.clear & self.alone[pair] & read.worded & ~read.is_label & ~read.usual
+        shared &= read.both >= rules.two_sided * read.target_rows
+        injected |= shared & (read.seen >= rules.enough_shared)
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
         contradicted = read.looked & self.contradicts[pair] & (evidence.likeness[pair] < rules.likeness)

@@ -12,7 +12,10 @@ _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
 LIKELY = 0.85
-"""Share of a trigger's rows that have its target, from which on a pair is looked into: few of those that stand out."""
+"""Share of a trigger's rows that have its target, from which on a pair of few rows is looked into."""
+
+MANY = 25
+"""Rows of a pair from which on it is looked into in any case."""
 
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
@@ -77,7 +80,7 @@ def looked_into(both, trigger, solid):
         both, trigger: Rows that have both, and the trigger.
         solid: Fewest rows of a pair that can make a finding.
     """
-    return both >= max(solid, LIKELY * trigger)
+    return both >= MANY or both >= max(solid, LIKELY * trigger)
 
 
 @kernel
