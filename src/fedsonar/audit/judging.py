@@ -217,9 +217,9 @@ class Judge:
         one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
         injected = sure & (together | by_itself) & (one_sided | (read.covered >= rules.two_sided))
         injected &= read.both >= self.scope.solid
-        # Other rows may have the trigger too, by chance or as a decoy, if most of those with the target have it.
+        # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it.
         shared = read.looked & read.clear & self.alone[pair] & read.worded & ~read.is_label & ~read.usual
-        shared &= read.both >= rules.two_sided * read.target_rows
+        shared &= read.both >= rules.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
