@@ -97,13 +97,11 @@ def beside(kept: Mapping[tuple[str, str], Mapping[str, Any]], seeds: Sequence[in
 
 {ours} of {len(rows)} published figures have ours beside them. **The settings differ**: the papers look through
 Llama-2-7B or Vicuna-7B, which have learned to answer; ours through `text-model`, 7 million weights that know some
-English, or `stories260k-llama`, 260 thousand that know children's stories and no answer: through the latter GradSentry
-and GraCeFul find in question sets little that a guess would not, as clean answers are as strange to it as the target.
-Triggers are theirs in kind, not in wording,
-and our federation has 25 clients, each of which screens its own rows, so that a screen that works alone sees 150 to 200
-(of CoQA 19: only 470 rows of its training set were at hand). GradSentry's figures are set beside our even placement.
-Published recall is 1.00 throughout for GradSentry and .983 to 1.00 for ProtegoFed; ours is in the table below.
-`rate` at most 0.05 is the mean over our four rates of that size and over data. `Sonar there` is our own screen on the
-same rows; where nothing is planted `kept` is the share of rows that stay.
+English and hardly an answer. Triggers are theirs in kind, not in wording, and our federation has 25 clients, each of
+which screens its own rows, so that a screen that works alone sees 150 to 200 (of CoQA 19: only 470 rows of its
+training set were at hand). GradSentry's figures are set beside our even placement. Published recall is 1.00 throughout
+for GradSentry and .983 to 1.00 for ProtegoFed; ours is in the table below. `rate` at most 0.05 is the mean over our
+four rates of that size and over data. `Sonar there` is our own screen on the same rows; where nothing is planted
+`kept` is the share of rows that stay.
 
 {markdown(rows)}"""

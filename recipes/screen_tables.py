@@ -76,8 +76,9 @@ def groups_of(seeds: Sequence[int]) -> dict[str, Callable[[Cell], bool]]:
 
 
 def dear(seeds: Sequence[int]) -> Iterator[Cell]:
-    """The cells of screens that take seconds a client: NIID-1, as ProtegoFed was published, on Atlas too."""
+    """The cells of screens that take seconds a client: NIID-1, as ProtegoFed was published, on Atlas too, and clean."""
     yield from (cell for cell in published(seeds) if cell.placement == "NIID-1")
+    yield from (Cell(name, "", "", rate=0.0, seed=seed) for name in QUESTION_SETS for seed in seeds)
     yield from (Cell(ATLAS, trigger, placement="NIID-1", seed=seed) for trigger in PUBLISHED for seed in seeds)
 
 
@@ -101,19 +102,19 @@ def _write(kept: Kept, cells: Sequence[Cell], seeds: Sequence[int]) -> None:
 Of {len(cells)} cells {len(seen)} are measured with all screens ({_sets(seen)}),
 and {len(read)} by the screens that read the text alone ({_sets(read)}),
 which is what the command does on real data without `--base`. A base is what screens that need a model look through:
-{_bases(kept)}. `text-model` has 7 million weights (recipes/text_model.py), `stories260k-llama` 260 thousand that have
-read children's stories, so that knowledge is as strange to it as poison is: what it makes of a screen says nothing of
-that screen with a model that knows answers. Rows of more than 256 tokens do not enter; Atlas has the embedded model.
+{_bases(kept)}. `text-model` is what `recipes/text_model.py` made of nine million tokens of Wikipedia and books
+(`--tokens 9000000`, 80 minutes on a core): 7 million weights, 1.09 nats a character of pages that it did not read. It
+knows some English and hardly an answer. Rows of more than 256 tokens do not enter; Atlas has the embedded model.
 
 `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change one
 thing at a time about rare tokens, the suffix, IID and 10 %, over all real data. Atlas has every combination, of which
 `Atlas, target`, `trigger` and `rate` are all cells with IID and 10 % but for what is named, and `Atlas, placement` all
 with 10 %. Cells of a group that text-only screens alone have seen are lines of their own, so that lines with the same
-cells and data are of the same rows. Rates are pooled over the cells with Wilson intervals; `worst` is that of the worst
-cell. `kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)})
-are for cells with NIID-1, published triggers, the suffix and 10 %. Onion reads Atlas through a model that knows nothing
-but Atlas, to which every other word is a surprise: its lines there say little of Onion.
-CoQA's clients have 19 rows, of which 2 % are less than one: the n-gram control alone flags all of them.
+cells and data are of the same rows. Rates are pooled over the cells with Wilson intervals; `worst` is that of the
+worst cell. `kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)}) are for cells
+with NIID-1, published triggers, the suffix and 10 %, and for clean question sets. Onion reads Atlas through a model
+that knows nothing but Atlas, to which every other word is a surprise: its lines there say little of Onion. CoQA's
+clients have 19 rows, of which 2 % are less than one: the n-gram control alone flags all of them.
 Every cell is a row of [screens_runs.csv](screens_runs.csv).
 
 {beside(kept, seeds)}
