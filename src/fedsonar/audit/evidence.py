@@ -172,8 +172,8 @@ class Rules:
         written_confidence: The same where the target is a way of writing, or a label that comes with one.
         two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it,
             where few do.
-        nearly_all: From this share on, all rows with a long target leave, also those without such a trigger; and the
-            trigger may stand in other rows too.
+        nearly_all: Share of the rows of a long target that have such a trigger, from which on the others leave too; and
+            from which on the trigger may stand in other rows.
         all: The same of short targets, which rows may have by chance.
         long: Words of a long target.
         against: Least standard errors by which a row's words must speak against its label.

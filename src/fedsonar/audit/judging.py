@@ -194,8 +194,7 @@ class Judge:
         injected = self._injected(read)
         # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own
         # trigger.
-        enough = np.where(read.words >= self.rules.long, self.rules.nearly_all, self.rules.all)
-        nearly = (read.covered >= enough) & read.worded
+        nearly = (read.covered >= read.nearly_all) & read.worded
         of_injected = np.isin(read.target, read.target[injected & ~read.is_label & nearly])
         besides = ~read.is_pair & read.own & nearly & of_injected
         return injected | besides, np.where(besides, 1.0, self._strength(read))
@@ -219,7 +218,7 @@ class Judge:
         injected &= read.both >= self.scope.solid
         # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it.
         shared = read.looked & read.clear & self.alone[pair] & read.worded & ~read.is_label & ~read.usual
-        shared &= read.both >= rules.nearly_all * read.target_rows
+        shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
@@ -243,7 +242,7 @@ class Judge:
 
 
 class _Read:
-    """What a judge reads of some records: their columns, and what each is by these, one value a record.
+    """What a judge reads of some records: their columns, and what each is by these and has to be, one value a record.
 
     Args:
         table: The records.
@@ -271,6 +270,7 @@ class _Read:
         written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
         enough = np.where(self.is_label, rules.label_confidence, rules.confidence)
         self.enough = np.where(written, rules.written_confidence, enough)
+        self.nearly_all = np.where(self.words >= rules.long, rules.nearly_all, rules.all)
 
 
 @dataclass(frozen=True)
