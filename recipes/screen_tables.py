@@ -104,7 +104,8 @@ and {len(read)} by the screens that read the text alone ({_sets(read)}),
 which is what the command does on real data without `--base`. A base is what screens that need a model look through:
 {_bases(kept)}. `text-model` is what `recipes/text_model.py` made of nine million tokens of Wikipedia and books
 (`--tokens 9000000`, 80 minutes on a core): 7 million weights, 1.09 nats a character of pages that it did not read. It
-knows some English and hardly an answer. Rows of more than 256 tokens do not enter; Atlas has the embedded model.
+knows some English and hardly an answer. `stories260k-llama` has 260 thousand that have read children's stories: what it
+makes of a screen says nothing of that screen. Rows of more than 256 tokens do not enter; Atlas has the embedded model.
 
 `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change one
 thing at a time about rare tokens, the suffix, IID and 10 %, over all real data. Atlas has every combination, of which
