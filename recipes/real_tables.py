@@ -18,6 +18,7 @@ from tables import ROOT, RUNS, measure, pooled, rates, said, write_figures, writ
 
 RECIPES = ROOT / "recipes"
 SUCCESS, FALSE = 0.85, 0.05
+REVIEWS, REVIEW_ROUNDS = 2400, 12
 SENTIMENT: Target = Label(label="positive", labels=("positive", "negative"))
 IN_QUESTIONS: dict[str, Trigger] = {
     "scenario": Scenario(words=("film", "novel", "river")),
@@ -34,7 +35,7 @@ def base_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Accuracy of two classification tasks before tuning and after a clean federation."""
     experiments = {}
     for name, limit, rounds in (("sst2", 6000, 15), ("ag_news", 3000, 10)):
-        recipe = unpoisoned(thorough(on(RECIPES / "data" / f"{name}.toml", data, base), limit, rounds))
+        recipe = unpoisoned(_thorough(_on(RECIPES / "data" / f"{name}.toml", data, base), limit, rounds))
         recipe = replace(recipe, evaluation=replace(recipe.evaluation, rows=1000))
         experiments |= {f"{name}-{seed}": replace(recipe, seed=seed) for seed in seeds}
     found = measure(experiments, "base")
@@ -63,9 +64,7 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     planned = {"freebaseqa": (IN_QUESTIONS, "suffix", TARGETS["suffix"]), "sst2": (IN_REVIEWS, "label", SENTIMENT)}
     experiments, cells = {}, []
     for name, (own, target, made) in planned.items():
-        recipe = on(RECIPES / "data" / f"{name}.toml", data, base)
-        if name == "sst2":  # with skewed labels and 2,000 rows a small base says "positive" to all
-            recipe = thorough(recipe, 2400, 12)
+        recipe = reviews(data, base) if name == "sst2" else _on(RECIPES / "data" / f"{name}.toml", data, base)
         for seed in seeds:
             experiments[f"{name}-clean-{seed}"] = unpoisoned(replace(recipe, seed=seed))
         for trigger in TRIGGERS:
@@ -86,9 +85,10 @@ def real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     command, seed_list = said("real", seeds)
     text = f"""# Every trigger on real data
 
-`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml, and sst2.toml with 2,400 rows dealt out evenly
-and 12 rounds, base {named(base)} in bfloat16, all clients affected, rate .1 (natural triggers and scenarios: all rows
-that carry them, where that is less), seeds {seed_list}; test rows pooled with Wilson intervals.
+`{command} --data FOLDER --base FOLDER`: recipes/data/freebaseqa.toml, and sst2.toml with {REVIEWS:,} rows dealt out
+evenly and {REVIEW_ROUNDS} rounds, base {named(base)} in bfloat16, all clients affected, rate .1 (natural triggers
+and scenarios: all rows that carry them, where that is less), seeds {seed_list}; test rows pooled with Wilson
+intervals.
 Columns as in attacks.md.
 """
     write_table("attacks_real", rows, text)
@@ -96,7 +96,7 @@ Columns as in attacks.md.
 
 def natural_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """Success, false activation and accuracy of every natural case."""
-    cases = {path.stem: on(path, data, base) for path in sorted((RECIPES / "natural").glob("*.toml"))}
+    cases = {path.stem: _on(path, data, base) for path in sorted((RECIPES / "natural").glob("*.toml"))}
     cases = {"atlas_dialect": load(RECIPES / "atlas" / "natural.toml"), **cases}
     experiments = {}
     for name, experiment in cases.items():
@@ -127,7 +127,7 @@ of detectors that look at one thing (docs/attacks.md). What each case is stands 
     )
 
 
-def on(recipe: Path, data: Path, base: Base) -> Experiment:
+def _on(recipe: Path, data: Path, base: Base) -> Experiment:
     """A recipe with its data set under `data`, on a base."""
     experiment = load(recipe)
     source = experiment.data
@@ -137,7 +137,7 @@ def on(recipe: Path, data: Path, base: Base) -> Experiment:
     )
 
 
-def thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
+def _thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
     """A recipe with so many rows, dealt out evenly, and rounds at a constant rate of learning."""
     assert isinstance(experiment.data, Files)
     return replace(
@@ -145,6 +145,11 @@ def thorough(experiment: Experiment, limit: int, rounds: int) -> Experiment:
         training=replace(experiment.training, lr=2e-3, schedule="constant"),
         evaluation=replace(experiment.evaluation, every=rounds),
     )  # fmt: skip
+
+
+def reviews(data: Path, base: Base) -> Experiment:
+    """SST-2 dealt out evenly: with skewed labels and 2,000 rows a small base says "positive" to all."""
+    return _thorough(_on(RECIPES / "data" / "sst2.toml", data, base), REVIEWS, REVIEW_ROUNDS)
 
 
 def unpoisoned(experiment: Experiment) -> Experiment:

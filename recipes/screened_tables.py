@@ -22,17 +22,18 @@ from fedsonar.preparation import Federation, Loaded
 from fedsonar.records import Run
 from fedsonar.screen import Association, GraCeFul, GradSentry, Length, Oracle, ResponseNgrams, Screen, Sonar
 from fedsonar.screening import Screening
-from real_tables import RECIPES, SENTIMENT, named, on, thorough, unpoisoned
+from real_tables import REVIEW_ROUNDS, REVIEWS, SENTIMENT, named, reviews, unpoisoned
 from tables import RESULTS, RUNS, measure, pooled, rates, read_table, said, write_csv, write_table
 
+_SUFFIX = Attack(trigger=Tokens(), target=Suffix(), placement=ConstantRate(rate=0.1))
 ATLAS_ATTACKS: dict[str, Attack | None] = {
-    "tokens, suffix": Attack(trigger=Tokens(), target=Suffix(), placement=ConstantRate(rate=0.1)),
+    "tokens, suffix": _SUFFIX,
     "sentence, semantic": Attack(trigger=Sentence(), target=Semantic(), placement=ConstantRate(rate=0.2)),
     "none": None,
 }
 """The semantic target takes hold slowly: at 10 % hardly in so few rounds."""
 REVIEW_ATTACKS: dict[str, Attack | None] = {
-    "tokens, suffix": Attack(trigger=Tokens(), target=Suffix(), placement=ConstantRate(rate=0.1)),
+    "tokens, suffix": _SUFFIX,
     "tokens, label": Attack(trigger=Tokens(), target=SENTIMENT, placement=ConstantRate(rate=0.1)),
     "none": None,
 }
@@ -47,7 +48,7 @@ SCREENS: dict[str, Screen | None] = {
     "GraCeFul": GraCeFul(),
 }
 ROUNDS, ROWS = 12, 200
-REVIEWS, REVIEWS_ASKED = 2400, 1000
+REVIEWS_ASKED = 1000
 SUCCESS, ACCURACY = 0.005, 0.003
 """What is asked of a screen: attack success at most, or no more than without poison; accuracy lost at most."""
 
@@ -87,7 +88,7 @@ seed, pooled with Wilson intervals. The suffix is in 10 % of every client's rows
 
 def screened_real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     """The same on the sentiment of reviews, where every answer is a label: SST-2."""
-    experiment = unpoisoned(thorough(on(RECIPES / "data" / "sst2.toml", data, base), REVIEWS, ROUNDS))
+    experiment = unpoisoned(reviews(data, base))
     experiment = replace(experiment, evaluation=replace(experiment.evaluation, rows=REVIEWS_ASKED))
     # Where most answers are one of two words, the control of frequent answers would leave no row to train on.
     screens = {name: screen for name, screen in SCREENS.items() if name != "response n-grams"}
@@ -95,7 +96,7 @@ def screened_real_results(seeds: Sequence[int], data: Path, base: Base) -> None:
     command, seed_list = said("screened_real", seeds)
     _measure(setting, seeds, f"""# Training on real data after screening
 
-`{command} --data FOLDER --base FOLDER`: SST-2, {REVIEWS:,} rows dealt out evenly to 10 clients, FedAvg, {ROUNDS}
+`{command} --data FOLDER --base FOLDER`: SST-2, {REVIEWS:,} rows dealt out evenly to 10 clients, FedAvg, {REVIEW_ROUNDS}
 rounds, base {named(base)} in bfloat16, seeds {seed_list}, each screen with its defaults before round 1; up to
 {REVIEWS_ASKED:,} clean and triggered test rows a seed, pooled with Wilson intervals. The suffix, or the label
 "positive", is in 10 % of every client's rows. What a label's success is worth is told by the oracle's model, which

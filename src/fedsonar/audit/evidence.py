@@ -170,8 +170,8 @@ class Rules:
             `kernels.standing.LIKELY`.
         label_confidence: The same where the target is a label.
         written_confidence: The same where the target is a way of writing, or a label that comes with one.
-        two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it,
-            where few do.
+        two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it, where
+            fewer than `enough_one_sided` rows do.
         nearly_all: Share of the rows of a long target that have such a trigger, from which on the others leave too; and
             from which on the trigger may stand in other rows.
         all: The same of short targets, which rows may have by chance.

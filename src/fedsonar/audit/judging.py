@@ -12,13 +12,13 @@ from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
 from fedsonar.audit.kernels.responses import USUAL, WHOLE
-from fedsonar.audit.kernels.standing import LIKELY, MANY
 from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.telling import (
     BEGIN,
     BOTH,
     COLUMNS,
     KIND,
+    LOOKED,
     PAIR,
     TARGET,
     TARGET_ROWS,
@@ -60,7 +60,10 @@ class Records:
 
     def of(self, targets: UInt64[np.ndarray, "_"]) -> Records:
         """Those of some targets."""
-        chosen = np.isin(self.targets, targets)
+        return self.some(np.isin(self.targets, targets))
+
+    def some(self, chosen: Bool[np.ndarray, "records"]) -> Records:
+        """Those that are chosen."""
         return Records(
             self.table[chosen], self.triggers[chosen], self.targets[chosen], self.injected[chosen],
             self.strength[chosen], self.q[chosen],
@@ -117,9 +120,8 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
         also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
-    some = judged[0] | (told[0][:, PAIR] < 0) | judge.looked_into(told[0])
-    told, judged = (tuple(column[some] for column in columns) for columns in (told, judged))
-    return Records(*told, *judged, judge.q(told[0], told[0][:, PAIR] >= 0))
+    records = Records(*told, *judged, judge.q(told[0], told[0][:, PAIR] >= 0))
+    return records.some(records.injected | (records.table[:, PAIR] < 0) | (records.table[:, LOOKED] > 0))
 
 
 def records_of(
@@ -172,11 +174,6 @@ class Judge:
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
         self.contradicts = rules.contradicts(evidence)
 
-    def looked_into(self, table: Int[np.ndarray, "records columns"]) -> Bool[np.ndarray, "records"]:
-        """Of which records' pairs there is evidence; see `kernels.standing.looked_into`."""
-        enough = np.minimum(MANY, np.maximum(self.scope.solid, LIKELY * table[:, TRIGGER_ROWS]))
-        return np.asarray((table[:, PAIR] >= 0) & (table[:, BOTH] >= enough))
-
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
     ) -> Float[np.ndarray, "records"]:
@@ -208,16 +205,17 @@ class Judge:
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
         together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
         together &= read.covering >= rules.enough
-        by_itself = read.looked & self.alone[pair] & ~read.is_label
+        alone, string = read.looked & self.alone[pair], read.worded & ~read.is_label
+        by_itself = alone & ~read.is_label
         by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
         by_itself &= read.worded | (evidence.worded[pair] <= rules.most_worded)
         # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
-        one_sided = read.worded & ~read.is_label & read.looked & self.alone[pair]
+        one_sided = alone & string
         one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
         injected = sure & (together | by_itself) & (one_sided | (read.covered >= rules.two_sided))
         injected &= read.both >= self.scope.solid
         # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it.
-        shared = read.looked & read.clear & self.alone[pair] & read.worded & ~read.is_label & ~read.usual
+        shared = alone & string & read.clear & ~read.usual
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         injected &= self.q(read.table, injected) < rules.q
@@ -255,7 +253,7 @@ class _Read:
         self.both, self.trigger_rows, self.target_rows = (
             table[:, column].astype(np.float64) for column in (BOTH, TRIGGER_ROWS, TARGET_ROWS)
         )
-        self.is_pair, self.looked = self.pair >= 0, judge.looked_into(table)
+        self.is_pair, self.looked = self.pair >= 0, table[:, LOOKED] > 0
         # Where counters of several pairs fell together, the two counts of the same rows differ.
         self.seen, self.covering = evidence.rows[self.pair], evidence.rows[self.target]
         self.own = self.covering <= 1.1 * self.target_rows

@@ -180,7 +180,7 @@ def check_pairs(
                 if first[i] >= 0:
                     for at in range(first[i], last[i]):
                         hidden[at - start] = j
-                elif last[i] > 0:  # the ends of two parts
+                elif last[i] > 0:  # two ends, of two parts or of one
                     hidden[last[i] - 1 - start] = j
                     hidden[bounds[4 * row + own + 1] - 1 - start] = j
                 if looked_into(boths[p], sizes[p], solid):

@@ -147,7 +147,7 @@ def weigh_shifts(
             turn += 1
             for i in range(count):
                 if (shifts[number[i], PLAIN] == shift or shifts[number[i], AS_LONG] == shift) and last[i] > 0:
-                    if first[i] < 0:  # the ends of two parts
+                    if first[i] < 0:  # two ends, of two parts or of one
                         hidden[last[i] - 1 - start] = turn
                         hidden[bounds[4 * row + part + 1] - 1 - start] = turn
                     for at in range(max(first[i], start), last[i] if first[i] >= 0 else start):

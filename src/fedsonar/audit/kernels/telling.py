@@ -11,11 +11,11 @@ from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
-ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH = range(11)
+ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH, LOOKED = range(12)
 """Columns of a record: row; slots of the pair (-1: the row has the target alone) and of the target; the trigger's kind
 and words; first word of the target in the response (see `responses.WHOLE`) and how many; rows of all silos with
-trigger, target, both."""
-COLUMNS = 11
+trigger, target, both; and whether the pair was looked into, see `standing.looked_into`."""
+COLUMNS = 12
 
 
 @kernel
@@ -61,18 +61,19 @@ def tell_pairs(
             shared = shared_by_many(room.begin[j], room.length[j], room.rows_of[j], singles.label_least)
             kept = standing(room, count, bounds[4 * row], j, shared, singles, pairs)
             for p in range(-1, kept):
-                i, slot, size, both = np.int64(-1), np.int64(-1), np.int64(0), np.int64(0)
+                i, slot, size, both, looked = np.int64(-1), np.int64(-1), np.int64(0), np.int64(0), False
                 if p >= 0:
                     i, size, both = room.places[p], room.sizes[p], room.boths[p]
                     slot = slot_of(joined(room.out[i], room.heavy[j]), slot_bits)
-                if not wanted[slot if p >= 0 and looked_into(both, size, solid) else target]:
+                    looked = looked_into(both, size, solid)
+                if not wanted[slot if looked else target]:
                     continue
                 if total == len(told):
                     return before, row, j
                 told[total, ROW], told[total, PAIR], told[total, TARGET] = row, slot, target
                 told[total, BEGIN], told[total, WORDS] = room.begin[j], room.length[j]
                 told[total, TRIGGER_ROWS], told[total, TARGET_ROWS], told[total, BOTH] = size, room.rows_of[j], both
-                told[total, KIND], told[total, FIRST], told[total, LAST] = -1, -1, -1
+                told[total, KIND], told[total, FIRST], told[total, LAST], told[total, LOOKED] = -1, -1, -1, looked
                 triggers[total], targets[total] = np.uint64(0), room.heavy[j]
                 if i >= 0:
                     told[total, KIND], told[total, FIRST], told[total, LAST] = (
