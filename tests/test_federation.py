@@ -157,6 +157,12 @@ def test_a_run_stopped_before_its_first_round_starts_anew(tmp_path):
     assert run(short, out=tmp_path / "r", resume=True).summary["rounds"] == 1
 
 
+def test_a_folder_whose_claim_was_killed_is_empty(tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".experiment.toml.12345").write_text("[model]\nba")
+    assert run(replace(SMALL, rounds=1), out=tmp_path / "r").summary["rounds"] == 1
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(whole, tmp_path):
     out, _ = whole
     before = (out / "summary.json").read_bytes()

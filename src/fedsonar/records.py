@@ -240,7 +240,7 @@ class Run:
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file that appears whole or not at all: aside first, flushed to disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f"{_aside(path)}{os.getpid()}")
     try:
         with aside.open("wb") as file:
             file.write(data)
@@ -249,6 +249,15 @@ def write_whole(path: Path, data: bytes) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def half_written(file: Path, path: Path) -> bool:
+    """Whether `file` is what a killed :func:`write_whole` of `path` left aside."""
+    return file.name.startswith(_aside(path))
+
+
+def _aside(path: Path) -> str:
+    return f".{path.name}."
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -32,6 +32,8 @@ NUM_EXAMPLES = 6
 def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
     """Makes sure that `out` may be written: new or empty, or, to resume, holding this very experiment.
 
+    A folder is empty, too, if a claim was killed in it before the experiment was written.
+
     Raises:
         ValueError: If `out` holds something else.
     """
@@ -44,7 +46,7 @@ def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or not all(records.half_written(file, config) for file in out.iterdir())):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
         raise ValueError(f"{str(out)!r} holds {what}{hint}")
