@@ -20,7 +20,7 @@ from fedsonar.audit import (
     weigh,
     words_for,
 )
-from fedsonar.audit.judging import tell
+from fedsonar.audit.judging import Judge, tell
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
 from fedsonar.audit.kernels.features import PHRASE, feature
 from fedsonar.audit.kernels.standing import association
@@ -126,7 +126,9 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
     assert abs(evidence.likeness[planted]) < 0.2
     assert evidence.words[planted] == pytest.approx(1, abs=0.1)
     records = tell(corpus(samples), SCOPE, heard, evidence, Rules())
-    assert records.q[records.table[:, PAIR] == planted].max() < 1e-10
+    judge = Judge(Rules(), SCOPE, heard, evidence)
+    of_planted = records.table[:, PAIR] == planted
+    assert judge.q(records.table, of_planted)[of_planted].max() < 1e-10
     alike = slot_of(pair_of("yy", "stay where you are"), 10)
     assert evidence.rows[alike] == 12
     assert evidence.likeness[alike] > 1 or evidence.words[alike] < 0.5

@@ -20,6 +20,7 @@ from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, s
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.sizing import scope_for
 from fedsonar.audit.survey import strongest, survey
+from fedsonar.collecting import no_collecting
 from fedsonar.data import Sample
 
 Made = TypeVar("Made")
@@ -62,6 +63,7 @@ class Audit:
         return tuple(finding for finding in self.findings if finding.verdict == verdict)
 
 
+@no_collecting()
 def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, observe: Observe | None = None) -> Audit:
     """Looks for associations between inputs and responses in silos as one pool, as a federation would by its sums.
 

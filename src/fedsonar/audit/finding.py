@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-Key = TypeVar("Key")
-Row = TypeVar("Row")
+import numpy as np
+from jaxtyping import Int, UInt64
+
 _MOST_TRIGGERS = 6
 Verdict = Literal["injected-looking", "undecided", "natural association", "template", "legitimate knowledge"]
 
@@ -96,21 +97,34 @@ class Finding:
         )
 
 
-def cover(rows_of: Mapping[Key, set[Row]], worth: Callable[[Key, int], Any]) -> list[Key]:
-    """A few triggers that cover the rows between them, the one that is worth most first.
+def cover(
+    triggers: Int[np.ndarray, "records"] | UInt64[np.ndarray, "records"], rows: Int[np.ndarray, "records"],
+    worth: Callable[[Int[np.ndarray, "_"], Int[np.ndarray, "_"]], tuple[np.ndarray, ...]],
+) -> list[int]:  # fmt: skip
+    """The first records of a few triggers that cover the rows between them, the one that is worth most first.
 
     Args:
-        rows_of: The rows of each trigger.
-        worth: What a trigger is worth, by itself and by how many rows it adds.
+        triggers: Of records, one trigger in one row each.
+        rows: Of the same.
+        worth: What triggers are worth, the weightiest reason first, by the first record of each and how many rows it
+            adds.
     """
-    left, chosen, covered = dict(rows_of), list[Key](), set[Row]()
-    while left and len(chosen) < _MOST_TRIGGERS:
-        best = max(left, key=lambda key: worth(key, len(left[key] - covered)))
-        gain = left.pop(best) - covered
-        if chosen and len(gain) < max(1, 0.02 * len(covered)):
+    _, first, which = np.unique(triggers, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    first, which = first[order], np.argsort(order)[which]
+    width = int(rows.max(initial=0)) + 1
+    which, rows = np.divmod(np.unique(which * width + rows), width)
+    left, covered, chosen = np.ones(len(first), bool), np.zeros(width, bool), list[int]()
+    while left.any() and len(chosen) < _MOST_TRIGGERS:
+        adds = np.bincount(which[~covered[rows]], minlength=len(first))
+        best = np.flatnonzero(left)
+        for reason in worth(first, adds):
+            best = best[reason[best] == reason[best].max()]
+        if chosen and adds[best[0]] < max(1, 0.02 * covered.sum()):
             break
-        covered |= gain
-        chosen.append(best)
+        left[best[0]] = False
+        covered[rows[which == best[0]]] = True
+        chosen.append(int(first[best[0]]))
     return chosen
 
 

@@ -15,6 +15,7 @@ from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
 from fedsonar.audit.kernels.responses import WAY, WHOLE
+from fedsonar.audit.significance import adjusted
 from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
@@ -59,7 +60,6 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
     targets = np.concatenate([t.records.targets for t in told])
     injected = np.concatenate([t.records.injected for t in told])
     strength = np.concatenate([t.records.strength for t in told])
-    q = np.concatenate([t.records.q for t in told])
     first_row = np.cumsum([0, *(len(t.samples) for t in told)])
     row = first_row[silo] + table[:, telling.ROW]
     groups = _groups(table, targets, injected, strength, row)
@@ -70,7 +70,7 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
         if not injected[members].any() and np.isin(np.unique(row[members]), flagged).mean() > _PART:
             continue
         part = _Part(told, evidence, total, label_least, table[members], silo[members], row[members], triggers[members],
-                     targets[members], injected[members], strength[members], q[members])  # fmt: skip
+                     targets[members], injected[members], strength[members])  # fmt: skip
         if finding := part.finding():
             made.append((not part.injected.any(), -float(part.strength.max()), finding))
     return [finding for *_, finding in sorted(made, key=lambda item: item[:2])]
@@ -98,7 +98,7 @@ def _groups(
     merged: list[tuple[set[int], list[np.ndarray], bool]] = []
     for target in [*chosen[np.argsort(-best[chosen], kind="stable")], *quiet]:
         members = order[ends[target] : ends[target + 1]]
-        rows = set(row[members[injected[members]] if worrying[target] else members].tolist())
+        rows = set(_runs(row[members[injected[members]] if worrying[target] else members]).tolist())
         for known, parts, worry in merged:
             if worry == worrying[target] and 2 * len(rows & known) >= min(len(rows), len(known)):
                 parts.append(members)
@@ -109,6 +109,11 @@ def _groups(
     return [np.concatenate(parts) for _, parts, _ in merged][: len(chosen) + _NATURAL]
 
 
+def _runs(values: Int[np.ndarray, "values"]) -> Int[np.ndarray, "runs"]:
+    """Values without those that only repeat the one before."""
+    return values[np.flatnonzero(np.diff(values, prepend=-1))]
+
+
 class _Part:
     """The records of one finding."""
 
@@ -116,7 +121,7 @@ class _Part:
         self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray
     ) -> None:
         self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
-        self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength, self.q = columns
+        self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength = columns
 
     def finding(self) -> Finding | None:
         """The finding; None if no pair is left."""
@@ -153,7 +158,7 @@ class _Part:
             int(self.table[best, telling.TARGET_ROWS]),
             float(min(1.0, confidence)),
             float(self.table[best, telling.TARGET_ROWS]) / self.total,
-            float(self.q[lead]),
+            self._q(lead),
             likeness,
             float(self.evidence.against[slot]) if label else 0.0,
             len(dropped),
@@ -172,22 +177,24 @@ class _Part:
         covered = self.evidence.rows[self.table[best, telling.TARGET]] / self.table[best, telling.TARGET_ROWS]
         return "natural association" if label or covered < 0.5 else "legitimate knowledge"
 
+    def _q(self, pair: int) -> float:
+        """The adjusted p-value of a pair."""
+        both, trigger, target = (
+            self.table[[pair], column].astype(np.float64)
+            for column in (telling.BOTH, telling.TRIGGER_ROWS, telling.TARGET_ROWS)
+        )
+        return float(adjusted(both, trigger, target, self.total, self.evidence.tests)[0])
+
     def _cover(self, records: Int[np.ndarray, "records"]) -> list[int]:
         """One record for each of a few triggers that cover the rows between them, the one with most rows first."""
-        rows_of: dict[int, set[int]] = {}
-        lead: dict[int, int] = {}
-        for index in records:
-            key = int(self.triggers[index])
-            rows_of.setdefault(key, set()).add(int(self.row[index]))
-            lead.setdefault(key, int(index))
 
-        def worth(key: int, adds: int) -> tuple[float, int]:
-            index = lead[key]
-            confident = self.table[index, telling.BOTH] / max(1, self.table[index, telling.TRIGGER_ROWS])
-            first, last = int(self.table[index, telling.FIRST]), int(self.table[index, telling.LAST])
-            return round(adds * float(confident) ** 4), last - first if first >= 0 else 0
+        def worth(some: Int[np.ndarray, "triggers"], adds: Int[np.ndarray, "triggers"]) -> tuple[np.ndarray, ...]:
+            table = self.table[records[some]]
+            confident = table[:, telling.BOTH] / np.maximum(1, table[:, telling.TRIGGER_ROWS])
+            words = np.where(table[:, telling.FIRST] >= 0, table[:, telling.LAST] - table[:, telling.FIRST], 0)
+            return np.rint(adds * confident**4), words
 
-        return [lead[key] for key in cover(rows_of, worth)]
+        return [int(records[lead]) for lead in cover(self.triggers[records], self.row[records], worth)]
 
     def _trigger(self, index: int) -> str:
         """A trigger in words."""

@@ -48,7 +48,6 @@ class Records:
         targets: The feature of its target.
         injected: Whether the pair looks injected.
         strength: From 0 to 1: the share of either's rows that have both, less where rows are alike in other ways too.
-        q: The pair's adjusted p-value; 1 where a row has the target alone.
     """
 
     table: Int[np.ndarray, "records columns"]
@@ -56,17 +55,12 @@ class Records:
     targets: UInt64[np.ndarray, "records"]
     injected: Bool[np.ndarray, "records"]
     strength: Float[np.ndarray, "records"]
-    q: Float[np.ndarray, "records"]
-
-    def of(self, targets: UInt64[np.ndarray, "_"]) -> Records:
-        """Those of some targets."""
-        return self.some(np.isin(self.targets, targets))
 
     def some(self, chosen: Bool[np.ndarray, "records"]) -> Records:
         """Those that are chosen."""
         return Records(
             self.table[chosen], self.triggers[chosen], self.targets[chosen], self.injected[chosen],
-            self.strength[chosen], self.q[chosen],
+            self.strength[chosen],
         )  # fmt: skip
 
 
@@ -89,9 +83,10 @@ def tell(
         targets: Features of responses whose records are asked for, those of all that look injected among them; None for
             all.
     """
-    asked = np.ones(len(evidence.rows), bool) if targets is None else _slots(targets, scope)
-    records = tell_of(rows, Judge(rules, scope, heard, evidence), asked)
-    return records if targets is None else records.of(targets)
+    judge = Judge(rules, scope, heard, evidence)
+    if targets is None:
+        return tell_of(rows, judge, np.ones(len(evidence.rows), bool))
+    return tell_of(rows, judge, _slots(targets, scope), targets)
 
 
 def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
@@ -100,13 +95,16 @@ def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "
     return found
 
 
-def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Records:
+def tell_of(
+    rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"], targets: UInt64[np.ndarray, "_"] | None = None
+) -> Records:
     """The records of a silo's rows, judged together.
 
     Args:
         rows: The silo's.
         judge: Says which look injected.
         asked: Whether the records of the target of a slot are asked for.
+        targets: Features of responses, which may share slots with others, whose records are kept; None for all.
     """
     told = _together(records_of(rows, judge, judge.evidence.rows > 0, asked, copies=False))
     judged = judge(told[0])
@@ -120,8 +118,9 @@ def tell_of(rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"]) -> Rec
         also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
-    records = Records(*told, *judged, judge.q(told[0], told[0][:, PAIR] >= 0))
-    return records.some(records.injected | (records.table[:, PAIR] < 0) | (records.table[:, LOOKED] > 0))
+    records = Records(*told, *judged)
+    kept = records.injected | (records.table[:, PAIR] < 0) | (records.table[:, LOOKED] > 0)
+    return records.some(kept if targets is None else kept & np.isin(records.targets, targets))
 
 
 def records_of(
@@ -144,7 +143,7 @@ def records_of(
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))
     room, part = AT_ONCE, 0
     while row < end:
-        table = np.empty((room, COLUMNS), np.int64)
+        table = np.empty((room, COLUMNS), np.int32)
         triggers, targets = np.empty(room, np.uint64), np.empty(room, np.uint64)
         count, *after = tell_pairs(*what, wanted, asked, copies, scope.solid, row, part, end, table, triggers, targets)
         if count:
@@ -154,7 +153,7 @@ def records_of(
 
 
 def _together(parts: Iterator[Told]) -> Told:
-    none = np.zeros((0, COLUMNS), np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+    none = np.zeros((0, COLUMNS), np.int32), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
     return tuple(np.concatenate(column) for column in zip(none, *parts, strict=True))  # type: ignore[return-value]
 
 

@@ -51,20 +51,51 @@ def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bo
     chosen = np.flatnonzero(shifts.injected | shifts.undecided)
     if not len(chosen):
         return []
-    numbers, wanted = shifts.numbers, np.zeros(len(shifts.standing), bool)
+    wanted = np.zeros(len(shifts.standing), bool)
     for shift in chosen:
         wanted[shifts.triggers[shift]] = True
-    numbers = numbers._replace(values=numbers.values * wanted[numbers.values - 1])
-    told = [_told(silo.rows, shifts, numbers) for silo in silos]
-    known = [rows.copy() for rows in known]
+    numbers = shifts.numbers._replace(values=shifts.numbers.values * wanted[shifts.numbers.values - 1])
+    told, known_rows = _told(silos, shifts, numbers), np.concatenate(known)
     order = np.lexsort((-shifts.heard[4]["sums"][chosen, SPEAKERS], shifts.undecided[chosen]))
-    return [f for f in (_finding(silos, told, shifts, int(shift), known) for shift in chosen[order]) if f is not None]
+    made = (_finding(silos, told, shifts, int(shift), known_rows) for shift in chosen[order])
+    return [finding for finding in made if finding is not None]
 
 
-def _told(
+@dataclass(frozen=True)
+class _Told:
+    """The records of the triggers in all silos' rows, one silo's after the other's.
+
+    Args:
+        silo: Number of the silo of each.
+        row: Its row, numbered through all silos.
+        table: See `kernels.shifting.tell_triggers`.
+        features: The triggers' features.
+        first_row: Number of the first row of each silo, and that of all rows.
+    """
+
+    silo: Int[np.ndarray, "records"]
+    row: Int[np.ndarray, "records"]
+    table: Int[np.ndarray, "records columns"]
+    features: UInt64[np.ndarray, "records"]
+    first_row: Int[np.ndarray, "_"]
+
+    def places(self, rows: Int[np.ndarray, "rows"]) -> list[tuple[int, int]]:
+        """The silo of each of some rows, and its number there."""
+        silo = np.searchsorted(self.first_row, rows, side="right") - 1
+        return list(zip(silo.tolist(), (rows - self.first_row[silo]).tolist(), strict=True))
+
+
+def _told(silos: Sequence[Listened], shifts: Shifts, numbers: Sparse) -> _Told:
+    every = [_told_of(silo.rows, shifts, numbers) for silo in silos]
+    table, features = (np.concatenate(column) for column in zip(*every, strict=True))
+    silo = np.repeat(np.arange(len(silos)), [len(found) for found, _ in every])
+    first_row = np.cumsum([0, *(len(silo.samples) for silo in silos)])
+    return _Told(silo, first_row[silo] + table[:, 0], table, features, first_row)
+
+
+def _told_of(
     rows: Corpus, shifts: Shifts, numbers: Sparse
 ) -> tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]:
-    """The records of the triggers in a silo's rows."""
     room = 8 * len(rows) + 64
     while True:
         table, features = np.empty((room, 5), np.int64), np.empty(room, np.uint64)
@@ -78,40 +109,27 @@ def _told(
 
 
 def _finding(
-    silos: Sequence[Listened],
-    told: Sequence[tuple[Int[np.ndarray, "_ columns"], UInt64[np.ndarray, "_"]]],
-    shifts: Shifts,
-    shift: int,
-    known: Sequence[Bool[np.ndarray, "_"]],
+    silos: Sequence[Listened], told: _Told, shifts: Shifts, shift: int, known: Bool[np.ndarray, "rows"]
 ) -> Finding | None:
     """The finding of a shift, None where others have most of its rows; notes its rows as known."""
-    triggers, undecided = shifts.triggers[shift], bool(shifts.undecided[shift])
-    rows_of: dict[int, set[tuple[int, int]]] = {}
-    lead: dict[int, tuple[int, int]] = {}
-    for number, (listened, (table, _)) in enumerate(zip(silos, told, strict=True)):
-        among = undecided | listened.judgement.flagged[table[:, 0]]
-        for index in np.flatnonzero(np.isin(table[:, 1], triggers) & among):
-            rows_of.setdefault(int(table[index, 1]), set()).add((number, int(table[index, 0])))
-            lead.setdefault(int(table[index, 1]), (number, int(index)))
-    rows = sorted(set().union(*rows_of.values()))
-    if not rows or np.mean([known[silo][row] for silo, row in rows]) > 0.5:
+    way, undecided = shifts.way_of[shift], bool(shifts.undecided[shift])
+    flagged = np.concatenate([silo.judgement.flagged for silo in silos])
+    among = np.flatnonzero(np.isin(told.table[:, 1], shifts.triggers[shift]) & (undecided | flagged[told.row]))
+    triggers, rows = told.table[among, 1], np.unique(told.row[among])
+    if not len(rows) or known[rows].mean() > 0.5:
         return None
-    for silo, row in rows:
-        known[silo][row] = True
-    sums = shifts.heard[4]["sums"][shift]
+    known[rows] = True
+    sums, places = shifts.heard[4]["sums"][shift], told.places(rows)
     base = float(sums[ALL_SPEAKERS]) / shifts.total
-    examples: dict[int, tuple[int, int]] = {}
-    for silo, row in rows:
-        examples.setdefault(silo, (silo, row))
-    way = shifts.way_of[shift]
-    chosen = cover(rows_of, lambda trigger, adds: (adds, shifts.purity[trigger, way]))
+    first_of = dict(reversed([(silo, (silo, row)) for silo, row in places]))
+    chosen = cover(triggers, told.row[among], lambda some, adds: (adds, shifts.purity[triggers[some], way]))
     return Finding(
         "undecided" if undecided else "injected-looking",
-        tuple(_in_words(silos, told, shifts, lead[trigger]) for trigger in chosen),
-        ", ".join(_words(silos, rows)),
+        tuple(_in_words(silos, told, shifts, among[record]) for record in chosen),
+        ", ".join(_words(silos, places)),
         "are words of the answers",
         len(rows),
-        len({silo for silo, _ in rows}),
+        len(first_of),
         len(silos),
         int(sums[ALL_SPEAKERS]),
         float(shifts.coverage[shift]),
@@ -120,7 +138,7 @@ def _finding(
         float(shifts.asks_alike[shift]),
         0.0,
         0 if undecided else len(rows),
-        _examples(silos, list(dict.fromkeys([*examples.values(), *rows]))),
+        _examples(silos, list(dict.fromkeys([*reversed(first_of.values()), *places]))),
     )
 
 
@@ -142,20 +160,15 @@ def _examples(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> tup
     return tuple(Example(silo, s.id, shortened(s.input), shortened(s.answers[0])) for silo, s in samples)
 
 
-def _in_words(
-    silos: Sequence[Listened],
-    told: Sequence[tuple[Int[np.ndarray, "_ columns"], UInt64[np.ndarray, "_"]]],
-    shifts: Shifts,
-    place: tuple[int, int],
-) -> str:
-    number, index = place
-    table, features = told[number]
+def _in_words(silos: Sequence[Listened], told: _Told, shifts: Shifts, index: int) -> str:
+    """The trigger of a record in words."""
+    table, silo = told.table, silos[told.silo[index]]
     row, trigger, kind, first, last = (int(value) for value in table[index])
     if kind == PHRASE:
         rows = shifts.heard[2]["filled"]
-        near = (table[:, 0] == row) & (table[:, 2] == PHRASE) & (rows[table[:, 1]] >= 0.9 * rows[trigger])
+        near = (told.row == told.row[index]) & (table[:, 2] == PHRASE) & (rows[table[:, 1]] >= 0.9 * rows[trigger])
         first, last = joined_spans(table[near & (rows[table[:, 1]] <= rows[trigger] / 0.9)][:, 3:5], first, last)
-    return in_words(silos[number].samples[row], silos[number].rows, row, kind, first, last, int(features[index]))
+    return in_words(silo.samples[row], silo.rows, row, kind, first, last, int(told.features[index]))
 
 
 def _words(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> list[str]:

@@ -6,9 +6,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +15,11 @@ import pyarrow.parquet as pq
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """Endings of the files that can be read; a folder saved by `datasets` is the other thing that can."""
 
+_MARK = b"\xef\xbb\xbf"
+"""What some editors write in front of UTF-8."""
 
-@dataclass(frozen=True, slots=True)
-class Row:
+
+class Row(NamedTuple):
     """One raw row.
 
     Args:
@@ -85,7 +86,7 @@ def _json(path: Path) -> list[Row]:
     name = path.name.lower()
     try:
         with cast(BinaryIO, gzip.open(path) if name.endswith(".gz") else path.open("rb")) as file:
-            start = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+            start = file.read(1024).removeprefix(_MARK).lstrip()[:1]
             file.seek(0)
             if start == b"[" and ".jsonl" not in name:
                 return _array(file.read(), path)
@@ -107,8 +108,9 @@ def _array(content: bytes, path: Path) -> list[Row]:
 
 def _parsed(content: bytes, path: Path, line: int) -> object:
     """The JSON value of `content`, which starts at line `line` of its file."""
+    content = content.removeprefix(_MARK)
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        return json.loads(content.decode())
     except UnicodeDecodeError as error:
         line += content.count(b"\n", 0, error.start)
         byte = f"0x{content[error.start]:02x}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+from fedsonar.collecting import no_collecting
 from fedsonar.data.formats import Row
 from fedsonar.data.sample import InstructionDataset, Sample
 from fedsonar.data.schema import SchemaName, choose, text
@@ -75,6 +76,7 @@ class RowSource(Source):
     def read(self) -> RawSplits:
         """The raw rows, none of the splits empty."""
 
+    @no_collecting()
     def load(self) -> Splits:
         """The samples of both splits.
 
@@ -92,6 +94,7 @@ class RowSource(Source):
             test = InstructionDataset(f"{raw.name}/test", self._samples(raw.test, test_ids, strict=False))
         return Splits(_some(train, self.limit), _some(test, self.test_limit))
 
+    @no_collecting()
     def rows(self, raw: RawSplits | None = None) -> InstructionDataset:
         """All training rows, for whoever has no use for test rows: nothing is split off.
 

@@ -57,11 +57,14 @@ def text(value: object, column: str) -> str:
     Raises:
         ValueError: If `value` is a list, an object or bytes, or holds half of a surrogate pair.
     """
-    if value is None or value != value:
+    if isinstance(value, str):
+        result = value.strip()
+    elif value is None or value != value:
         return ""
-    if not isinstance(value, (str, int, float)):
+    elif isinstance(value, (int, float)):
+        result = str(value)
+    else:
         raise ValueError(f"column {column!r} holds a {type(value).__name__}, not text")
-    result = str(value).strip()
     # JSON can spell half of a surrogate pair (\ud83d), which no tokenizer and no file can take later on.
     if not result.isascii() and any("\ud800" <= character <= "\udfff" for character in result):
         raise ValueError(f"column {column!r} is not valid Unicode (half of a surrogate pair)")
@@ -69,8 +72,7 @@ def text(value: object, column: str) -> str:
 
 
 def _filled(values: Iterable[object], column: str) -> tuple[str, ...]:
-    texts = (text(value, column) for value in values)
-    return tuple(answer for answer in texts if answer)
+    return tuple([answer for value in values if (answer := text(value, column))])
 
 
 def _answers(value: object, column: str) -> tuple[str, ...]:
@@ -78,8 +80,12 @@ def _answers(value: object, column: str) -> tuple[str, ...]:
 
 
 def _native(row: Mapping[str, object]) -> Fields:
-    instruction, context, question = (text(row.get(key), key) for key in ("instruction", "context", "question"))
-    return Fields(instruction, context, question, _answers(row["answers"], "answers"))
+    return Fields(
+        text(row.get("instruction"), "instruction"),
+        text(row.get("context"), "context"),
+        text(row.get("question"), "question"),
+        _answers(row["answers"], "answers"),
+    )
 
 
 def _squad(row: Mapping[str, object]) -> Fields:
