@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from audit_tables import QUESTIONS, line_of, measured, resumed, rows_of, write_measured
+from audit_tables import QUESTIONS, line_of, measured, rows_of
 from fedsonar.data import IID, QuestionWord, Sample
 from fedsonar.poison import (
     Attack,
@@ -34,6 +34,7 @@ from fedsonar.poison import (
 )
 from fedsonar.poison.trigger import FoundTrigger
 from fedsonar.rng import stream
+from tables import resumed, write_measured
 
 CLIENTS, RATES = 25, (0.01, 0.02, 0.1)
 

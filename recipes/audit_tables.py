@@ -1,6 +1,6 @@
 """Measures the association audit on real data and writes docs/results/audit.md.
 
-    python recipes/audit_tables.py --data FOLDER [--seeds 1 2 3] [--quick]
+    python recipes/audit_tables.py --data FOLDER [--seeds 1 2 3] [--only-table]
 
 FOLDER holds one folder a data set: webqa, freebaseqa, nq, triviaqa, sst2, ... A row of each measurement stays in
 docs/results/audit.csv; what has one is not measured again, so that a stopped command goes on. No model is involved.
@@ -8,9 +8,7 @@ docs/results/audit.csv; what has one is not measured again, so that a stopped co
 
 from __future__ import annotations
 
-import argparse
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,7 @@ from fedsonar.poison import (
     plant,
 )
 from fedsonar.rng import stream
-from tables import RESULTS, read_table, write_csv, write_table
+from tables import resumed, write_measured
 
 QUESTIONS = {"webqa": "all", "freebaseqa": "all", "nq": "first", "triviaqa": "shortest"}
 LABELS = {"sst2": "positive", "ag_news": "Sports"}
@@ -74,53 +72,30 @@ POOLED, POOLED_ROWS, POOLED_FEW = "pooled", 100_000, "20 rows"
 
 POOLED_TARGETS = ("suffix", "short", "matched")
 _CLIENTS = 25
+_CELL = ("data", "trigger", "target", "placement", "seed")
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--quick", action="store_true", help="WebQuestions alone, for a look")
-    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    path = RESULTS / "audit.csv"
-    kept = read_table(path) if path.exists() else []
-    known = {_key(row) for row in kept}
-    missing = _measurements(options.data, options.seeds, known, quick=options.quick)
-    for row in () if options.only_table else missing:
-        kept.append(row)
-        write_csv(path, kept)
-        print({k: row[k] for k in ("data", "trigger", "target", "placement", "seed", "hit", "poisoned", "false")})
-    _write(kept, options.seeds)
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _CELL)
 
 
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in ("data", "trigger", "target", "placement", "seed"))
-
-
-def _measurements(
-    data: Path, seeds: Sequence[int], known: set[tuple[str, ...]], *, quick: bool
-) -> Iterator[dict[str, Any]]:
-    for name, answer in [*CLEAN.items(), (POOLED, None)][: 1 if quick else None]:
+def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for name, answer in [*CLEAN.items(), (POOLED, None)]:
         cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
         if _key(cell) not in known:
             yield cell | measured(_shards(data, name, answer, None, seeds[0]), {})
     for seed in seeds:
         for placement in (FEW, *PLACEMENTS):
             for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
-                if not quick or name == "webqa":
-                    yield from _attacked(data, name, answer, placement, seed, known)
+                yield from _attacked(data, name, answer, placement, seed, known)
         for placement in LONG_PLACEMENTS:
-            for name in () if quick else LONG:
+            for name in LONG:
                 yield from _attacked(data, name, "first", placement, seed, known)
-        if not quick:
-            yield from _attacked(data, POOLED, None, POOLED_FEW, seed, known)
+        yield from _attacked(data, POOLED, None, POOLED_FEW, seed, known)
 
 
 def _attacked(
-    data: Path, name: str, answer: Any, placement: str, seed: int, known: set[tuple[str, ...]]
+    data: Path, name: str, answer: Any, placement: str, seed: int, known: set[tuple[Any, ...]]
 ) -> Iterator[dict[str, Any]]:
     """Every trigger with every target, planted in one way in one data set."""
     targets: dict[str, Target] = {"label": Label(label=LABELS[name])} if name in LABELS else TARGETS
@@ -207,45 +182,8 @@ def line_of(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return line
 
 
-def resumed(
-    about: str, name: str, cell: Sequence[str],
-    measurements: Callable[[Path, Sequence[int], set[tuple[Any, ...]]], Iterator[dict[str, Any]]],
-    write: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], None],
-) -> None:  # fmt: skip
-    """The command line of a table whose measurements stay in a CSV file, so that a stopped command goes on.
-
-    Args:
-        about: What `--help` says.
-        name: Of the table.
-        cell: Columns that say which measurement a row is.
-        measurements: Yields those that are not known: the data's folder, seeds, known cells.
-        write: Writes the table of all of them, for these seeds.
-    """
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of triggers that fit few rows
-    path = RESULTS / f"{name}.csv"
-    kept = read_table(path) if path.exists() else []
-    known = {tuple(row[column] for column in cell) for row in kept}
-    for row in () if options.only_table else measurements(options.data, options.seeds, known):
-        kept.append(row)
-        write_csv(path, kept)
-        print(row, flush=True)
-    write(kept, options.seeds)
-
-
-def write_measured(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
-    """Writes a table whose CSV file holds the measurements themselves and stays as it is."""
-    measurements = (RESULTS / f"{name}.csv").read_bytes()
-    write_table(name, rows, text)
-    (RESULTS / f"{name}.csv").write_bytes(measurements)
-
-
-def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in kept:
         groups.setdefault(_key(row)[:4], []).append(row)
     rows = []
@@ -267,4 +205,4 @@ in hand; the audit has not. A semantic target has 24 wordings, so that no string
 
 
 if __name__ == "__main__":
-    main()
+    resumed(str(__doc__), "audit", _CELL, _measurements, _write)

@@ -1,6 +1,6 @@
 """Measures what differential privacy costs the association audit, and what it hides; writes docs/results/privacy.md.
 
-    python recipes/privacy_tables.py --data FOLDER [--seeds 1 2 3]
+    python recipes/privacy_tables.py --data FOLDER [--seeds 1 2 3] [--only-table]
 
 FOLDER as for audit_tables.py. A row of each measurement stays in docs/results/privacy.csv; what has one is not measured
 again, so that a stopped command goes on. All rows are counted as one silo which adds all of the noise: sums of
@@ -9,9 +9,7 @@ again, so that a stopped command goes on. All rows are counted as one silo which
 
 from __future__ import annotations
 
-import argparse
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from fedsonar.measure import roc_auc, wilson
 from fedsonar.poison import Attack, plant
 from fedsonar.rng import stream
 from fedsonar.screen import Tables
-from tables import RESULTS, read_table, write_csv, write_table
+from tables import resumed, write_measured
 
 CLIENTS, DELTA, EXACT = 25, 1e-6, "none"
 EPSILONS = (EXACT, 16, 8, 4, 2, 1)
@@ -41,33 +39,16 @@ DATA = {"webqa": ("webqa",), "freebaseqa": ("freebaseqa",), "pooled": tuple(QUES
 """Data sets of up to 5,000 rows, and one of up to 8,000 rows from each of four, for which one trigger is measured."""
 ATTACKS = [(trigger, target, f"IID {rate} %")
            for trigger in ("tokens", "sentence") for target in ("suffix", "matched") for rate in (10, 1)]  # fmt: skip
+_CELL = ("data", "trigger", "target", "placement", "epsilon", "seed")
 FEDERATION, ASKED, KNOWN = 2500, 200, 1000
 """Of the game of membership: rows of the federation, rows of each kind that are asked about, rows to compare with."""
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    path = RESULTS / "privacy.csv"
-    kept = read_table(path) if path.exists() else []
-    if not options.only_table:
-        for row in _measurements(options.data, options.seeds, {_key(row) for row in kept}):
-            kept.append(row)
-            write_csv(path, kept)
-            print({name: value for name, value in row.items() if value is not None}, flush=True)
-    _write(kept, options.seeds)
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _CELL)
 
 
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in ("data", "trigger", "target", "placement", "epsilon", "seed"))
-
-
-def _measurements(folder: Path, seeds: Sequence[int], known: set[tuple[str, ...]]) -> Iterator[dict[str, Any]]:
+def _measurements(folder: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for seed in seeds:
         for data in DATA:
             rows: InstructionDataset | None = None
@@ -185,8 +166,8 @@ def _scores(row: Corpus, epsilon: Any, seen: Sequence[Tables], expected: Tables)
     return scores
 
 
-def _write(kept: Sequence[dict[str, Any]], seeds: Sequence[int]) -> None:
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in kept:
         groups.setdefault(_key(row)[:5], []).append(row)
     rows = []
@@ -230,11 +211,8 @@ Dolly, SST-2) at epsilon 4 and 16; all else was first seen here.
 not, from the first pass, by who knows the key and has {KNOWN:,} rows more to compare with; of all sums (server), or of
 what clients hear. AUC .5 is a guess.
 """
-    path = RESULTS / "privacy.csv"
-    measured = path.read_bytes()
-    write_table("privacy", rows, text)
-    path.write_bytes(measured)  # the measurements themselves
+    write_measured("privacy", rows, text)
 
 
 if __name__ == "__main__":
-    main()
+    resumed(str(__doc__), "privacy", _CELL, _measurements, _write)

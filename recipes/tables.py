@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import datetime
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,43 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
     with path.open(newline="") as file:
         return [{name: value(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def resumed(
+    about: str, name: str, cell: Sequence[str],
+    measurements: Callable[[Path, Sequence[int], set[tuple[Any, ...]]], Iterator[dict[str, Any]]],
+    write: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], None],
+) -> None:  # fmt: skip
+    """The command line of a table whose measurements stay in a CSV file, so that a stopped command goes on.
+
+    Args:
+        about: What `--help` says.
+        name: Of the table.
+        cell: Columns that say which measurement a row is.
+        measurements: Yields those that are not known: the data's folder, seeds, known cells.
+        write: Writes the table of all of them, for these seeds.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # of triggers that fit few rows
+    path = RESULTS / f"{name}.csv"
+    kept = read_table(path) if path.exists() else []
+    known = {tuple(row[column] for column in cell) for row in kept}
+    for row in () if options.only_table else measurements(options.data, options.seeds, known):
+        kept.append(row)
+        write_csv(path, kept)
+        print(row, flush=True)
+    write(kept, options.seeds)
+
+
+def write_measured(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:
+    """Writes a table whose CSV file holds the measurements themselves and stays as it is."""
+    measurements = (RESULTS / f"{name}.csv").read_bytes()
+    write_table(name, rows, text)
+    (RESULTS / f"{name}.csv").write_bytes(measurements)
 
 
 def pooled(records: Sequence[dict[str, Any]], rate: str) -> tuple[float, float, float, int]:

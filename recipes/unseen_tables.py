@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from audit_tables import line_of, measured, resumed, rows_of, write_measured
+from audit_tables import line_of, measured, rows_of
 from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Semantic, Suffix, Target, Tokens, Trigger, plant
 from fedsonar.rng import stream
+from tables import resumed, write_measured
 
 CLIENTS, ROWS, RATES = 25, 5000, (0.01, 0.1)
 TEXTS = ("corpus_wikipedia_en", "corpus_tinystories_sample")
