@@ -35,13 +35,18 @@ def winners(vectors: Float[np.ndarray, "rows width"], count: int, key: int) -> I
         Dasgupta, Stevens and Navlakha, 2017, "A neural algorithm for a fundamental computing problem", Science 358,
         whose sparse hash it is, with dense directions.
     """
-    directions = stream(key, "patterns").standard_normal((vectors.shape[1], WORDS)).astype(np.float32)
+    directions = _directions(vectors.shape[1], key)
     found = np.empty((len(vectors), count), np.int64)
     for start in range(0, len(vectors), 1024):
         some = slice(start, start + 1024)
         along = vectors[some].astype(np.float32) @ directions
         found[some] = np.argpartition(-along, count - 1, axis=1)[:, :count]
     return found
+
+
+@lru_cache(maxsize=2)
+def _directions(width: int, key: int) -> Float[np.ndarray, "width buckets"]:
+    return stream(key, "patterns").standard_normal((width, WORDS)).astype(np.float32)
 
 
 def anything(rows: Corpus, count: int, key: int) -> Int[np.ndarray, "rows count"]:

@@ -18,7 +18,7 @@ from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.room import BANDS, WORDS
-from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, suspect_rows, weigh_shifts
+from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, suspect_rows, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.passes import Tables
@@ -223,9 +223,14 @@ class Shifts:
         """
         said, filled, usual, enough = self.by_trigger
         weigh_shifts(
-            *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual, enough,
+            *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual, self._nats, enough,
             self.rules.words, suspected, rest, sums,
         )  # fmt: skip
+
+    @cached_property
+    def _nats(self) -> Float[np.ndarray, "bands buckets shifts"]:
+        said, filled, usual, _ = self.by_trigger
+        return np.asarray(nats_of_words(said, filled, usual))
 
     def suspicion(self, rows: Corpus) -> Float[np.ndarray, "rows"]:
         """How suspect each row of a silo is, from 0 to 1: above a half where a shift that looks injected has it."""

@@ -21,15 +21,15 @@ from fedsonar.experiment import Experiment
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Federation
 from fedsonar.records import Run
-from fedsonar.screen import Features, Oracle, Screen
+from fedsonar.screen import Features, GradientShift, Oracle, Screen, Sonar
 from fedsonar.screening import Screening
 
-SCREENS: dict[str, type[Screen]] = {
+SCREENS: dict[str, Callable[[], Screen]] = {
     name: kind
     for name, kind in vars(screens).items()
     if isinstance(kind, type) and issubclass(kind, Screen) and not inspect.isabstract(kind) and kind is not Oracle
-}
-"""Every screen but the one that is told the truth."""
+} | {"Sonar, gradients too": partial(Sonar, gradient=GradientShift())}
+"""Every screen but the one that is told the truth; with its gradients, too, the one that has them on demand."""
 
 
 def verdicts(options: Options) -> Iterator[Contest]:

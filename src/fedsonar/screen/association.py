@@ -15,7 +15,6 @@ from fedsonar.audit import (
     Rules,
     Scope,
     bits_for,
-    corpus,
     judge,
     pooled,
     sizes,
@@ -107,7 +106,7 @@ class Association(Screen):
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
         """The client's counts in the next pass; see `Screen.summarize`."""
-        rows = corpus(silo.samples, self.key)
+        rows = silo.corpus(self.key)
         if self._sizing and not heard:
             return sizes(rows)
         scope, heard = self._opened(heard)
@@ -136,7 +135,7 @@ class Association(Screen):
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        rows = corpus(silo.samples, self.key)
+        rows = silo.corpus(self.key)
         scope, heard = self._opened(heard)
         if self.privacy:
             return judge_private(rows, scope, self.privacy, heard, PrivateRules())

@@ -14,7 +14,6 @@ from fedsonar.audit import (
     Corpus,
     ShiftRules,
     anything,
-    corpus,
     judge_shifts,
     pooled,
     saying,
@@ -97,7 +96,7 @@ class GradientShift(Screen):
 
     def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
         """As `summarize`, where another screen went before; see `ResponseShift.counts`."""
-        rows = corpus(silo.samples, self.key)
+        rows = silo.corpus(self.key)
         if self.bits is None and not heard:
             return sizes(rows)
         rules, heard = self._opened(heard)
@@ -128,7 +127,7 @@ class GradientShift(Screen):
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        rows = corpus(silo.samples, self.key)
+        rows = silo.corpus(self.key)
         rules, heard = self._opened(heard)
         labels = _labels(rows, heard)
         found = judge_shifts(self._pulling(silo, rows, labels), rules, heard[1:]).suspicion
@@ -140,9 +139,10 @@ class GradientShift(Screen):
         Raises:
             ValueError: If there is no model to look at the rows.
         """
-        if silo.features is None:
+        features = silo.features
+        if features is None:
             raise ValueError(f"client {silo.client}'s rows come without a model; use ResponseShift, which needs none")
-        pulls = winners(silo.features.pulls, self.winners, self.key)
+        pulls = silo.once(("winners", self.winners, self.key), lambda: winners(features.pulls, self.winners, self.key))
         return saying(rows, np.where(labels[:, None], anything(rows, self.winners, self.key), pulls))
 
 

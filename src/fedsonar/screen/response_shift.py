@@ -13,7 +13,6 @@ from fedsonar.audit import (
     SHIFT_PASSES,
     ShiftRules,
     bits_for,
-    corpus,
     judge_shifts,
     pooled,
     shifts_of,
@@ -85,7 +84,7 @@ class ResponseShift(Screen):
             heard: What the server said after the passes so far.
             suspected: Rows that another screen flags; the last pass asks.
         """
-        rows = corpus(silo.samples, self.key)
+        rows = silo.corpus(self.key)
         if self.bits is None and not heard:
             return sizes(rows)
         return summarize_shifts(rows, *self._opened(heard), suspected=suspected)
@@ -106,7 +105,7 @@ class ResponseShift(Screen):
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""
-        return judge_shifts(corpus(silo.samples, self.key), *self._opened(heard)).suspicion
+        return judge_shifts(silo.corpus(self.key), *self._opened(heard)).suspicion
 
 
 def opened(rules: ShiftRules, heard: Sequence[Tables]) -> tuple[ShiftRules, Sequence[Tables]]:

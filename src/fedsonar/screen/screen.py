@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from fedsonar.audit import Corpus, corpus
 from fedsonar.data import Sample, TokenRow
 
 if TYPE_CHECKING:
     from fedsonar.screen.features import Features
     from fedsonar.screen.threshold import Threshold
 
+Made = TypeVar("Made")
 Tables = Mapping[str, np.ndarray]
 """Arrays by name: all that a client says to the server for a screen, and all that it hears."""
 
@@ -38,6 +40,22 @@ class Silo:
     rows: Sequence[TokenRow] = ()
     features: Features | None = None
     tokenize: Callable[[Sequence[Sample]], list[TokenRow]] | None = None
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, what: Hashable, made: Callable[[], Made]) -> Made:
+        """What is worked out of the rows alone, once for all passes.
+
+        Args:
+            what: Names it, and all that it hangs on besides the rows.
+            made: Works it out.
+        """
+        if what not in self._kept:
+            self._kept[what] = made()
+        return cast(Made, self._kept[what])
+
+    def corpus(self, key: int) -> Corpus:
+        """The samples' words in columns, hashed with a key."""
+        return self.once(("corpus", key), lambda: corpus(self.samples, key))
 
 
 class Screen(ABC):

@@ -95,8 +95,23 @@ def count_speakers(
 
 
 @kernel
+def nats_of_words(spoken, filled, usual):
+    """What each word says for each shift, in nats, beside others of each band, by band, bucket and shift.
+
+    Args:
+        spoken, filled, usual: See `count_speakers`; of triggers alone.
+    """
+    nats = np.empty((BANDS, WORDS + BANDS, len(filled)), np.float32)
+    for band in range(BANDS):
+        for word in range(WORDS + BANDS):
+            for shift in range(len(filled)):
+                nats[band, word, shift] = nats_of(spoken[shift], filled[shift], usual[shift, band], 0, word)
+    return nats
+
+
+@kernel
 def weigh_shifts(
-    words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual,
+    words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual, nats,
     enough, most, suspected, rest, sums,
 ):  # fmt: skip
     """Fifth pass: how many rows say what each shift says, and what those with a trigger ask besides.
@@ -109,6 +124,7 @@ def weigh_shifts(
         shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
         triggers: How sure each is followed by that, in nats, where it is a trigger; `NEVER` where it is none.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
+        nats: See `nats_of_words`.
         enough: Nats from which on a row says what a shift says, by shift.
         most: Different words of a row that count besides triggers, the first.
         suspected: Whether a row is suspected already, for another reason.
@@ -120,11 +136,6 @@ def weigh_shifts(
     number, first, last, hidden = room.number, room.first, room.last, room.hidden
     times, odds = np.zeros(len(filled), np.int64), np.empty(len(filled), np.float32)
     met, met_hidden, turn = np.full(ASKED, -1, np.int64), np.full(ASKED, -1, np.int64), 0
-    nats = np.empty((BANDS, WORDS + BANDS, len(filled)), np.float32)
-    for band in range(BANDS):
-        for word in range(WORDS + BANDS):
-            for shift in range(len(filled)):
-                nats[band, word, shift] = nats_of(spoken[shift], filled[shift], usual[shift, band], 0, word)
     for row in range(len(sources)):
         count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
         times[:] = 0

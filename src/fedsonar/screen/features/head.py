@@ -98,14 +98,16 @@ class HeadGradients:
         is left out unless it is all that there is.
         """
         found = np.zeros((len(self.lengths), self.weight.shape[1]), np.float32)
-        counted = np.ones(len(self.labels), np.float32)
-        counted[(self._starts + self.lengths - 1)[self.lengths > 1]] = 0
-        for some in _blocks(self.lengths, self.most):
-            tokens = self._tokens(some)
-            errors = torch.softmax(self._scores(tokens), -1)
-            errors[torch.arange(len(errors)), self.labels[tokens]] -= 1
-            pulls = (errors @ self.weight).cpu().numpy() * counted[tokens, None]
-            found[some] = np.add.reduceat(pulls, self._starts[some] - self._starts[some.start], axis=0)
+        counted = np.maximum(self.lengths - 1, 1)
+        rows = np.repeat(np.arange(len(counted)), counted)
+        tokens = self._starts[rows] + np.arange(len(rows)) - (np.cumsum(counted) - counted)[rows]
+        for some in _blocks(counted, self.most):
+            own = slice(*np.searchsorted(rows, [some.start, some.stop]))
+            errors = self._errors(torch.from_numpy(tokens[own]))
+            # Tokens are summed before the product, which is then one of rows.
+            sums = errors.new_zeros(some.stop - some.start, errors.shape[1])
+            sums.index_add_(0, torch.from_numpy(rows[own] - some.start).to(errors.device), errors)
+            found[some] = (sums @ self.weight).cpu().numpy()
         return found
 
     def spectra(self, part: Part, count: int) -> Float[np.ndarray, "rows count"]:
@@ -168,12 +170,15 @@ class HeadGradients:
         scores = self.states[tokens] @ self.weight.t()
         return scores if self.bias is None else scores + self.bias
 
+    def _errors(self, tokens: slice | Tensor) -> Float[Tensor, "tokens vocabulary"]:
+        errors = torch.softmax(self._scores(tokens), -1)
+        errors[torch.arange(len(errors)), self.labels[tokens]] -= 1
+        return errors
+
     @torch.no_grad()
     def _factors(self, tokens: slice | Tensor, part: Part) -> tuple[np.ndarray, np.ndarray]:
         """The part's errors and states of some tokens, a row a token."""
-        errors = torch.softmax(self._scores(tokens), -1)
-        errors[torch.arange(len(errors)), self.labels[tokens]] -= 1
-        return part.of(errors.cpu().numpy()), part.of(self.states[tokens].cpu().numpy())
+        return part.of(self._errors(tokens).cpu().numpy()), part.of(self.states[tokens].cpu().numpy())
 
 
 def _blocks(lengths: Int[np.ndarray, "rows"], most: int) -> Iterator[slice]:
