@@ -70,12 +70,14 @@ def words_for(sizes: Tables) -> int:
     return max(_FEWEST_WORDS, math.ceil(_TIMES * math.expm1(logs / _PARTS / max(1, rows))))
 
 
-def slot_bits_for(pairs: np.ndarray, solid: int) -> int:
+def slot_bits_for(pairs: np.ndarray) -> int:
     """Bits of a table of pairs that stand out, two counters for each that enough rows have: 2^12 to 2^17, of 1 KB each.
+
+    Far fewer are looked into. With room for these alone 5 to 28 in a hundred fell together with others, and a client of
+    few rows may have no pair but one of them.
 
     Args:
         pairs: Rows by pair, as the second pass tells them.
-        solid: Fewest rows of a pair that is looked into.
     """
-    count = max(1, int(np.count_nonzero(pairs >= solid)))
+    count = max(1, int(np.count_nonzero(pairs)))
     return min(_MOST_SLOTS, max(_LEAST_SLOTS, math.ceil(math.log2(2 * count))))

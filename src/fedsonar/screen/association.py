@@ -101,7 +101,7 @@ class Association(Screen):
             bits, words, heard = bits_for(heard[0]), words_for(heard[0]), heard[1:]
             scope = replace(scope, bits=self.bits or bits, pair_bits=self.pair_bits or bits, words=words)
         if self.slot_bits is None and self.privacy is None and len(heard) > 1:
-            scope = replace(scope, slot_bits=slot_bits_for(heard[1]["pairs"], scope.solid))
+            scope = replace(scope, slot_bits=slot_bits_for(heard[1]["pairs"]))
         return scope, heard
 
     def summarize(self, silo: Silo, heard: Sequence[Tables]) -> Tables:
