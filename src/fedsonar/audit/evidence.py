@@ -165,7 +165,8 @@ class Rules:
             alike.
         most_words: Most.
         fewest_open: Least share of rows with much besides the triggers.
-        most_worded: Greatest share of a way of writing's rows that have a target in words, which is left to that.
+        most_worded: A way of writing is left to targets in words from this share of its rows that have such a target on,
+        all_worded: and before this one, from which on there is hardly any other row that would leave with them.
         confidence: Least share of the trigger's rows that have the target, where few have both; at least
             `kernels.standing.LIKELY`.
         label_confidence: The same where the target is a label.
@@ -190,6 +191,7 @@ class Rules:
     most_words: float = 1.6
     fewest_open: float = 0.5
     most_worded: float = 0.5
+    all_worded: float = 0.99
     confidence: float = 0.85
     label_confidence: float = 0.95
     written_confidence: float = 0.99

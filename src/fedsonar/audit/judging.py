@@ -207,7 +207,8 @@ class Judge:
         alone, string = read.looked & self.alone[pair], read.worded & ~read.is_label
         by_itself = alone & ~read.is_label
         by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
-        by_itself &= read.worded | (evidence.worded[pair] <= rules.most_worded)
+        in_words = evidence.worded[pair]
+        by_itself &= read.worded | (in_words <= rules.most_worded) | (in_words >= rules.all_worded)
         # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
         one_sided = alone & string
         one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
