@@ -165,8 +165,8 @@ class Rules:
             alike.
         most_words: Most.
         fewest_open: Least share of rows with much besides the triggers.
-        most_worded: A way of writing is left to targets in words from this share of its rows that have such a target on,
-        all_worded: and before this one, from which on there is hardly any other row that would leave with them.
+        most_worded: A way of writing is left to targets in words where more than this share of its rows have one,
+        all_worded: and less than this one: of all its rows none would leave for it alone.
         confidence: Least share of the trigger's rows that have the target, where few have both; at least
             `kernels.standing.LIKELY`.
         label_confidence: The same where the target is a label.

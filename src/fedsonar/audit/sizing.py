@@ -73,8 +73,8 @@ def words_for(sizes: Tables) -> int:
 def slot_bits_for(pairs: np.ndarray) -> int:
     """Bits of a table of pairs that stand out, two counters for each that enough rows have: 2^12 to 2^17, of 1 KB each.
 
-    Far fewer are looked into. With room for those that have rows enough for that, up to 8 in a hundred fell together with
-    others, and a client of few rows may have no pair but one of them.
+    Far fewer are looked into. With room for those that have rows enough for that, up to 8 in a hundred fell together
+    with others, and a client of few rows may have no pair but one of them.
 
     Args:
         pairs: Rows by pair, as the second pass tells them.
