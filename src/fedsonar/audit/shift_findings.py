@@ -121,7 +121,7 @@ def _finding(
     known[rows] = True
     sums, places = shifts.heard[4]["sums"][shift], told.places(rows)
     base = float(sums[ALL_SPEAKERS]) / shifts.total
-    first_of = dict(reversed([(silo, (silo, row)) for silo, row in places]))
+    _, first = np.unique([silo for silo, _ in places], return_index=True)
     chosen = cover(triggers, told.row[among], lambda some, adds: (adds, shifts.purity[triggers[some], way]))
     return Finding(
         "undecided" if undecided else "injected-looking",
@@ -129,7 +129,7 @@ def _finding(
         ", ".join(_words(silos, places)),
         "are words of the answers",
         len(rows),
-        len(first_of),
+        len(first),
         len(silos),
         int(sums[ALL_SPEAKERS]),
         float(shifts.coverage[shift]),
@@ -138,7 +138,7 @@ def _finding(
         float(shifts.asks_alike[shift]),
         0.0,
         0 if undecided else len(rows),
-        _examples(silos, list(dict.fromkeys([*reversed(first_of.values()), *places]))),
+        _examples(silos, list(dict.fromkeys([*(places[at] for at in first), *places]))),
     )
 
 
