@@ -161,6 +161,7 @@ class Rules:
     Args:
         likeness: Greatest likeness of few rows that share nothing but the trigger.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
+        sure_alike: Standard errors above `likeness` from which on rows surely ask alike.
         fewest_words: Least words besides, as a multiple of any row's: rows that are hardly more than their trigger ask
             alike.
         most_words: Most.
@@ -187,6 +188,7 @@ class Rules:
 
     likeness: float = 0.35
     likeness_many: float = 0.06
+    sure_alike: float = 2.0
     fewest_words: float = 0.7
     most_words: float = 1.6
     fewest_open: float = 0.5
@@ -221,6 +223,12 @@ class Rules:
             & (evidence.open >= self.fewest_open)
         )
         return alone
+
+    def alike(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether rows surely ask alike."""
+        rows = np.maximum(evidence.rows, 2)
+        least = self.likeness + self.sure_alike * np.sqrt(2 / (rows * (rows - 1.0)))
+        return np.asarray((evidence.rows > 1) & (evidence.likeness > least))
 
     def limit(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
         """Greatest likeness of so many rows that share nothing but the trigger."""

@@ -203,7 +203,7 @@ class Judge:
         # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
         together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
-        together &= read.covering >= rules.enough
+        together &= (read.covering >= rules.enough) & ~read.alike
         alone, string = read.looked & self.alone[pair], read.worded & ~read.is_label
         by_itself = alone & ~read.is_label
         by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
@@ -224,7 +224,7 @@ class Judge:
         injected |= sure & contradicted & (read.seen >= rules.enough)
         # Rarer triggers of a target that is injected are of the same making, unless it is a label.
         of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
-        same = sure & ~read.is_label & of_injected
+        same = sure & ~read.is_label & ~read.alike & of_injected
         return np.asarray(injected | (same & (self.q(read.table, same) < rules.q)))
 
     def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
@@ -264,6 +264,8 @@ class _Read:
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
         self.is_label = (table[:, BEGIN] == WHOLE) & (self.target_rows >= judge.label_least)
+        # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
+        self.alike = self.looked & ~self.is_label & rules.alike(evidence)[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
         written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
         enough = np.where(self.is_label, rules.label_confidence, rules.confidence)
