@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from fedsonar.audit import (
+    Evidence,
     Rules,
     Scope,
     corpus,
@@ -132,6 +133,14 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
     alike = slot_of(pair_of("yy", "stay where you are"), 10)
     assert evidence.rows[alike] == 12
     assert evidence.likeness[alike] > 1 or evidence.words[alike] < 0.5
+
+
+def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():
+    rows, likeness = np.array([1, 6, 6, 100, 100]), np.array([9.0, 1.2, 0.7, 0.4, 0.36])
+    none = np.zeros(5)
+    evidence = Evidence(rows, likeness, likeness, none + 1, none + 1, none, none, 1.0)
+    assert Rules().alike(evidence).tolist() == [False, True, False, True, False]
+    assert not (Rules().alike(evidence) & Rules().alone(evidence)).any()
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"bits": 2}, "bits must be"), ({"least": 1}, "2 rows"),
