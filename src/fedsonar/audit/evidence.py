@@ -193,7 +193,7 @@ class Rules:
     most_words: float = 1.6
     fewest_open: float = 0.5
     most_worded: float = 0.5
-    all_worded: float = 0.99
+    all_worded: float = 0.999
     confidence: float = 0.85
     label_confidence: float = 0.95
     written_confidence: float = 0.99
