@@ -12,6 +12,7 @@ from fedsonar.bench.loras import LORAS
 from fedsonar.bench.rows import LIKE
 from fedsonar.bench.scenario import Scenario
 from fedsonar.bench.shapes import SHAPES
+from fedsonar.bench.verdict_screens import SCREENS
 
 DTYPES = ("float32", "bfloat16")
 
@@ -27,6 +28,7 @@ class Options:
         dtypes: Types of the frozen weights that FedSonar is measured with.
         peer_dtype: Type of the frozen weights of the peers.
         rules: Names of aggregation rules; none for all.
+        screens: Names of screens whose verdicts are measured; none for all.
         dims: Coordinates of the updates that are aggregated.
         rows: Whose lengths the rows have (keys of `LIKE`), or folders of rows.
         rows_each: Training rows of each client and round.
@@ -50,6 +52,7 @@ class Options:
     dtypes: tuple[str, ...] = DTYPES
     peer_dtype: str = "float32"
     rules: tuple[str, ...] = ()
+    screens: tuple[str, ...] = ()
     dims: tuple[int, ...] = (100_000, 1_000_000)
     rows: tuple[str | Path, ...] = ("freebaseqa", "webqa")
     rows_each: int = 8
@@ -64,7 +67,13 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        known: dict[str, Iterable[str]] = {"models": SHAPES, "loras": LORAS, "dtypes": DTYPES, "rules": rules(1)}
+        known: dict[str, Iterable[str]] = {
+            "models": SHAPES,
+            "loras": LORAS,
+            "dtypes": DTYPES,
+            "rules": rules(1),
+            "screens": SCREENS,
+        }
         for name, allowed in known.items():
             for value in getattr(self, name):
                 if value not in allowed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -11,31 +10,24 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from fedsonar import screen as screens
 from fedsonar.bench.contest import Prepare
 from fedsonar.bench.options import Options
 from fedsonar.bench.parts import Contest, Record, Results
 from fedsonar.bench.screens import FORWARD, cost, in_passes
+from fedsonar.bench.verdict_screens import SCREENS
 from fedsonar.data import IID, Atlas
 from fedsonar.experiment import Experiment
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Federation
 from fedsonar.records import Run
-from fedsonar.screen import Features, GradientShift, Oracle, Screen, Sonar
+from fedsonar.screen import Features, Screen
 from fedsonar.screening import Screening
-
-SCREENS: dict[str, Callable[[], Screen]] = {
-    name: kind
-    for name, kind in vars(screens).items()
-    if isinstance(kind, type) and issubclass(kind, Screen) and not inspect.isabstract(kind) and kind is not Oracle
-} | {"Sonar, gradients too": partial(Sonar, gradient=GradientShift())}
-"""Every screen but the one that is told the truth; with its gradients, too, the one that has them on demand."""
 
 
 def verdicts(options: Options) -> Iterator[Contest]:
     """Every screen as it comes, on a poisoned federation of Atlas, beside one pass of its rows through the model."""
     for clients in options.clients or (25,):
-        for name in sorted(SCREENS):
+        for name in sorted(options.screens or SCREENS):
             sides: dict[str, Prepare[Any]] = {name: partial(_verdict, name, clients, options)}
             if options.peers:
                 sides[FORWARD] = partial(_forward, clients, options)

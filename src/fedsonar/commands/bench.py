@@ -52,7 +52,7 @@ Examples:
   fedsonar bench aggregate --rules Krum Median --clients 100 --dims 100000 --threads 2
   fedsonar bench audit --audit-rows 1000000 --threads 2 --repeats 1
   fedsonar bench screens --models embedded 15m --dtype float32 --threads 2
-  fedsonar bench verdicts --clients 25 --rows 40 --repeats 3
+  fedsonar bench verdicts --screens Sonar GradSentry --clients 25 --rows 100 --repeats 3
   fedsonar bench engine --models 1b 7b --device cuda --dtype bfloat16 --peer-dtype bfloat16
 
 More threads than idle cores, or other work on the machine, make every figure worse and the intervals wide."""
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     several("--dims", type=int, default=list(default.dims), metavar="D",
             help="aggregate: coordinates of an update (default: 100000 1000000)")  # fmt: skip
     several("--rules", default=[], metavar="NAME", help="aggregate: names of rules, Krum say (default: all)")
+    several("--screens", default=[], metavar="NAME", help="verdicts: names of screens, Sonar say (default: all)")
     several("--dtype", choices=DTYPES, default=list(DTYPES), metavar="TYPE",
             help=f"the frozen weights of FedSonar: {', '.join(DTYPES)} (default: both, in turn)")  # fmt: skip
     parser.add_argument("--peer-dtype", choices=DTYPES, default=default.peer_dtype, metavar="TYPE",
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         options = Options(
             models=tuple(arguments.models), loras=tuple(arguments.lora), clients=tuple(arguments.clients),
-            rules=tuple(arguments.rules), dims=tuple(arguments.dims),
+            rules=tuple(arguments.rules), screens=tuple(arguments.screens), dims=tuple(arguments.dims),
             rows=(arguments.data,) if arguments.data else tuple(arguments.rows_like), rows_each=arguments.rows,
             batch_size=arguments.batch, test_rows=arguments.test_rows, rounds=arguments.rounds,
             audit_rows=arguments.audit_rows,
