@@ -41,7 +41,7 @@ from fedsonar.poison import (
     plant,
 )
 from fedsonar.rng import stream
-from tables import resumed, write_measured
+from tables import cell_of, resumed, write_measured
 
 QUESTIONS = {"webqa": "all", "freebaseqa": "all", "nq": "first", "triviaqa": "shortest"}
 LABELS = {"sst2": "positive", "ag_news": "Sports"}
@@ -75,14 +75,10 @@ _CLIENTS = 25
 _CELL = ("data", "trigger", "target", "placement", "seed")
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _CELL)
-
-
 def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for name, answer in [*CLEAN.items(), (POOLED, None)]:
         cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
-        if _key(cell) not in known:
+        if cell_of(cell, _CELL) not in known:
             yield cell | measured(_shards(data, name, answer, None, seeds[0]), {})
     for seed in seeds:
         for placement in (FEW, *PLACEMENTS):
@@ -107,7 +103,7 @@ def _attacked(
     for trigger in TRIGGERS:
         for target in targets:
             cell = {"data": name, "trigger": trigger, "target": target, "placement": placement, "seed": seed}
-            if _key(cell) in known:
+            if cell_of(cell, _CELL) in known:
                 continue
             if not shards:
                 shards = _shards(data, name, answer, 5000 if name in QUESTIONS else None, seed)
@@ -185,7 +181,7 @@ def line_of(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in kept:
-        groups.setdefault(_key(row)[:4], []).append(row)
+        groups.setdefault(cell_of(row, _CELL)[:4], []).append(row)
     rows = []
     for (data, trigger, target, placement), members in groups.items():
         rows.append({"data": data, "trigger": trigger, "target": target, "placement": placement} | line_of(members))

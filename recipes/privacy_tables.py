@@ -31,7 +31,7 @@ from fedsonar.measure import roc_auc, wilson
 from fedsonar.poison import Attack, plant
 from fedsonar.rng import stream
 from fedsonar.screen import Tables
-from tables import resumed, write_measured
+from tables import cell_of, resumed, write_measured
 
 CLIENTS, DELTA, EXACT = 25, 1e-6, "none"
 EPSILONS = (EXACT, 16, 8, 4, 2, 1)
@@ -44,10 +44,6 @@ FEDERATION, ASKED, KNOWN = 2500, 200, 1000
 """Of the game of membership: rows of the federation, rows of each kind that are asked about, rows to compare with."""
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _CELL)
-
-
 def _measurements(folder: Path, seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for seed in seeds:
         for data in DATA:
@@ -56,7 +52,7 @@ def _measurements(folder: Path, seeds: Sequence[int], known: set[tuple[Any, ...]
                 cell = {"data": data, "trigger": trigger, "target": target, "placement": placement, "seed": seed}
                 if data == "pooled" and trigger == "sentence":
                     continue
-                missing = [epsilon for epsilon in EPSILONS if _key(cell | {"epsilon": epsilon}) not in known]
+                missing = [epsilon for epsilon in EPSILONS if cell_of(cell | {"epsilon": epsilon}, _CELL) not in known]
                 if not missing:
                     continue
                 rows = rows or rows_for(folder, data)
@@ -169,7 +165,7 @@ def _scores(row: Corpus, epsilon: Any, seen: Sequence[Tables], expected: Tables)
 def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in kept:
-        groups.setdefault(_key(row)[:5], []).append(row)
+        groups.setdefault(cell_of(row, _CELL)[:5], []).append(row)
     rows = []
     for (data, trigger, target, placement, epsilon), members in groups.items():
         row: dict[str, Any] = {"data": data, "trigger": trigger, "target": target, "placement": placement}

@@ -115,12 +115,17 @@ def resumed(
     warnings.simplefilter("ignore")  # of triggers that fit few rows
     path = RESULTS / f"{name}.csv"
     kept = read_table(path) if path.exists() else []
-    known = {tuple(row[column] for column in cell) for row in kept}
+    known = {cell_of(row, cell) for row in kept}
     for row in () if options.only_table else measurements(options.data, options.seeds, known):
         kept.append(row)
         write_csv(path, kept)
         print(row, flush=True)
     write(kept, options.seeds)
+
+
+def cell_of(row: Mapping[str, Any], cell: Sequence[str]) -> tuple[Any, ...]:
+    """Which measurement a row is, by the columns that say so."""
+    return tuple(row[column] for column in cell)
 
 
 def write_measured(name: str, rows: Sequence[dict[str, Any]], text: str) -> None:

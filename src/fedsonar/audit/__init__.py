@@ -10,6 +10,7 @@ from fedsonar.audit.patterns import anything, saying, short_responses, winners
 from fedsonar.audit.privacy import Privacy
 from fedsonar.audit.shift_passes import (
     SHIFT_PASSES,
+    begins_with,
     judge_shifts,
     shifts_of,
     summarize_shifts,
@@ -22,7 +23,7 @@ from fedsonar.audit.survey import judge
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy", "Rules",
-    "Scope", "ShiftRules", "anything", "audit", "bits_for", "corpus", "judge", "judge_shifts", "pooled", "saying",
-    "scope_for", "shifts_of", "short_responses", "sizes", "slot_bits_for", "summarize", "summarize_shifts", "summed",
-    "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh", "winners", "words_for",
+    "Scope", "ShiftRules", "anything", "audit", "begins_with", "bits_for", "corpus", "judge", "judge_shifts", "pooled",
+    "saying", "scope_for", "shifts_of", "short_responses", "sizes", "slot_bits_for", "summarize", "summarize_shifts",
+    "summed", "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh", "winners", "words_for",
 ]  # fmt: skip

@@ -94,14 +94,14 @@ _latest: list[Shifts] = []
 
 def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
     """What the sums so far say, worked out once for all silos of a process."""
-    known = next((one for one in _latest if one.rules == rules and _begins(heard, one.heard)), Shifts(rules, ()))
+    known = next((one for one in _latest if one.rules == rules and begins_with(heard, one.heard)), Shifts(rules, ()))
     if len(known.heard) < len(heard):
         known = known.further(heard)
         _latest[:] = [known, *(one for one in _latest if one.rules != rules)][:2]
     return known
 
 
-def _begins(heard: Sequence[Tables], before: Sequence[Tables]) -> bool:
+def begins_with(heard: Sequence[Tables], before: Sequence[Tables]) -> bool:
     """Whether what was heard begins with the very tables that were heard before."""
     return len(before) <= len(heard) and all(
         one.keys() == other.keys() and all(one[name] is other[name] for name in one)

@@ -47,7 +47,7 @@ class Silo:
 
         Args:
             what: Names it, and all that it hangs on besides the rows.
-            made: Works it out.
+            made: Works it out; or makes room, a list say, for what hangs on sums that are heard.
         """
         if what not in self._kept:
             self._kept[what] = made()

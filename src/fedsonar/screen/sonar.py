@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from jaxtyping import Bool, Float
 
+from fedsonar.audit import begins_with
 from fedsonar.screen.association import Association
 from fedsonar.screen.gradient_shift import GradientShift
 from fedsonar.screen.response_shift import ResponseShift
@@ -101,10 +102,9 @@ class Sonar(Screen):
         """What one part suspects, once it has heard all of its passes: worked out once, as later parts ask too."""
         part = self._parts[name]
         told = _of(name, heard[: part.passes])
-        tables = [table for some in told for table in some.values()]
         known: list[Any] = silo.once((name, part), list)
-        if not known or len(known[0]) != len(tables) or any(a is not b for a, b in zip(known[0], tables, strict=True)):
-            known[:] = tables, part.suspicion(silo, told)
+        if not known or not begins_with(told, known[0]):
+            known[:] = told, part.suspicion(silo, told)
         return cast(np.ndarray, known[1])
 
     def _suspected(self, silo: Silo, heard: Sequence[Tables], name: str) -> Bool[np.ndarray, "rows"]:
