@@ -67,6 +67,11 @@ def test_no_file_names_a_place_on_one_machine():
     assert found == ["tests/test_repository.py"]  # the pattern itself
 
 
+def test_only_the_embedded_model_is_binary():
+    binary = [path for path in repository_files() if b"\0" in path.read_bytes()]
+    assert [str(path.relative_to(ROOT)) for path in binary] == ["src/fedsonar/model/embedded/model.safetensors"]
+
+
 def test_every_module_of_the_package_has_a_docstring():
     modules = repository_files("src/*.py")
     assert len(modules) > 20
