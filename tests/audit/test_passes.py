@@ -25,9 +25,11 @@ from fedsonar.audit.judging import Judge, tell
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
 from fedsonar.audit.kernels.features import PHRASE, feature
 from fedsonar.audit.kernels.standing import association
-from fedsonar.audit.kernels.tables import bucket, slot_of
+from fedsonar.audit.kernels.tables import bucket, slot_of, value_at
 from fedsonar.audit.kernels.telling import PAIR
 from fedsonar.audit.kernels.words import joined
+from fedsonar.audit.little import Little
+from fedsonar.audit.passes import count, uncounted
 from fedsonar.data import Sample
 
 SCOPE = Scope(bits=18, pair_bits=16, slot_bits=10)
@@ -102,9 +104,39 @@ def test_counts_of_silos_add_up_to_the_counts_of_the_pool():
 
 def test_one_silo_added_onto_the_counts_of_another_is_their_sum():
     first, second = rows_of(40, 1), rows_of(40, 2)
-    onto = summarize(corpus(second), SCOPE, [], summarize(corpus(first), SCOPE, []))
+    onto = summarize(corpus(first), SCOPE, [])
+    count(corpus(second), SCOPE, [], onto)
     sums = summed([summarize(corpus(first), SCOPE, []), summarize(corpus(second), SCOPE, [])])
     assert all((onto[name] == sums[name]).all() for name in sums)
+
+
+def test_what_is_counted_in_one_place_in_little_room_is_what_silos_counts_add_up_to():
+    silos = [corpus(rows_of(300, seed, trigger=range(0, 300, 3), target="go there now")) for seed in range(3)]
+    dense, little = [], []
+    for _ in range(2):
+        sums = summed(summarize(silo, SCOPE, dense) for silo in silos)
+        counts = uncounted(SCOPE, little, Little)
+        for silo in silos:
+            count(silo, SCOPE, little, counts)
+        dense.append(told(sums, SCOPE, dense))
+        little.append(told(counts, SCOPE, little))
+    for name in ("inputs", "responses"):
+        assert dense[0][name].max() > 2 * 256
+        assert (held_in(little[0][name], 18) == dense[0][name]).all()
+    short, large = little[1]["pairs"]
+    pairs, kept = dense[1]["pairs"], dense[1]["pairs"] > 0
+    assert pairs.max() == 300
+    assert (short[kept] == np.minimum(pairs, 255)[kept]).all()
+    assert short[~kept].max() < SCOPE.least
+    assert (held_in(large, 16) == pairs * (pairs >= 255)).all()
+    assert little[1]["empty"] == dense[1]["empty"]
+    assert weigh([*dense, summarize(silos[0], SCOPE, dense)]).tests == pytest.approx(
+        weigh([*little, summarize(silos[0], SCOPE, little)]).tests
+    )
+
+
+def held_in(table, bits):
+    return np.array([value_at(table, place) for place in range(1 << bits)])
 
 
 @pytest.mark.parametrize("table", [(10, 12, 15, 200), (5, 5, 5, 5000), (30, 60, 50, 100)])

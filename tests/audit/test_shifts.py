@@ -106,6 +106,16 @@ def test_the_sums_are_those_of_one_pool_and_integers():
             np.testing.assert_array_equal(one[name], other[name])
 
 
+def test_rows_taken_some_at_a_time_are_counted_as_all_at_once(monkeypatch):
+    silos, _ = planted(Tokens(), Semantic(), clients=2)
+    _, whole = heard_of(silos)
+    monkeypatch.setattr("fedsonar.audit.shift_passes._AT_ONCE", 37)
+    _, parts = heard_of(silos)
+    for one, other in zip(whole, parts, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
 def test_counts_are_those_of_a_plain_loop():
     words = ("red", "green", "blue", "white", "black")
     rng = np.random.default_rng(0)

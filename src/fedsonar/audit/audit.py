@@ -14,7 +14,8 @@ from fedsonar.audit.evidence import Rules, weigh
 from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import LISTED, Told, findings
 from fedsonar.audit.judging import Judgement, tell
-from fedsonar.audit.passes import PASSES, Tables, gates, summarize, thinned, told
+from fedsonar.audit.little import Little
+from fedsonar.audit.passes import PASSES, Tables, count, gates, told, uncounted
 from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, summarize_shifts, told_shifts
 from fedsonar.audit.shift_rules import ShiftRules
@@ -84,11 +85,12 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     scope = scope_for(columns)
     heard: list[Tables] = []
     for name in ("features", "pairs", "checks")[:PASSES]:
-        sums: dict[str, np.ndarray] | None = None
+        counts = uncounted(scope, heard, Little)
         for number, rows in enumerate(columns, 1):
-            sums = clock.done(f"counting {name}", number, summarize(rows, scope, heard, sums))
-        heard.append(thinned(told(sums or {}, scope, heard, spent=True), scope))
-        del sums
+            count(rows, scope, heard, counts)
+            clock.done(f"counting {name}", number)
+        heard.append(told(counts, scope, heard))
+        del counts
         clock.stage(name)
     evidence = weigh(heard)
     heard.pop()  # it is all in the evidence
@@ -98,9 +100,9 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     ]
     judgements = [one.judgement for one in surveys]
     clock.stage("judgement")
-    targets = strongest(surveys, LISTED)
+    certain, quiet = strongest(surveys, LISTED)
     listed = [
-        Told(samples, rows, tell(rows, scope, heard, evidence, rules, targets))
+        Told(samples, rows, tell(rows, scope, heard, evidence, rules, certain, quiet))
         for samples, rows in zip(silos, columns, strict=True)
     ]
     _, total, label_least = gates(scope, heard[0])
@@ -111,11 +113,11 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     del listed, evidence
     shift_rules, spoken = ShiftRules(bits=scope.bits, words=scope.words), list[Tables]()
     for turn in range(SHIFT_PASSES):
-        sums = None
+        sums: dict[str, np.ndarray] | None = None
         for number, (rows, judgement) in enumerate(zip(columns, judgements, strict=True), 1):
             sums = summarize_shifts(rows, shift_rules, spoken, sums, judgement.flagged, inputs)
             clock.done(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number)
-        spoken.append(told_shifts(sums or {}, shift_rules, spoken, spent=True))
+        spoken.append(told_shifts(sums or {}, shift_rules, spoken))
     listened = [
         Listened(samples, rows, judge_shifts(rows, shift_rules, spoken))
         for samples, rows in zip(silos, columns, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ PARTS = 4
 """Parts of a row, in this order: instruction, context, question, response."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """Rows of one silo, in columns.
 
@@ -41,6 +41,14 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def some_at_a_time(self, most: int) -> Iterator[Corpus]:
+        """The rows in order, so many at a time, with the same text and words."""
+        for begin in range(0, len(self), most):
+            end = min(begin + most, len(self))
+            bounds, parts = (starts[PARTS * begin : PARTS * end + 1] for starts in (self.bounds, self.parts))
+            marks, sources = self.marks[PARTS * begin : PARTS * end], self.sources[begin:end]
+            yield Corpus(self.text, parts, self.words, bounds, marks, sources)
 
     def phrase(self, first: int, last: int) -> str:
         """The text from one word to before another, as it stands there, with white space made single."""

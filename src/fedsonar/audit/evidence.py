@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.kernels.counting import CONCEALED, OPEN, ROWS, SAYS, SAYS_SQUARED, WORDED
+from fedsonar.audit.little import Short
 from fedsonar.audit.passes import Tables
 
 
@@ -55,7 +56,9 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
     bare = likeness(rest, rows, share, total) if of_labels else alike
     words = rest.sum(axis=1) / some / usual
-    counters, empty = len(second["pairs"]), max(1, int(second["empty"][0]))
+    pairs = second["pairs"]
+    counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
+    empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
     return Evidence(rows, alike, bare, words, sums[:, OPEN] / some, sums[:, WORDED] / some, says / spread, float(tests))
 

@@ -112,9 +112,12 @@ def cover(
     _, first, which = np.unique(triggers, return_index=True, return_inverse=True)
     order = np.argsort(first)
     first, which = first[order], np.argsort(order)[which]
-    width = int(rows.max(initial=0)) + 1
-    which, rows = np.divmod(np.unique(which * width + rows), width)
-    left, covered, chosen = np.ones(len(first), bool), np.zeros(width, bool), list[int]()
+    by_row = np.argsort(rows, kind="stable")
+    by_both = by_row[np.argsort(which[by_row].astype(np.min_scalar_type(len(first))), kind="stable")]
+    which, rows = which[by_both], rows[by_both]
+    once = (np.diff(which, prepend=-1) != 0) | (np.diff(rows, prepend=-1) != 0)
+    which, rows = which[once], rows[once]  # a row may have a trigger twice
+    left, covered, chosen = np.ones(len(first), bool), np.zeros(int(rows.max(initial=0)) + 1, bool), list[int]()
     while left.any() and len(chosen) < _MOST_TRIGGERS:
         adds = np.bincount(which[~covered[rows]], minlength=len(first))
         best = np.flatnonzero(left)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt64
+from jaxtyping import Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
@@ -54,41 +54,31 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
     """
     if not told:
         return []
-    table = np.concatenate([t.records.table for t in told])
+    every = Records.joined([t.records for t in told])
     silo = np.repeat(np.arange(len(told)), [len(t.records.table) for t in told])
-    triggers = np.concatenate([t.records.triggers for t in told])
-    targets = np.concatenate([t.records.targets for t in told])
-    injected = np.concatenate([t.records.injected for t in told])
-    strength = np.concatenate([t.records.strength for t in told])
     first_row = np.cumsum([0, *(len(t.samples) for t in told)])
-    row = first_row[silo] + table[:, telling.ROW]
-    groups = _groups(table, targets, injected, strength, row)
-    made = []
-    flagged = np.unique(row[injected])
-    for members in groups:
+    row = first_row[silo] + every.table[:, telling.ROW]
+    flagged, made = np.zeros(first_row[-1], bool), []
+    flagged[row[every.injected]] = True
+    for members in _groups(every, row):
         # What mostly flagged rows have besides is part of what they are flagged for.
-        if not injected[members].any() and np.isin(np.unique(row[members]), flagged).mean() > _PART:
+        if not every.injected[members].any() and flagged[np.unique(row[members])].mean() > _PART:
             continue
-        part = _Part(told, evidence, total, label_least, table[members], silo[members], row[members], triggers[members],
-                     targets[members], injected[members], strength[members])  # fmt: skip
+        part = _Part(told, evidence, total, label_least, every.some(members), silo[members], row[members])
         if finding := part.finding():
             made.append((not part.injected.any(), -float(part.strength.max()), finding))
     return [finding for *_, finding in sorted(made, key=lambda item: item[:2])]
 
 
-def _groups(
-    table: Int[np.ndarray, "records columns"],
-    targets: UInt64[np.ndarray, "records"],
-    injected: Bool[np.ndarray, "records"],
-    strength: Float[np.ndarray, "records"],
-    row: Int[np.ndarray, "records"],
-) -> list[Int[np.ndarray, "members"]]:
+def _groups(records: Records, row: Int[np.ndarray, "records"]) -> list[Int[np.ndarray, "members"]]:
     """Records by finding: those of one target, and of targets that mostly stand in the same rows."""
-    distinct, which = np.unique(targets, return_inverse=True)
+    distinct = np.unique(records.targets)
     if not len(distinct):
         return []
-    best, worrying = np.zeros(len(distinct)), np.zeros(len(distinct), bool)
-    np.maximum.at(best, which, np.where(table[:, telling.PAIR] >= 0, strength, 0.0))
+    which = np.searchsorted(distinct, records.targets)
+    which = which.astype(np.min_scalar_type(len(distinct)))  # few targets are put in order without comparing them
+    injected, best, worrying = records.injected, np.zeros(len(distinct)), np.zeros(len(distinct), bool)
+    np.maximum.at(best, which, np.where(records.table[:, telling.PAIR] >= 0, records.strength, 0.0))
     np.logical_or.at(worrying, which, injected)
     chosen = np.flatnonzero(worrying)
     quiet = np.flatnonzero(~worrying & (best > 0))
@@ -118,10 +108,12 @@ class _Part:
     """The records of one finding."""
 
     def __init__(
-        self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, *columns: np.ndarray
-    ) -> None:
+        self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, records: Records,
+        silo: Int[np.ndarray, "records"], row: Int[np.ndarray, "records"],
+    ) -> None:  # fmt: skip
         self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
-        self.table, self.silo, self.row, self.triggers, self.targets, self.injected, self.strength = columns
+        self.table, self.triggers, self.targets = records.table, records.triggers, records.targets
+        self.injected, self.strength, self.silo, self.row = records.injected, records.strength, silo, row
 
     def finding(self) -> Finding | None:
         """The finding; None if no pair is left."""

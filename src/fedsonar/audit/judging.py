@@ -56,12 +56,27 @@ class Records:
     injected: Bool[np.ndarray, "records"]
     strength: Float[np.ndarray, "records"]
 
-    def some(self, chosen: Bool[np.ndarray, "records"]) -> Records:
-        """Those that are chosen."""
-        return Records(
-            self.table[chosen], self.triggers[chosen], self.targets[chosen], self.injected[chosen],
-            self.strength[chosen],
-        )  # fmt: skip
+    def kept(self, targets: UInt64[np.ndarray, "_"] | None = None) -> Records:
+        """Those of some targets, or of all, whose pair was looked into or looks injected, or that have no trigger."""
+        chosen = self.injected | (self.table[:, PAIR] < 0) | (self.table[:, LOOKED] > 0)
+        if targets is not None:
+            chosen &= np.isin(self.targets, targets)
+        return self.some(chosen)
+
+    def some(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "_"]) -> Records:
+        """Those that are chosen, by a mask or by number."""
+        return Records(*(column[chosen] for column in self._columns))
+
+    @staticmethod
+    def joined(parts: Sequence[Records]) -> Records:
+        """The records of some parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return Records(*(np.concatenate(column) for column in zip(*(part._columns for part in parts), strict=True)))
+
+    @property
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        return self.table, self.triggers, self.targets, self.injected, self.strength
 
 
 def tell(
@@ -70,9 +85,10 @@ def tell(
     heard: Sequence[Tables],
     evidence: Evidence,
     rules: Rules,
-    targets: UInt64[np.ndarray, "_"] | None = None,
+    certain: UInt64[np.ndarray, "_"] | None = None,
+    quiet: UInt64[np.ndarray, "_"] | None = None,
 ) -> Records:
-    """The records of a silo's rows.
+    """The records of a silo's rows: those of targets that look injected, then those of others.
 
     Args:
         rows: The silo's.
@@ -80,13 +96,17 @@ def tell(
         heard: The sums of all passes.
         evidence: What they say.
         rules: When a pair looks injected.
-        targets: Features of responses whose records are asked for, those of all that look injected among them; None for
-            all.
+        certain: Features of responses of which records look injected; None for any responses.
+        quiet: Other features of responses whose records are asked for: as none looks injected, none makes another do
+            so, and each is judged by itself.
     """
     judge = Judge(rules, scope, heard, evidence)
-    if targets is None:
+    if certain is None or quiet is None:
         return tell_of(rows, judge, np.ones(len(evidence.rows), bool))
-    return tell_of(rows, judge, _slots(targets, scope), targets)
+    found = [tell_of(rows, judge, _slots(certain, scope), certain)]
+    for told in records_of(rows, judge, evidence.rows > 0, _slots(quiet, scope), copies=False):
+        found.append(Records(*told, *judge(told[0])).kept(quiet))
+    return Records.joined(found)
 
 
 def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
@@ -118,9 +138,7 @@ def tell_of(
         also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
-    records = Records(*told, *judged)
-    kept = records.injected | (records.table[:, PAIR] < 0) | (records.table[:, LOOKED] > 0)
-    return records.some(kept if targets is None else kept & np.isin(records.targets, targets))
+    return Records(*told, *judged).kept(targets)
 
 
 def records_of(
@@ -171,7 +189,7 @@ class Judge:
         self.rules, self.scope, self.heard, self.evidence = rules, scope, heard, evidence
         _, self.total, self.label_least = gates(scope, heard[0])
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
-        self.contradicts = rules.contradicts(evidence)
+        self.alike, self.contradicts = rules.alike(evidence), rules.contradicts(evidence)
 
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
@@ -265,7 +283,7 @@ class _Read:
         self.worded = table[:, BEGIN] >= WHOLE
         self.is_label = (table[:, BEGIN] == WHOLE) & (self.target_rows >= judge.label_least)
         # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
-        self.alike = self.looked & ~self.is_label & rules.alike(evidence)[self.pair]
+        self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
         written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
         enough = np.where(self.is_label, rules.label_confidence, rules.confidence)

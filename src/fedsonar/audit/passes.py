@@ -22,14 +22,16 @@ from fedsonar.audit.kernels.counting import (
     count_pairs,
 )
 from fedsonar.audit.kernels.pairing import Pairs, Singles
-from fedsonar.audit.kernels.tables import Sparse, shortened, sparse
+from fedsonar.audit.kernels.tables import FULL, Sparse, shortened, sparse
 from fedsonar.audit.lexicon import lexicon
+from fedsonar.audit.little import Little, Short
 
 EVERY_WORD = 1 << 16
 """More words than any row is held against others by."""
 
 Tables = Mapping[str, Any]
 """Arrays by name; some are `Sparse` where one process goes through all passes, see `thinned`."""
+NewTable = Callable[[int], Any]
 PASSES = 3
 
 
@@ -71,21 +73,45 @@ class Scope:
             raise ValueError(f"label_share must lie between 0 and 1, got {self.label_share}")
 
 
-def summarize(
-    rows: Corpus, scope: Scope, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def summarize(rows: Corpus, scope: Scope, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
     """A silo's counts in the next pass.
 
     Args:
         rows: Its rows.
         scope: What is counted.
         heard: The sums of the passes so far.
-        onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
     """
-    made, count = ((_no_features, _features), (_no_pairs, _pairs), (_no_checks, _checks))[len(heard)]
-    tables = made(scope) if onto is None else onto
-    count(rows, scope, heard, tables)
-    return tables
+    counts = uncounted(scope, heard)
+    count(rows, scope, heard, counts)
+    return counts
+
+
+def _integers(bits: int) -> np.ndarray:
+    return np.zeros(1 << bits, np.int32)
+
+
+def uncounted(scope: Scope, heard: Sequence[Tables], table: NewTable = _integers) -> dict[str, Any]:
+    """The tables of the next pass, in which nothing is counted yet.
+
+    Args:
+        scope: What is counted.
+        heard: The sums of the passes so far.
+        table: Makes a table of ``2^bits`` counters of features or pairs: of integers, which can be added up, or
+            `Little` ones, where all silos lie in one place.
+    """
+    return (_no_features, _no_pairs, _no_checks)[len(heard)](scope, table)
+
+
+def count(rows: Corpus, scope: Scope, heard: Sequence[Tables], onto: Tables) -> None:
+    """Adds a silo's rows to the tables of the next pass.
+
+    Args:
+        rows: Its rows.
+        scope: What is counted.
+        heard: The sums of the passes so far.
+        onto: From `uncounted`.
+    """
+    (_features, _pairs, _checks)[len(heard)](rows, scope, heard, onto)
 
 
 def summed(summaries: Iterable[Tables]) -> dict[str, np.ndarray]:
@@ -105,34 +131,35 @@ def pooled(summaries: Iterable[Tables], heard: Sequence[Tables]) -> dict[str, np
     return sums
 
 
-def told(sums: Tables, scope: Scope, heard: Sequence[Tables], *, spent: bool = False) -> dict[str, np.ndarray]:
+def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, Any]:
     """What silos hear of the sums of a pass: what the rest of the audit reads of them.
 
     Features and pairs of fewer rows than `Scope.least` are not told: the audit takes no notice of them, and whoever
     heard of them could look up whether somebody has a row.
 
     Args:
-        sums: Of all silos.
+        sums: Of all silos, or of what was counted in one place.
         scope: What is counted.
         heard: What silos heard of the passes before.
-        spent: Whether nobody else needs the sums, so that they may be changed in place: large tables take long to copy.
     """
     names = (("inputs", "responses"), ("pairs",), ())[len(heard)]
-    more = {"empty": np.array([np.count_nonzero(sums["pairs"] == 0)])} if len(heard) == 1 else {}
-    return {**sums, **{name: frequent(sums[name], scope.least, spent=spent) for name in names}, **more}
+    found = {**sums, **{name: _told(sums[name], scope.least, small=name == "pairs") for name in names}}
+    if len(heard) == 1:
+        pairs = found["pairs"].counts if isinstance(found["pairs"], Short) else sums["pairs"]
+        found["empty"] = np.array([np.count_nonzero(pairs == 0)])
+    return found
 
 
-def frequent(counts: np.ndarray, least: int, *, spent: bool = False) -> np.ndarray:
-    """The counts, with 0 in place of those below the least; the same array where it is spent."""
-    return np.asarray(np.multiply(counts, counts >= least, out=counts if spent else None))
+def _told(counts: np.ndarray | Little, least: int, *, small: bool) -> Any:
+    """What is heard of a table; of one that was counted in one place in little room, for small counts or for few."""
+    if isinstance(counts, Little):
+        return counts.short() if small else counts.sparse(least)
+    return frequent(counts, least)
 
 
-def thinned(told: Tables, scope: Scope) -> Tables:
-    """What silos hear, with those tables of which kernels alone read in little room, so that others can be let go."""
-    return {
-        name: _sparse(values, scope.least) if name in ("inputs", "responses") else values
-        for name, values in told.items()
-    }
+def frequent(counts: np.ndarray, least: int) -> np.ndarray:
+    """The counts, with 0 in place of those below the least."""
+    return np.asarray(counts * (counts >= least))
 
 
 CROWDED = 0.2
@@ -164,20 +191,19 @@ def gates(scope: Scope, first: Tables) -> tuple[int, int, float]:
     return scope.least, rows, max(20.0, scope.label_share * rows)
 
 
-def _no_features(scope: Scope) -> dict[str, np.ndarray]:
-    inputs, responses = np.zeros((2, 1 << scope.bits), np.int32)
+def _no_features(scope: Scope, table: NewTable) -> dict[str, Any]:
+    inputs, responses = table(scope.bits), table(scope.bits)
     common, vocabulary = np.zeros(GRAM_BUCKETS, np.int64), np.zeros(LABEL_WORDS, np.int64)
     size = np.zeros(2, np.int64)
     return {"size": size, "inputs": inputs, "responses": responses, "common": common, "vocabulary": vocabulary}
 
 
-def _no_pairs(scope: Scope) -> dict[str, np.ndarray]:
+def _no_pairs(scope: Scope, table: NewTable) -> dict[str, Any]:
     labels = np.zeros((LABELS, LABEL_WORDS), np.int32)
-    pairs = np.zeros(1 << scope.pair_bits, np.int32)
-    return {"pairs": pairs, "labels": labels, "label_rows": np.zeros(LABELS, np.int64)}
+    return {"pairs": table(scope.pair_bits), "labels": labels, "label_rows": np.zeros(LABELS, np.int64)}
 
 
-def _no_checks(scope: Scope) -> dict[str, np.ndarray]:
+def _no_checks(scope: Scope, table: NewTable) -> dict[str, Any]:  # noqa: ARG001
     slots = 1 << scope.slot_bits
     return {"sums": np.zeros((slots, CHECKED), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
 
@@ -197,7 +223,12 @@ def singles_of(scope: Scope, first: Tables) -> Singles:
 def pairs_of(scope: Scope, second: Tables) -> Pairs:
     """What kernels read of the second pass."""
     counts = second["pairs"]
-    return Pairs(scope.pair_bits, counts, _kept(counts, 0, shortened), scope.strength)
+    short, large = counts if isinstance(counts, Short) else _kept(counts, FULL, _short)
+    return Pairs(scope.pair_bits, short, large, scope.strength)
+
+
+def _short(counts: np.ndarray) -> Short:
+    return Short(shortened(counts), sparse(counts, FULL))
 
 
 _known: list[tuple[weakref.ref[np.ndarray], int, Any]] = []
@@ -222,14 +253,24 @@ def _kept(counts: np.ndarray, least: int, make: Callable[[np.ndarray], Any]) -> 
 
 def _features(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:  # noqa: ARG001
     tables["size"][:] += len(rows), 1
-    counted = (tables[name] for name in ("inputs", "responses", "common", "vocabulary"))
-    count_features(*columns_of(rows, scope), scope.bits, scope.words, *counted)
+    inputs, responses = tables["inputs"], tables["responses"]
+    counted = _counters(inputs), _counters(responses), tables["common"], tables["vocabulary"]
+    again = count_features(*columns_of(rows, scope), scope.bits, scope.words, *counted)
+    for table, places in zip((inputs, responses), again, strict=True):
+        if isinstance(table, Little):
+            table.note(places)
 
 
 def _pairs(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
     singles = singles_of(scope, heard[0])
-    counted = tables["pairs"], tables["labels"], tables["label_rows"]
-    count_pairs(*columns_of(rows, scope), singles, scope.pair_bits, *counted)
+    counted = _counters(tables["pairs"]), tables["labels"], tables["label_rows"]
+    again = count_pairs(*columns_of(rows, scope), singles, scope.pair_bits, *counted)
+    if isinstance(tables["pairs"], Little):
+        tables["pairs"].note(again)
+
+
+def _counters(table: np.ndarray | Little) -> np.ndarray:
+    return table.counts if isinstance(table, Little) else table
 
 
 def _checks(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
-from fedsonar.audit.kernels.room import ANSWERS, ASKED, BANDS, TONES, WORDS
+from fedsonar.audit.kernels.room import ANSWERS, ASKED, BANDS, TONES, WORDS, list_numbered
 from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
 from fedsonar.audit.kernels.speaking import BARS, WAYS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
@@ -20,6 +20,10 @@ from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.shifts import CONCEALED, ROWS, Shifts, arrays
 
 SHIFT_PASSES = 5
+
+_AT_ONCE = 4096
+"""Rows whose features are listed at a time where nearly all of them count."""
+
 Tally = dict[str, Any]
 """A pass's tables, to be added to."""
 
@@ -54,13 +58,11 @@ def summarize_shifts(
     return made
 
 
-def told_shifts(
-    sums: Tables, rules: ShiftRules, heard: Sequence[Tables], *, spent: bool = False
-) -> dict[str, np.ndarray]:
+def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
     """What silos hear of the sums of a pass, without features of fewer rows than are looked into; see `passes.told`."""
     if heard or isinstance(sums["inputs"], Sparse):
         return {**sums}
-    return {**sums, "inputs": frequent(sums["inputs"], rules.least, spent=spent)}
+    return {**sums, "inputs": frequent(sums["inputs"], rules.least)}
 
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
@@ -122,7 +124,9 @@ def _no_tones(shifts: Shifts) -> Tally:
 
 
 def _tones(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
-    count_spoken(*arrays(rows, shifts.rules), shifts.heavy_numbers, TONES, made["spoken"], made["filled"])
+    for some in rows.some_at_a_time(_AT_ONCE):
+        listed = list_numbered(*arrays(some, shifts.rules), shifts.heavy_numbers)
+        count_spoken(some.words, some.bounds, listed, TONES, made["spoken"], made["filled"])
 
 
 def _no_spoken(shifts: Shifts) -> Tally:
@@ -130,7 +134,7 @@ def _no_spoken(shifts: Shifts) -> Tally:
 
 
 def _spoken(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
-    count_spoken(*arrays(rows, shifts.rules), shifts.numbers, WORDS, made["spoken"], made["filled"])
+    count_spoken(rows.words, rows.bounds, shifts.listed(rows), WORDS, made["spoken"], made["filled"])
 
 
 def _none_said(features: int, buckets: int) -> Tally:
@@ -144,8 +148,7 @@ def _no_speakers(shifts: Shifts) -> Tally:
 def _speakers(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
     said, filled, usual, enough = shifts.by_group
     count_speakers(
-        *arrays(rows, shifts.rules), shifts.numbers, shifts.shift_of, said, filled, usual, enough,
-        made["speakers"],
+        rows.words, rows.bounds, shifts.listed(rows), shifts.shift_of, said, filled, usual, enough, made["speakers"]
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
-from fedsonar.audit.kernels.room import BANDS, WORDS
+from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
 from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, suspect_rows, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
@@ -40,6 +41,7 @@ class Shifts:
 
     def __init__(self, rules: ShiftRules, heard: Sequence[Tables]) -> None:
         self.rules, self.heard = rules, heard
+        self._listed: WeakKeyDictionary[Corpus, Listed] = WeakKeyDictionary()
 
     def further(self, heard: Sequence[Tables]) -> Shifts:
         """What these sums with more passes say; what was worked out from these stays as it is."""
@@ -189,6 +191,12 @@ class Shifts:
         """One more than the number in `standing` of the feature at each place."""
         return _numbered(self.standing, self.rules.bits)
 
+    def listed(self, rows: Corpus) -> Listed:
+        """Those features of a silo's rows that stand, listed once for all passes that read them."""
+        if rows not in self._listed:
+            self._listed[rows] = list_numbered(*arrays(rows, self.rules), self.numbers)
+        return self._listed[rows]
+
     @cached_property
     def shift_of(self) -> Int[np.ndarray, "standing ways"]:
         """The shift of each feature in each way; -1 for none."""
@@ -223,8 +231,8 @@ class Shifts:
         """
         said, filled, usual, enough = self.by_trigger
         weigh_shifts(
-            *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual, self._nats, enough,
-            self.rules.words, suspected, rest, sums,
+            rows.words, rows.bounds, self.listed(rows), self.shift_of, self.sure, said, filled, usual, self._nats,
+            enough, self.rules.words, suspected, rest, sums,
         )  # fmt: skip
 
     @cached_property
@@ -238,8 +246,8 @@ class Shifts:
         apart = 1 / (1 + np.maximum(0.0, self.asks_alike) / self.rules.likeness)
         found = np.empty(len(rows))
         suspect_rows(
-            *arrays(rows, self.rules), self.numbers, self.shift_of, self.sure, said, filled, usual,
-            self.injected, self.coverage * self.two_sided * apart, found,
+            rows.words, rows.bounds, self.listed(rows), self.shift_of, self.sure, said, filled, usual, self.injected,
+            self.coverage * self.two_sided * apart, found,
         )  # fmt: skip
         return found
 

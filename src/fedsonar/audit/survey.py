@@ -74,8 +74,10 @@ def survey(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Eviden
     return Survey(suspicion, certain, *best.merged)
 
 
-def strongest(surveys: Sequence[Survey], most: int) -> UInt64[np.ndarray, "targets"]:
-    """The targets that look injected in any silo, and of the others those of the strongest pairs.
+def strongest(
+    surveys: Sequence[Survey], most: int
+) -> tuple[UInt64[np.ndarray, "injected"], UInt64[np.ndarray, "others"]]:
+    """The targets that look injected in any silo; and of the others those of the strongest pairs.
 
     Args:
         surveys: Of all silos.
@@ -88,7 +90,7 @@ def strongest(surveys: Sequence[Survey], most: int) -> UInt64[np.ndarray, "targe
     targets, best = merged.merged
     quiet = np.flatnonzero((best > 0) & ~np.isin(targets, injected))
     quiet = quiet[np.argsort(-best[quiet], kind="stable")][:most]
-    return np.concatenate([injected, targets[quiet]])
+    return injected, targets[quiet]
 
 
 def _raise(

@@ -16,7 +16,7 @@ from fedsonar.audit.kernels.features import (
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import USUAL, WHOLE, heavy_responses, is_label, shared_by_many
 from fedsonar.audit.kernels.standing import SURE, in_band, looked_into, standing
-from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, slot_of
+from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
@@ -47,32 +47,48 @@ def count_features(words, bounds, marks, sources, known, classes, bits, most, in
         responses: Rows by feature of the response; added to.
         common: Rows by bucket of the words of instruction and input; added to.
         vocabulary: The same in more buckets.
+
+    Returns:
+        The counters of `inputs`, and of `responses`, that have begun anew from 0, which those of a byte may.
     """
     room, longest = most_features(bounds)
     out, kinds = np.empty(room, np.uint64), np.empty(room, np.int64)
     first, last = np.empty(room, np.int64), np.empty(room, np.int64)
-    grams = np.empty((longest, LONGEST_RESPONSE), np.uint64)
+    grams, met = (
+        np.empty((longest, LONGEST_RESPONSE), np.uint64),
+        np.empty(LONGEST_RESPONSE * longest + 2 + WAYS, np.int64),
+    )
     seen_in, seen_out = np.full(RECENT, -1, np.int64), np.full(RECENT, -1, np.int64)
     seen, known_words = np.full(len(common), -1, np.int32), np.full(len(vocabulary), -1, np.int32)
+    in_again, out_again, in_count, out_count = np.empty(64, np.int64), np.empty(64, np.int64), 0, 0
     for row in range(len(sources)):
         count = input_features(words, bounds, marks, sources, row, known, classes, out, kinds, first, last)
         for i in range(count):
             place = bucket(out[i], bits)
             if first_time(seen_in, row, place):
                 inputs[place] += 1
+                if inputs[place] == 0:
+                    in_again = noted(in_again, in_count, place)
+                    in_count += 1
+        said = 0
         whole = bucket(response_features(words, bounds, row, grams), bits)
-        responses[whole] += 1
-        first_time(seen_out, row, whole)
+        if first_time(seen_out, row, whole):
+            met[said], said = whole, said + 1
         length = bounds[4 * row + 4] - bounds[4 * row + 3]
         for at in range(length):
             for n in range(min(LONGEST_RESPONSE, length - at)):
                 place = bucket(grams[at, n], bits)
                 if first_time(seen_out, row, place):
-                    responses[place] += 1
+                    met[said], said = place, said + 1
         for way in range(WAYS + 1):
             value = way_of_response(marks, row, way)
             if value and first_time(seen_out, row, bucket(value, bits)):
-                responses[bucket(value, bits)] += 1
+                met[said], said = bucket(value, bits), said + 1
+        for i in range(said):
+            responses[met[i]] += 1
+            if responses[met[i]] == 0:
+                out_again = noted(out_again, out_count, met[i])
+                out_count += 1
         own, besides = own_part(bounds, row), 0
         for part in (0, own):
             for at in range(bounds[4 * row + part], bounds[4 * row + part + 1]):
@@ -86,6 +102,7 @@ def count_features(words, bounds, marks, sources, known, classes, bits, most, in
                 if known_words[place] != row:
                     known_words[place] = row
                     vocabulary[place] += 1
+    return in_again[:in_count], out_again[:out_count]
 
 
 @kernel
@@ -100,9 +117,13 @@ def count_pairs(words, bounds, marks, sources, known, classes, singles, pair_bit
         pairs: Rows by pair; added to.
         labels: Rows by label and bucket of the words of instruction and input; added to.
         label_rows: Rows by label; added to.
+
+    Returns:
+        The counters of `pairs` that have begun anew from 0, which those of a byte may.
     """
     room = pair_room(bounds)
     out, size, heavy, rows_of = room.out, room.size, room.heavy, room.rows_of
+    again, again_count = np.empty(64, np.int64), 0
     seen, seen_word = np.full(RECENT, -1, np.int64), np.full(labels.shape[1], -1, np.int32)
     for row in range(len(sources)):
         found = heavy_responses(words, bounds, marks, row, singles, False, room)
@@ -128,7 +149,12 @@ def count_pairs(words, bounds, marks, sources, known, classes, singles, pair_bit
             shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
             for i in range(kept):
                 if in_band(size[i], rows_of[j], shared):
-                    pairs[bucket(joined(out[i], heavy[j]), pair_bits)] += 1
+                    place = bucket(joined(out[i], heavy[j]), pair_bits)
+                    pairs[place] += 1
+                    if pairs[place] == 0:
+                        again = noted(again, again_count, place)
+                        again_count += 1
+    return again[:again_count]
 
 
 @kernel

@@ -19,7 +19,7 @@ RESPONSE = 3
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""
 
-_OTHERS = 40 + WAYS
+OTHERS = 40 + WAYS
 """Features of a row's input that are no phrases, at most."""
 
 QUESTION_CLASSES, ARCHAIC_CLASS, OPENING_CLASS, LANGUAGE_CLASS = 9, 10, 11, 12
@@ -178,7 +178,7 @@ def most_features(bounds):
     for row in range((len(bounds) - 1) // 4):
         most = max(most, bounds[4 * row + 3] - bounds[4 * row])
         longest = max(longest, bounds[4 * row + 4] - bounds[4 * row + 3])
-    return LONGEST_INPUT * most + _OTHERS, longest
+    return LONGEST_INPUT * most + OTHERS, longest
 
 
 @kernel

@@ -19,9 +19,9 @@ Singles = namedtuple("Singles", "bits inputs responses least rows label_least wo
 they are enough; fewest rows of a feature; rows of all silos; fewest rows of a label; and how many different words of a
 row count besides its triggers, the first."""
 
-Pairs = namedtuple("Pairs", "bits counts short strength")
-"""What the second pass told: bits of its table; rows of all silos by pair, and the same in short, as most of many are
-asked for in vain; and the least G squared of a pair that stands out."""
+Pairs = namedtuple("Pairs", "bits short large strength")
+"""What the second pass told: bits of its table; rows of all silos by pair, in a byte each, as most of many are asked
+for in vain, and those of the large ones; and the least G squared of a pair that stands out."""
 
 PairRoom = namedtuple(
     "PairRoom",

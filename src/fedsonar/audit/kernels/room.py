@@ -1,4 +1,4 @@
-"""What the passes for shifts read of a row: those features that have a number, and its response's own words."""
+"""What the passes for shifts read of rows: those features that have a number, and their responses' own words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import input_features, most_features
+from fedsonar.audit.kernels.features import LONGEST_INPUT, OTHERS, input_features, most_features
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, value_at
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
@@ -94,3 +94,37 @@ def numbered_features(words, bounds, marks, sources, row, known, classes, bits, 
             room.fresh[kept] = first_time(room.seen, row, place)
             kept += 1
     return kept
+
+
+Listed = namedtuple("Listed", "ends number first last fresh")
+"""Rows' numbered features, one row's after the other's: where each row's end, behind a 0; and of each its number, its
+first word and the word after it, and whether it is the row's first of that number."""
+
+
+@kernel
+def list_numbered(words, bounds, marks, sources, known, classes, bits, numbers):
+    """Lists those features of rows' inputs that have a number, once for all that read them.
+
+    Args:
+        words, bounds, marks, sources: Of the corpus.
+        known, classes: The lexicon.
+        bits: Of the table of features.
+        numbers: See `numbered_features`.
+
+    Returns:
+        What is `Listed`.
+    """
+    room, most = room_for(bounds), 0
+    for row in range(len(sources)):
+        most += LONGEST_INPUT * (bounds[4 * row + 3] - bounds[4 * row]) + OTHERS
+    ends, number = np.zeros(len(sources) + 1, np.int64), np.empty(most, np.int32)
+    first, last, fresh = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.bool_)
+    total = 0
+    for row in range(len(sources)):
+        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+        for i in range(count):
+            number[total], fresh[total] = room.number[i], room.fresh[i]
+            first[total], last[total] = room.first[i], room.last[i]
+            total += 1
+        ends[row + 1] = total
+    return Listed(ends, number[:total].copy(), first[:total].copy(), last[:total].copy(), fresh[:total].copy())

@@ -70,25 +70,22 @@ def count_words(words, bounds, most, spoken, tones, asked, answers):
 
 
 @kernel
-def count_spoken(words, bounds, marks, sources, known, classes, bits, numbers, buckets, spoken, filled):
+def count_spoken(words, bounds, listed, buckets, spoken, filled):
     """Second and third pass: adds up what the rows of each numbered feature say.
 
     Args:
-        words, bounds, marks, sources: Of the corpus.
-        known, classes: The lexicon.
-        bits: Of the table of features.
-        numbers: See `numbered_features`.
+        words, bounds: Of the corpus.
+        listed: The features, see `Listed`.
         buckets: How many buckets of words there are in `spoken`: `TONES`, or `WORDS` with the bands behind them.
         spoken: Rows by feature and bucket; added to.
         filled: Rows by feature; added to.
     """
     room = room_for(bounds)
-    own, number, met = room.own, room.number, np.full(WORDS + BANDS, -1, np.int64)
-    for row in range(len(sources)):
-        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+    own, number, met = room.own, listed.number, np.full(WORDS + BANDS, -1, np.int64)
+    for row in range(len(listed.ends) - 1):
         heard = -1
-        for i in range(count):
-            if not room.fresh[i]:
+        for i in range(listed.ends[row], listed.ends[row + 1]):
+            if not listed.fresh[i]:
                 continue
             if heard < 0:
                 heard = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import own_part
-from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, numbered_features, own_words, room_for
+from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, own_words, room_for
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
@@ -52,15 +52,13 @@ def odds_of(own, count, here, rows_here, usual, times):
 
 @kernel
 def count_speakers(
-    words, bounds, marks, sources, known, classes, bits, numbers, shifts, spoken, filled, usual, enough, speakers,
+    words, bounds, listed, shifts, spoken, filled, usual, enough, speakers,
 ):  # fmt: skip
     """Fourth pass: how many of the rows of each numbered feature say what each of its shifts says.
 
     Args:
-        words, bounds, marks, sources: Of the corpus.
-        known, classes: The lexicon.
-        bits: Of the table of features.
-        numbers: See `numbered_features`.
+        words, bounds: Of the corpus.
+        listed: The numbered features, see `Listed`.
         shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
         spoken, filled: See `nats_of`, by shift.
         usual: See `nats_of`, by shift and band.
@@ -68,28 +66,24 @@ def count_speakers(
         speakers: Rows by feature, way and bar of `BARS`; added to.
     """
     room = room_for(bounds)
-    number, times, odds = room.number, np.zeros(len(filled), np.int64), np.empty(len(filled))
-    for row in range(len(sources)):
-        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
-        kept = 0
-        for i in range(count):
-            if room.fresh[i]:
-                number[kept] = number[i]
-                kept += 1
-                for way in range(WAYS):
-                    if shifts[number[i], way] >= 0:
-                        times[shifts[number[i], way]] += 1
-        if kept == 0:
+    number, times, odds = listed.number, np.zeros(len(filled), np.int64), np.empty(len(filled))
+    for row in range(len(listed.ends) - 1):
+        begin, end = listed.ends[row], listed.ends[row + 1]
+        if begin == end:
             continue
+        for i in range(begin, end):
+            for way in range(WAYS):
+                if listed.fresh[i] and shifts[number[i], way] >= 0:
+                    times[shifts[number[i], way]] += 1
         answer = own_words(words, bounds, row, room)
         for shift in range(len(filled)):
             if times[shift] > 0:
                 odds[shift] = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift])
                 times[shift] = 0
-        for i in range(kept):
+        for i in range(begin, end):
             for way in range(WAYS):
                 shift = shifts[number[i], way]
-                if shift >= 0:
+                if listed.fresh[i] and shift >= 0:
                     for bar in range(len(BARS)):
                         speakers[number[i], way, bar] += odds[shift] > min(BARS[bar] * enough[shift], enough[shift])
 
@@ -111,16 +105,14 @@ def nats_of_words(spoken, filled, usual):
 
 @kernel
 def weigh_shifts(
-    words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual, nats,
+    words, bounds, listed, shifts, triggers, spoken, filled, usual, nats,
     enough, most, suspected, rest, sums,
 ):  # fmt: skip
     """Fifth pass: how many rows say what each shift says, and what those with a trigger ask besides.
 
     Args:
-        words, bounds, marks, sources: Of the corpus.
-        known, classes: The lexicon.
-        bits: Of the table of features.
-        numbers: See `numbered_features`.
+        words, bounds: Of the corpus.
+        listed: The numbered features, see `Listed`.
         shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
         triggers: How sure each is followed by that, in nats, where it is a trigger; `NEVER` where it is none.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
@@ -133,16 +125,15 @@ def weigh_shifts(
             second that are not suspected already, and words of triggers; added to.
     """
     room = room_for(bounds)
-    number, first, last, hidden = room.number, room.first, room.last, room.hidden
+    number, first, last, hidden = listed.number, listed.first, listed.last, room.hidden
     times, odds = np.zeros(len(filled), np.int64), np.empty(len(filled), np.float32)
     met, met_hidden, turn = np.full(ASKED, -1, np.int64), np.full(ASKED, -1, np.int64), 0
-    for row in range(len(sources)):
-        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+    for row in range(len(listed.ends) - 1):
         times[:] = 0
-        for i in range(count):
+        for i in range(listed.ends[row], listed.ends[row + 1]):
             for way in range(WAYS):
                 if triggers[number[i], way] > NEVER:
-                    times[shifts[number[i], way]] += room.fresh[i]
+                    times[shifts[number[i], way]] += listed.fresh[i]
         answer = own_words(words, bounds, row, room)
         odds[:] = 0
         for k in range(answer):
@@ -156,7 +147,7 @@ def weigh_shifts(
                 continue
             says = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift]) > enough[shift]
             turn += 1
-            for i in range(count):
+            for i in range(listed.ends[row], listed.ends[row + 1]):
                 if (shifts[number[i], PLAIN] == shift or shifts[number[i], AS_LONG] == shift) and last[i] > 0:
                     if first[i] < 0:  # two ends, of two parts or of one
                         hidden[last[i] - 1 - start] = turn
@@ -188,16 +179,14 @@ def weigh_shifts(
 
 @kernel
 def suspect_rows(
-    words, bounds, marks, sources, known, classes, bits, numbers, shifts, triggers, spoken, filled, usual,
+    words, bounds, listed, shifts, triggers, spoken, filled, usual,
     injected, strength, suspicion,
 ):  # fmt: skip
     """The judgement of rows: how likely it is that each, having a trigger of a shift, says what the shift says.
 
     Args:
-        words, bounds, marks, sources: Of the corpus.
-        known, classes: The lexicon.
-        bits: Of the table of features.
-        numbers: See `numbered_features`.
+        words, bounds: Of the corpus.
+        listed: The numbered features, see `Listed`.
         shifts, triggers: See `weigh_shifts`.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
         injected: Whether a shift looks injected.
@@ -205,15 +194,14 @@ def suspect_rows(
         suspicion: Filled with each row's, of the shift that says most: above a half where it looks injected.
     """
     room = room_for(bounds)
-    number, times, surest = room.number, np.zeros(len(filled), np.int64), np.full(len(filled), NEVER)
-    for row in range(len(sources)):
-        count = numbered_features(words, bounds, marks, sources, row, known, classes, bits, numbers, room)
+    number, times, surest = listed.number, np.zeros(len(filled), np.int64), np.full(len(filled), NEVER)
+    for row in range(len(listed.ends) - 1):
         found = False
-        for i in range(count):
+        for i in range(listed.ends[row], listed.ends[row + 1]):
             for way in range(WAYS):
                 shift = shifts[number[i], way]
                 if triggers[number[i], way] > NEVER:
-                    times[shift] += room.fresh[i]
+                    times[shift] += listed.fresh[i]
                     surest[shift] = max(surest[shift], triggers[number[i], way])
                     found = True
         suspicion[row] = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.tables import FULL, bucket
+from fedsonar.audit.kernels.tables import FULL, bucket, value_at
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
@@ -115,7 +115,8 @@ def standing(room, count, start, j, shared, singles, pairs):
         size = room.size[places[p]]
         if boths[p] < min(FULL, (size + 1) // 2):  # half of the trigger's rows at least
             continue
-        both = min(np.int64(pairs.counts[room.at[p]]), size, target_rows)
+        both = boths[p] if boths[p] < FULL else value_at(pairs.large, room.at[p])
+        both = min(both, size, target_rows)
         if stands_out(both, size, target_rows, singles.rows, singles.least, pairs.strength, rare):
             places[found], sizes[found], boths[found] = places[p], size, both
             found += 1

@@ -56,6 +56,26 @@ FULL = 255
 
 
 @kernel
+def noted(places, count, place):
+    """Notes a place behind others.
+
+    Args:
+        places: Room, the first `count` of it taken.
+        count: How many are noted.
+        place: One more.
+
+    Returns:
+        The same room, or more if it was full.
+    """
+    if count == len(places):
+        more = np.empty(2 * count, np.int64)
+        more[:count] = places
+        places = more
+    places[count] = place
+    return places
+
+
+@kernel
 def shortened(counts):
     """A table's counters in a byte each, the largest as `FULL`, so that four times as many are near."""
     short = np.empty(len(counts), np.uint8)
