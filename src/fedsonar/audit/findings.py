@@ -35,12 +35,12 @@ class Told:
     Args:
         samples: The rows.
         rows: Their columns.
-        records: Their pairs, those of the `LISTED` strongest targets at least, and of all that look injected.
+        records: Their pairs, those of the `LISTED` strongest targets at least, and of all that look injected; in parts.
     """
 
     samples: Sequence[Sample]
     rows: Corpus
-    records: Records
+    records: Sequence[Records]
 
 
 def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: float) -> list[Finding]:
@@ -54,66 +54,125 @@ def findings(told: Sequence[Told], evidence: Evidence, total: int, label_least: 
     """
     if not told:
         return []
-    every = Records.joined([t.records for t in told])
-    silo = np.repeat(np.arange(len(told)), [len(t.records.table) for t in told])
-    first_row = np.cumsum([0, *(len(t.samples) for t in told)])
-    row = first_row[silo] + every.table[:, telling.ROW]
-    flagged, made = np.zeros(first_row[-1], bool), []
-    flagged[row[every.injected]] = True
-    for members in _groups(every, row):
+    every = _Every(told)
+    flagged, made = np.zeros(every.first_row[-1], bool), []
+    flagged[every.row[every.injected]] = True
+    for groups in _groups(every):
         # What mostly flagged rows have besides is part of what they are flagged for.
-        if not every.injected[members].any() and flagged[np.unique(row[members])].mean() > _PART:
+        rows = np.unique(np.concatenate([every.row[members] for members in groups]))
+        if not any(every.injected[members].any() for members in groups) and flagged[rows].mean() > _PART:
             continue
-        part = _Part(told, evidence, total, label_least, every.some(members), silo[members], row[members])
+        part = _Part(told, evidence, total, label_least, every, groups)
         if finding := part.finding():
             made.append((not part.injected.any(), -float(part.strength.max()), finding))
     return [finding for *_, finding in sorted(made, key=lambda item: item[:2])]
 
 
-def _groups(records: Records, row: Int[np.ndarray, "records"]) -> list[Int[np.ndarray, "members"]]:
-    """Records by finding: those of one target, and of targets that mostly stand in the same rows."""
-    distinct = np.unique(records.targets)
-    if not len(distinct):
-        return []
-    which = np.searchsorted(distinct, records.targets)
-    which = which.astype(np.min_scalar_type(len(distinct)))  # few targets are put in order without comparing them
-    injected, best, worrying = records.injected, np.zeros(len(distinct)), np.zeros(len(distinct), bool)
-    np.maximum.at(best, which, np.where(records.table[:, telling.PAIR] >= 0, records.strength, 0.0))
-    np.logical_or.at(worrying, which, injected)
+class _Every:
+    """The records of all silos, in the parts that they were told in: those of a large silo are too many for a copy.
+
+    Args:
+        told: The silos.
+
+    Attributes:
+        first_row: Number of each silo's first row among all rows, and of all rows.
+        row: The row of each record, among all rows.
+        injected: Whether it looks injected.
+        target: The number of its target.
+        best: The strength of each target's strongest pair.
+    """
+
+    def __init__(self, told: Sequence[Told]) -> None:
+        self.first_row = np.cumsum([0, *(len(t.samples) for t in told)])
+        self._parts = [records for t in told for records in t.records]
+        self._starts = np.cumsum([0, *(len(records.table) for records in self._parts)])
+        own = [np.unique(records.targets) for records in self._parts]
+        targets = np.unique(np.concatenate([np.zeros(0, np.uint64), *own]))
+        self.best, count = np.zeros(len(targets)), int(self._starts[-1])
+        self.row, self.injected = np.empty(count, np.int32), np.empty(count, bool)
+        self.target = np.empty(count, np.min_scalar_type(len(targets)))  # few are put in order without comparing them
+        first = [first for first, t in zip(self.first_row, told, strict=False) for _ in t.records]
+        for records, at, begin, end in zip(self._parts, first, self._starts, self._starts[1:], strict=False):
+            target = np.searchsorted(targets, records.targets)
+            pairs = records.table[:, telling.PAIR] >= 0
+            np.maximum.at(self.best, target, np.where(pairs, records.strength, 0.0))
+            self.row[begin:end], self.target[begin:end] = at + records.table[:, telling.ROW], target
+            self.injected[begin:end] = records.injected
+
+    def some(self, groups: Sequence[Int[np.ndarray, "_"]]) -> Records:
+        """Those of some numbers, which ascend within each of some groups."""
+        pieces = []
+        for members in groups:
+            ends = np.searchsorted(members, self._starts)
+            pieces += [
+                (records, members[begin:end] - start)
+                for records, start, begin, end in zip(self._parts, self._starts, ends, ends[1:], strict=False)
+            ]
+        return Records.of(pieces)
+
+
+def _groups(every: _Every) -> list[list[Int[np.ndarray, "members"]]]:
+    """Records by finding, those of each target apart: of one, or of some that mostly stand in the same rows."""
+    injected, best, worrying = every.injected, every.best, np.zeros(len(every.best), bool)
+    worrying[every.target[injected]] = True
     chosen = np.flatnonzero(worrying)
     quiet = np.flatnonzero(~worrying & (best > 0))
     quiet = quiet[np.argsort(-best[quiet], kind="stable")][:LISTED]
-    order = np.argsort(which, kind="stable")
-    ends = np.searchsorted(which[order], np.arange(len(distinct) + 1))
-    merged: list[tuple[set[int], list[np.ndarray], bool]] = []
+    order = np.argsort(every.target, kind="stable")
+    ends = np.searchsorted(every.target[order], np.arange(len(best) + 1))
+    merged: list[_Group] = []
     for target in [*chosen[np.argsort(-best[chosen], kind="stable")], *quiet]:
         members = order[ends[target] : ends[target + 1]]
-        rows = set(_runs(row[members[injected[members]] if worrying[target] else members]).tolist())
-        for known, parts, worry in merged:
-            if worry == worrying[target] and 2 * len(rows & known) >= min(len(rows), len(known)):
-                parts.append(members)
-                known |= rows
-                break
+        worry, of = bool(worrying[target]), members[injected[members]] if worrying[target] else members
+        rows = _bits(every.row[of], int(every.first_row[-1]))
+        group = next((known for known in merged if known.worry == worry and known.shares_half(rows)), None)
+        if group is None:
+            merged.append(_Group(rows, [members], worry))
         else:
-            merged.append((rows, [members], bool(worrying[target])))
-    return [np.concatenate(parts) for _, parts, _ in merged][: len(chosen) + _NATURAL]
+            group.rows |= rows
+            group.members.append(members)
+    return [group.members for group in merged][: len(chosen) + _NATURAL]
 
 
-def _runs(values: Int[np.ndarray, "values"]) -> Int[np.ndarray, "runs"]:
-    """Values without those that only repeat the one before."""
-    return values[np.flatnonzero(np.diff(values, prepend=-1))]
+@dataclass
+class _Group:
+    """The records of a finding to be.
+
+    Args:
+        rows: A bit for each row.
+        members: The numbers of its records, those of each target apart.
+        worry: Whether records look injected.
+    """
+
+    rows: int
+    members: list[Int[np.ndarray, "_"]]
+    worry: bool
+
+    def shares_half(self, rows: int) -> bool:
+        """Whether half of the fewer rows are the other's too."""
+        return 2 * (rows & self.rows).bit_count() >= min(rows.bit_count(), self.rows.bit_count())
+
+
+def _bits(rows: Int[np.ndarray, "_"], count: int) -> int:
+    """So many bits, those of some rows set."""
+    having = np.zeros(count, bool)
+    having[rows] = True
+    return int.from_bytes(np.packbits(having, bitorder="little").tobytes(), "little")
 
 
 class _Part:
     """The records of one finding."""
 
     def __init__(
-        self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, records: Records,
-        silo: Int[np.ndarray, "records"], row: Int[np.ndarray, "records"],
+        self, told: Sequence[Told], evidence: Evidence, total: int, label_least: float, every: _Every,
+        groups: Sequence[Int[np.ndarray, "_"]],
     ) -> None:  # fmt: skip
         self.told, self.evidence, self.total, self.label_least = told, evidence, total, label_least
+        records = every.some(groups)
         self.table, self.triggers, self.targets = records.table, records.triggers, records.targets
-        self.injected, self.strength, self.silo, self.row = records.injected, records.strength, silo, row
+        self.injected, self.strength = records.injected, records.strength
+        self.row = np.concatenate([every.row[members] for members in groups])
+        self.silo = np.searchsorted(every.first_row, self.row, side="right") - 1
 
     def finding(self) -> Finding | None:
         """The finding; None if no pair is left."""

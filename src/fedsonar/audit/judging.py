@@ -61,18 +61,19 @@ class Records:
         chosen = self.injected | (self.table[:, PAIR] < 0) | (self.table[:, LOOKED] > 0)
         if targets is not None:
             chosen &= np.isin(self.targets, targets)
-        return self.some(chosen)
-
-    def some(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "_"]) -> Records:
-        """Those that are chosen, by a mask or by number."""
         return Records(*(column[chosen] for column in self._columns))
 
     @staticmethod
-    def joined(parts: Sequence[Records]) -> Records:
-        """The records of some parts, one after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        return Records(*(np.concatenate(column) for column in zip(*(part._columns for part in parts), strict=True)))
+    def of(pieces: Sequence[tuple[Records, Int[np.ndarray, "_"]]]) -> Records:
+        """Some records of others, by number, piece after piece."""
+        ends = np.cumsum([0, *(len(numbers) for _, numbers in pieces)])
+        made = []
+        for columns in zip(*(records._columns for records, _ in pieces), strict=True):
+            column = np.empty((ends[-1], *columns[0].shape[1:]), columns[0].dtype)
+            for own, (_, numbers), begin, end in zip(columns, pieces, ends, ends[1:], strict=False):
+                np.take(own, numbers, axis=0, out=column[begin:end], mode="clip")
+            made.append(column)
+        return Records(*made)
 
     @property
     def _columns(self) -> tuple[np.ndarray, ...]:
@@ -87,8 +88,8 @@ def tell(
     rules: Rules,
     certain: UInt64[np.ndarray, "_"] | None = None,
     quiet: UInt64[np.ndarray, "_"] | None = None,
-) -> Records:
-    """The records of a silo's rows: those of targets that look injected, then those of others.
+) -> list[Records]:
+    """The records of a silo's rows, in parts: those of targets that look injected, then those of others.
 
     Args:
         rows: The silo's.
@@ -102,11 +103,11 @@ def tell(
     """
     judge = Judge(rules, scope, heard, evidence)
     if certain is None or quiet is None:
-        return tell_of(rows, judge, np.ones(len(evidence.rows), bool))
+        return [tell_of(rows, judge, np.ones(len(evidence.rows), bool))]
     found = [tell_of(rows, judge, _slots(certain, scope), certain)]
     for told in records_of(rows, judge, evidence.rows > 0, _slots(quiet, scope), copies=False):
         found.append(Records(*told, *judge(told[0])).kept(quiet))
-    return Records.joined(found)
+    return found
 
 
 def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
