@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ from fedsonar.data import Sample, TokenRow
 from fedsonar.preparation import Federation, Trainer
 from fedsonar.records import Run, SentRecord
 from fedsonar.rng import stream
-from fedsonar.screen import Features, Oracle, Screen, Silo, Tables, hear, judge
+from fedsonar.screen import Features, Oracle, Screen, Silo, Tables, gathered, hear, judge
 
 _SUSPICION, _FLAGGED = "screen.suspicion", "screen.flagged"
 
@@ -43,30 +43,28 @@ class Screening:
             adapter: What the round starts from: the model that looks at the rows.
         """
         every = self.federation.experiment.screen_every
-        if self.screen is None or (round > 1 and (every is None or (round - 1) % every)):
+        screen = self.screen
+        if screen is None or (round > 1 and (every is None or (round - 1) % every)):
             return False
         silos = self._silos(adapter if round > 1 else None)
 
-        def gather(heard: Sequence[Tables]) -> list[Tables]:
-            assert self.screen is not None
+        def summaries(heard: Sequence[Tables]) -> Iterator[Tables]:
             seed, turn = self.federation.experiment.seed, len(heard) + 1
-            summaries = [
-                self.screen.noised(self.screen.summarize(silo, heard), stream(seed, "noise", silo.client, round, turn))
-                for silo in silos
-            ]
-            for silo, summary in zip(silos, summaries, strict=True):
+            for silo in silos:
+                noise = stream(seed, "noise", silo.client, round, turn)
+                summary = screen.noised(screen.summarize(silo, heard), noise)
                 self.state.sent += [
                     SentRecord(
                         round=round, client=silo.client, step=turn, name=name, dtype=str(table.dtype),
-                        shape="x".join(map(str, table.shape)), bytes=table.nbytes, additive=self.screen.additive,
-                        epsilon=self.screen.epsilon,
+                        shape="x".join(map(str, table.shape)), bytes=table.nbytes, additive=screen.additive,
+                        epsilon=screen.epsilon,
                     )
                     for name, table in summary.items()
                 ]  # fmt: skip
-            return summaries
+                yield summary
 
-        heard = hear(self.screen, gather)
-        verdicts = [judge(self.screen, silo, heard) for silo in silos]
+        heard = hear(screen, lambda heard: gathered(screen, summaries(heard)))
+        verdicts = [judge(screen, silo, heard) for silo in silos]
         self.state.tensors[_SUSPICION] = torch.from_numpy(np.concatenate([v.suspicion for v in verdicts]))
         self.state.tensors[_FLAGGED] = torch.from_numpy(np.concatenate([v.flagged for v in verdicts]))
         return True

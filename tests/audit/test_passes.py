@@ -110,6 +110,16 @@ def test_one_silo_added_onto_the_counts_of_another_is_their_sum():
     assert all((onto[name] == sums[name]).all() for name in sums)
 
 
+def test_a_sum_leaves_what_is_summed_as_it_was():
+    counts = [summarize(corpus(rows_of(30, seed)), SCOPE, []) for seed in range(3)]
+    before = [{name: table.copy() for name, table in one.items()} for one in counts]
+    first, again = summed(counts), summed(iter(counts))
+    for name in first:
+        assert (first[name] == sum(one[name] for one in before)).all()
+        assert (first[name] == again[name]).all()
+        assert all((one[name] == own[name]).all() for one, own in zip(counts, before, strict=True))
+
+
 def test_what_is_counted_in_one_place_in_little_room_is_what_silos_counts_add_up_to():
     silos = [corpus(rows_of(300, seed, trigger=range(0, 300, 3), target="go there now")) for seed in range(3)]
     dense, little = [], []

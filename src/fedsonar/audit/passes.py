@@ -115,11 +115,14 @@ def count(rows: Corpus, scope: Scope, heard: Sequence[Tables], onto: Tables) -> 
 
 
 def summed(summaries: Iterable[Tables]) -> dict[str, np.ndarray]:
-    """The sum of silos' counts."""
+    """The sum of silos' counts, which stay as they are."""
     total: dict[str, np.ndarray] = {}
-    for tables in summaries:
+    for number, tables in enumerate(summaries):
         for name, values in tables.items():
-            total[name] = total[name] + values if name in total else values
+            if number < 2:  # the first is the silo's own, to which nothing may be added
+                total[name] = total[name] + values if number else values
+            else:
+                total[name] += values
     return total
 
 

@@ -138,7 +138,7 @@ def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) 
     from rich.console import Console
     from rich.progress import track
 
-    from fedsonar.screen import Tables, Verdict, hear, judge
+    from fedsonar.screen import Tables, Verdict, gathered, hear, judge
 
     started = time.perf_counter()
     made = [_silo(number, silo, screen, options) for number, silo in enumerate(silos)]
@@ -148,7 +148,8 @@ def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) 
 
     def gather(heard: Sequence[Tables]) -> list[Tables]:
         rng = np.random.default_rng()
-        return [screen.noised(screen.summarize(silo, heard), rng) for silo, _ in seen(made, f"pass {len(heard) + 1}")]
+        clients = seen(made, f"pass {len(heard) + 1}")
+        return gathered(screen, (screen.noised(screen.summarize(silo, heard), rng) for silo, _ in clients))
 
     heard = hear(screen, gather)
     verdicts = []

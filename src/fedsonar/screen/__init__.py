@@ -7,7 +7,7 @@ from fedsonar.screen.features import Features
 from fedsonar.screen.graceful import GraCeFul
 from fedsonar.screen.grad_sentry import GradSentry
 from fedsonar.screen.gradient_shift import GradientShift
-from fedsonar.screen.hearing import Verdict, hear, judge
+from fedsonar.screen.hearing import Verdict, gathered, hear, judge
 from fedsonar.screen.length import Length
 from fedsonar.screen.onion import Onion
 from fedsonar.screen.oracle import Oracle
@@ -25,6 +25,6 @@ from fedsonar.screen.valley import Valley
 __all__ = [
     "Above", "ActivationClustering", "Association", "Cube", "Features", "GraCeFul", "GradSentry", "GradientShift",
     "Length", "Onion", "Oracle", "Outliers", "ProtegoFed", "ResponseNgrams", "ResponseShift", "Screen", "Silo",
-    "Sonar", "SpectralSignatures", "Strip", "Tables", "Threshold", "Top", "Tuning", "Valley", "Verdict", "hear",
-    "judge",
+    "Sonar", "SpectralSignatures", "Strip", "Tables", "Threshold", "Top", "Tuning", "Valley", "Verdict", "gathered",
+    "hear", "judge",
 ]  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from fedsonar.audit import summed
 from fedsonar.screen.screen import Screen, Silo, Tables
 
 Gather = Callable[[Sequence[Tables]], Sequence[Tables]]
@@ -34,6 +35,11 @@ def hear(screen: Screen, gather: Gather) -> list[Tables]:
     for _ in range(screen.passes):
         heard.append(screen.merge(gather(heard), heard))
     return heard
+
+
+def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
+    """All clients' summaries; of an additive screen their sum alone, so that one at a time needs room."""
+    return [summed(summaries)] if screen.additive else list(summaries)
 
 
 def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
