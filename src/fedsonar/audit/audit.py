@@ -105,11 +105,10 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         Told(samples, rows, tell(rows, scope, heard, evidence, rules, certain, quiet))
         for samples, rows in zip(silos, columns, strict=True)
     ]
-    _, total, label_least = gates(scope, heard[0])
+    (_, total, label_least), inputs = gates(scope, heard[0]), heard[0]["inputs"]
+    heard.clear()  # findings of many rows need the room
     found = findings(listed, evidence, total, label_least)
     clock.stage("findings")
-    inputs = heard[0]["inputs"]
-    heard.clear()
     del listed, evidence
     shift_rules, spoken = ShiftRules(bits=scope.bits, words=scope.words), list[Tables]()
     for turn in range(SHIFT_PASSES):
