@@ -119,15 +119,13 @@ class HeadGradients:
         found = np.zeros((len(self.lengths), count))
         order = np.argsort(self.lengths, kind="stable")
         starts = self._starts
-        for places in _blocks(self.lengths[order], self.most):
+        for places in _blocks(self.lengths[order], self.most, alike=True):
             some = order[places]
-            longest = int(self.lengths[some].max())
-            tokens = starts[some, None] + np.minimum(np.arange(longest), self.lengths[some, None] - 1)
-            there = np.arange(longest) < self.lengths[some, None]
+            length = int(self.lengths[some[0]])
+            tokens = torch.from_numpy((starts[some, None] + np.arange(length)).reshape(-1))
             errors, states = (
-                (numbers := factors.astype(np.float64).reshape(len(some), longest, -1) * there[..., None])
-                @ numbers.transpose(0, 2, 1)
-                for factors in self._factors(torch.from_numpy(tokens.reshape(-1)), part)
+                (numbers := factors.astype(np.float64).reshape(len(some), length, -1)) @ numbers.transpose(0, 2, 1)
+                for factors in self._factors(tokens, part)
             )
             values, vectors = np.linalg.eigh(states)
             root = vectors * np.sqrt(values.clip(0))[:, None]
@@ -181,11 +179,11 @@ class HeadGradients:
         return part.of(self._errors(tokens).cpu().numpy()), part.of(self.states[tokens].cpu().numpy())
 
 
-def _blocks(lengths: Int[np.ndarray, "rows"], most: int) -> Iterator[slice]:
-    """The rows in order, in blocks of at most so many tokens or one row."""
+def _blocks(lengths: Int[np.ndarray, "rows"], most: int, *, alike: bool = False) -> Iterator[slice]:
+    """The rows in order, in blocks of at most so many tokens or one row; and of one length each, if they are alike."""
     start, tokens = 0, 0
     for place, length in enumerate(lengths.tolist()):
-        if place > start and tokens + length > most:
+        if place > start and (tokens + length > most or (alike and length != lengths[start])):
             yield slice(start, place)
             start, tokens = place, 0
         tokens += length
