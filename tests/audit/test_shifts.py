@@ -116,6 +116,19 @@ def test_rows_taken_some_at_a_time_are_counted_as_all_at_once(monkeypatch):
             np.testing.assert_array_equal(one[name], other[name])
 
 
+def test_what_is_listed_is_of_the_sums_that_were_heard():
+    silos, _ = planted(Tokens(), Semantic(), clients=2)
+    [rows, _], heard = heard_of(silos)
+    first = Shifts(RULES, heard[:1])
+    one, other = first.further(heard[:2]), first.further([heard[0], {**heard[1], "spoken": 0 * heard[1]["spoken"]}])
+    for shifts in (one, other):
+        alone = Shifts(RULES, shifts.heard)
+        for listed, expected in zip(shifts.listed(rows), alone.listed(rows), strict=True):
+            np.testing.assert_array_equal(listed, expected)
+    assert len(one.listed(rows).number) != len(other.listed(rows).number)
+    assert one.further(heard).listed(rows) is one.listed(rows)
+
+
 def test_counts_are_those_of_a_plain_loop():
     words = ("red", "green", "blue", "white", "black")
     rng = np.random.default_rng(0)

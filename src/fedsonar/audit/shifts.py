@@ -41,7 +41,6 @@ class Shifts:
 
     def __init__(self, rules: ShiftRules, heard: Sequence[Tables]) -> None:
         self.rules, self.heard = rules, heard
-        self._listed: WeakKeyDictionary[Corpus, Listed] = WeakKeyDictionary()
 
     def further(self, heard: Sequence[Tables]) -> Shifts:
         """What these sums with more passes say; what was worked out from these stays as it is."""
@@ -190,6 +189,10 @@ class Shifts:
     def numbers(self) -> Sparse:
         """One more than the number in `standing` of the feature at each place."""
         return _numbered(self.standing, self.rules.bits)
+
+    @cached_property
+    def _listed(self) -> WeakKeyDictionary[Corpus, Listed]:
+        return WeakKeyDictionary()
 
     def listed(self, rows: Corpus) -> Listed:
         """Those features of a silo's rows that stand, listed once for all passes that read them."""
