@@ -30,7 +30,7 @@ EVERY_WORD = 1 << 16
 """More words than any row is held against others by."""
 
 Tables = Mapping[str, Any]
-"""Arrays by name; some are `Sparse` where one process goes through all passes, see `thinned`."""
+"""Arrays by name; some are `Sparse` or `Short` where one process goes through all passes, see `Little`."""
 NewTable = Callable[[int], Any]
 PASSES = 3
 

@@ -70,9 +70,7 @@ def variances_of(privacy: Privacy) -> dict[str, float]:
     return variances({name: count for tables in TOUCHED for name, count in tables.items()}, WEIGHTS, privacy)
 
 
-def summarize_private(
-    rows: Corpus, scope: Scope, privacy: Privacy, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def summarize_private(rows: Corpus, scope: Scope, privacy: Privacy, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
     """A silo's counts in the next pass, before noise: see `noised`.
 
     Args:
@@ -80,9 +78,8 @@ def summarize_private(
         scope: What is counted.
         privacy: What is promised.
         heard: What silos heard of the passes so far.
-        onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
     """
-    made, read = _empty(scope, len(heard)) if onto is None else onto, _read(rows, scope)
+    made, read = _empty(scope, len(heard)), _read(rows, scope)
     if not heard:
         made["size"] += len(rows)
         tables = made["inputs"], made["responses"], made["common"]
