@@ -12,8 +12,8 @@ from fedsonar.audit import summed
 from fedsonar.screen.screen import Screen, Silo, Tables
 
 Gather = Callable[[Sequence[Tables]], Sequence[Tables]]
-"""Asks all clients for their summaries of the next pass, given what they heard so far; of an additive screen it may give
-their sum alone, see `gathered`."""
+"""Asks all clients for their summaries of the next pass, given what they heard so far; of an additive screen it may
+give their sum alone, see `gathered`."""
 
 
 @dataclass(frozen=True)
