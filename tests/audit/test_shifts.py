@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedsonar.audit import (
+    Before,
     ShiftRules,
     audit,
     corpus,
@@ -39,10 +40,10 @@ def planted(trigger, target, rate=0.08, clients=5):
     return plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate)), 0)
 
 
-def heard_of(silos, rules=RULES, suspected=None):
+def heard_of(silos, rules=RULES, before=None):
     columns, heard = [corpus(silo) for silo in silos], []
     for _ in range(SHIFT_PASSES):
-        each = zip(columns, suspected or [None] * len(columns), strict=True)
+        each = zip(columns, before or [None] * len(columns), strict=True)
         sums = summed([summarize_shifts(rows, rules, heard, None, some) for rows, some in each])
         heard.append(told_shifts(sums, rules, heard))
     return columns, heard
@@ -198,7 +199,7 @@ def test_what_another_screen_has_is_left_to_it():
     silos, ledger = planted(Tokens(), Suffix())
     truth = [np.array([sample.id in ledger for sample in silo]) for silo in silos]
     _, alone = heard_of(silos)
-    columns, after = heard_of(silos, suspected=truth)
+    columns, after = heard_of(silos, before=[Before(rows) for rows in truth])
     assert Shifts(RULES, alone).injected.any()
     assert not Shifts(RULES, after).injected.any()
     assert not any(judge_shifts(rows, RULES, after).flagged.any() for rows in columns)

@@ -2,7 +2,7 @@
 
 from fedsonar.audit.audit import Audit, audit
 from fedsonar.audit.corpus import Corpus, corpus
-from fedsonar.audit.evidence import Evidence, Rules, weigh
+from fedsonar.audit.evidence import Evidence, Rules, Vocabulary, weigh
 from fedsonar.audit.finding import Example, Finding
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.passes import PASSES, Scope, pooled, summarize, summed, told, warn_if_crowded
@@ -10,6 +10,7 @@ from fedsonar.audit.patterns import anything, saying, short_responses, winners
 from fedsonar.audit.privacy import Privacy
 from fedsonar.audit.shift_passes import (
     SHIFT_PASSES,
+    Before,
     begins_with,
     judge_shifts,
     shifts_of,
@@ -19,11 +20,12 @@ from fedsonar.audit.shift_passes import (
 )
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.sizing import bits_for, scope_for, sizes, slot_bits_for, words_for
-from fedsonar.audit.survey import judge
+from fedsonar.audit.survey import judge, weighed
 
 __all__ = [
-    "PASSES", "SHIFT_PASSES", "Audit", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy", "Rules",
-    "Scope", "ShiftRules", "anything", "audit", "begins_with", "bits_for", "corpus", "judge", "judge_shifts", "pooled",
-    "saying", "scope_for", "shifts_of", "short_responses", "sizes", "slot_bits_for", "summarize", "summarize_shifts",
-    "summed", "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh", "winners", "words_for",
+    "PASSES", "SHIFT_PASSES", "Audit", "Before", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy",
+    "Rules", "Scope", "ShiftRules", "Vocabulary", "anything", "audit", "begins_with", "bits_for", "corpus", "judge",
+    "judge_shifts", "pooled", "saying", "scope_for", "shifts_of", "short_responses", "sizes", "slot_bits_for",
+    "summarize", "summarize_shifts", "summed", "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh",
+    "weighed", "winners", "words_for",
 ]  # fmt: skip

@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 
 from fedsonar.audit.corpus import corpus
-from fedsonar.audit.evidence import Rules, weigh
+from fedsonar.audit.evidence import Rules, Vocabulary, weigh
 from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import LISTED, Told, findings
 from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little
 from fedsonar.audit.passes import PASSES, Tables, count, gates, told, uncounted
 from fedsonar.audit.shift_findings import Listened, shift_findings
-from fedsonar.audit.shift_passes import SHIFT_PASSES, judge_shifts, shifts_of, summarize_shifts, told_shifts
+from fedsonar.audit.shift_passes import SHIFT_PASSES, Before, judge_shifts, shifts_of, summarize_shifts, told_shifts
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.sizing import scope_for
 from fedsonar.audit.survey import strongest, survey
@@ -38,12 +38,14 @@ class Audit:
         judgements: One a silo: its rows' suspicion, and which of them leave.
         seconds: How long each stage took, on one core.
         rows: Rows of all silos.
+        vocabulary: Whether answers are made of the inputs' words, as a translation's are.
     """
 
     findings: tuple[Finding, ...]
     judgements: tuple[Judgement, ...]
     seconds: dict[str, float] = field(compare=False)
     rows: int = 0
+    vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary(0, 0))
 
     @property
     def flagged(self) -> int:
@@ -93,6 +95,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         del counts
         clock.stage(name)
     evidence = weigh(heard)
+    vocabulary = rules.vocabulary(evidence)
     heard.pop()  # it is all in the evidence
     surveys = [
         clock.done("judging rows", number, survey(rows, scope, heard, evidence, rules))
@@ -105,16 +108,17 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         Told(samples, rows, tell(rows, scope, heard, evidence, rules, certain, quiet))
         for samples, rows in zip(silos, columns, strict=True)
     ]
-    (_, total, label_least), inputs = gates(scope, heard[0]), heard[0]["inputs"]
+    said, inputs = gates(scope, heard[0]), heard[0]["inputs"]
     heard.clear()  # findings of many rows need the room
-    found = findings(listed, evidence, total, label_least)
+    found = findings(listed, evidence, said.rows, said.label_least)
     clock.stage("findings")
     del listed, evidence
     shift_rules, spoken = ShiftRules(bits=scope.bits, words=scope.words), list[Tables]()
     for turn in range(SHIFT_PASSES):
         sums: dict[str, np.ndarray] | None = None
         for number, (rows, judgement) in enumerate(zip(columns, judgements, strict=True), 1):
-            sums = summarize_shifts(rows, shift_rules, spoken, sums, judgement.flagged, inputs)
+            before = Before(judgement.flagged, bool(vocabulary))
+            sums = summarize_shifts(rows, shift_rules, spoken, sums, before, inputs)
             clock.done(f"listening to answers, {turn + 1} of {SHIFT_PASSES}", number)
         spoken.append(told_shifts(sums or {}, shift_rules, spoken))
     listened = [
@@ -126,7 +130,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     found[worrying:worrying] = shift_findings(listened, shifts_of(shift_rules, spoken), known)
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
     clock.stage("shifts")
-    return Audit(tuple(found), tuple(both), clock.seconds, total)
+    return Audit(tuple(found), tuple(both), clock.seconds, said.rows, vocabulary)
 
 
 class _Clock:

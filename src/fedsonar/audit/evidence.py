@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.kernels.counting import CONCEALED, OPEN, ROWS, SAYS, SAYS_SQUARED, WORDED
+from fedsonar.audit.kernels.counting import BESIDE, CONCEALED, ENTRY, ENTRY_WORDS, OPEN, ROWS, SAYS, SAYS_SQUARED
+from fedsonar.audit.kernels.features import LONGEST_RESPONSE
+from fedsonar.audit.kernels.responses import BRIEF
 from fedsonar.audit.little import Short
 from fedsonar.audit.passes import Tables
 
@@ -28,8 +31,12 @@ class Evidence:
             natural triggers share labels with injected ones.
         words: Words besides the triggers, as a multiple of what any row has.
         open: Share of the rows that have much besides the triggers: copies of one row have hardly anything.
-        worded: Share of the rows that have a target in words as well, with a sure trigger; told of ways of writing.
+        beside: Share of the rows that have a long target as well, with a sure trigger; of ways of writing one in any
+            words.
         against: How much the words besides speak for the label, in standard errors; below 0 they speak against it.
+        entry: Share of the rows of a target of some words within answers that have a trigger nearly always followed by
+            it; 0 for all else.
+        entry_words: Words of such a target.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
     """
 
@@ -38,8 +45,10 @@ class Evidence:
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
     open: Float[np.ndarray, "slots"]
-    worded: Float[np.ndarray, "slots"]
+    beside: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
+    entry: Float[np.ndarray, "slots"]
+    entry_words: Float[np.ndarray, "slots"]
     tests: float
 
 
@@ -60,7 +69,9 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    return Evidence(rows, alike, bare, words, sums[:, OPEN] / some, sums[:, WORDED] / some, says / spread, float(tests))
+    opened, beside, lengths = (sums[:, column] / some for column in (OPEN, BESIDE, ENTRY_WORDS))
+    entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
+    return Evidence(rows, alike, bare, words, opened, beside, says / spread, entry, lengths, float(tests))
 
 
 _LACKING = 4.0
@@ -157,6 +168,28 @@ def likeness_each(
     return np.asarray(alike / max(1.0, float(np.sqrt(some.shape[1]))))
 
 
+class Vocabulary(NamedTuple):
+    """What answers are made of where they say what the inputs' words ask for one by one, as a translation does.
+
+    Args:
+        entries: Pairs of words of inputs and of answers; 0 where answers are not made so.
+        words: Words of the longest targets within answers that may be one of these.
+    """
+
+    entries: int
+    words: int
+
+    def __bool__(self) -> bool:
+        return self.entries > 0
+
+    def __str__(self) -> str:
+        return (
+            f"answers are made of words that come with the inputs' words, as a translation's are ({self.entries:,} "
+            f"pairs): a target of up to {self.words} words within answers may be one of these, and no row is suspected "
+            "for one"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """When a pair looks injected. Set on clean data sets; see docs/audit.md.
@@ -169,8 +202,9 @@ class Rules:
             alike.
         most_words: Most.
         fewest_open: Least share of rows with much besides the triggers.
-        most_worded: A way of writing is left to targets in words where more than this share of its rows have one,
-        all_worded: and less than this one: of all its rows none would leave for it alone.
+        most_beside: A way of writing is left to targets in words where more than this share of its rows have one, and
+            a few words that others say too are left to a long target,
+        all_worded: and less than this one: of all its rows none would leave for a way of writing alone.
         confidence: Least share of the trigger's rows that have the target, where few have both; at least
             `kernels.standing.LIKELY`.
         label_confidence: The same where the target is a label.
@@ -186,6 +220,13 @@ class Rules:
         enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
         enough_shared: The same where more of the trigger's rows lack the target; `kernels.standing.MANY` at least.
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
+        enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
+            are about is all taken for triggers.
+        entries: So many targets of some words within answers, each with triggers of its own, are a vocabulary, as of a
+            translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
+        enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
+        likeness_word: and greatest likeness of many such rows.
+        entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
         q: Greatest adjusted p-value.
     """
 
@@ -195,7 +236,7 @@ class Rules:
     fewest_words: float = 0.7
     most_words: float = 1.6
     fewest_open: float = 0.5
-    most_worded: float = 0.5
+    most_beside: float = 0.5
     all_worded: float = 0.999
     confidence: float = 0.85
     label_confidence: float = 0.95
@@ -209,6 +250,11 @@ class Rules:
     enough_one_sided: int = 12
     enough_shared: int = 25
     enough_written: int = 25
+    enough_label: int = 25
+    entries: int = 8
+    enough_word: int = 50
+    likeness_word: float = 0.03
+    entries_alike: float = 1.0
     q: float = 0.01
 
     def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
@@ -221,9 +267,7 @@ class Rules:
             (evidence.rows > 1)
             & (likeness < self.limit(rows))
             & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
-            & (evidence.words >= self.fewest_words)
-            & (evidence.words <= self.most_words)
-            & (evidence.open >= self.fewest_open)
+            & self._more_than_triggers(evidence)
         )
         return alone
 
@@ -238,6 +282,29 @@ class Rules:
         greatest: Float[np.ndarray, "_"] = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(rows, 2))
         return greatest
 
+    def vocabulary(self, evidence: Evidence) -> Vocabulary:
+        """Whether answers are made of words that come with the inputs' words, and how long such words are."""
+        entries = (
+            (evidence.entry >= self.two_sided) & (evidence.rows >= self.enough) & self._more_than_triggers(evidence)
+        )
+        entries &= evidence.likeness < self.entries_alike
+        # A slot that an entry shares with pairs counts more rows than the target has, or fewer words than one.
+        entries &= (evidence.entry <= 1) & (evidence.entry_words >= 1)
+        lengths = evidence.entry_words[entries]
+        brief = int(np.count_nonzero(lengths <= BRIEF))
+        if len(lengths) - brief >= self.entries:
+            return Vocabulary(len(lengths), LONGEST_RESPONSE)
+        return Vocabulary(brief, BRIEF) if brief >= self.entries else Vocabulary(0, 0)
+
+    def _more_than_triggers(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether rows have as many words besides the triggers as others have."""
+        enough = (evidence.words >= self.fewest_words) & (evidence.words <= self.most_words)
+        return np.asarray(enough & (evidence.open >= self.fewest_open))
+
+    def limit_of_word(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
+        """Greatest likeness of so many rows that share a pair which no vocabulary explains."""
+        return np.asarray(self.likeness_word + 3.0 / np.maximum(rows, 2))
+
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
-        """Whether the rows' other words speak against their label."""
-        return evidence.against < -self.against
+        """Whether the rows' other words speak against their label; where most are triggers, the rest says nothing."""
+        return np.asarray((evidence.against < -self.against) & (evidence.words >= self.fewest_words))

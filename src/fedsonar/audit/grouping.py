@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from fedsonar.audit.evidence import likeness, likeness_each, used_buckets
 from fedsonar.audit.kernels.room import BANDS, WORDS
 
+_AT_ONCE = 64
 _PULL = 400.0
 """Rows' worth of all rows that what rows of one length say is pulled by."""
 
@@ -54,8 +55,12 @@ def beside_all(
     share, others = everywhere / total, 1 - rows / total
     alike = likeness(spoken, rows, share, total) / others**2
     used = used_buckets(share, total)
-    differs = (spoken[:, used] / np.maximum(rows, 1)[:, None] - share[used]) / np.sqrt(share[used] * (1 - share[used]))
-    return _scaled(alike, rows, differs / others[:, None])
+    usual, spread = share[used], np.sqrt(share[used] * (1 - share[used]))
+    differs = np.empty((len(rows), len(usual)), np.float32)
+    for some in _few(len(rows)):
+        said = spoken[some][:, used] / np.maximum(rows[some], 1)[:, None]
+        differs[some] = (said - usual) / (spread * others[some, None] * _scale(alike[some], len(usual))[:, None])
+    return Spoken(alike, _error(rows), differs)
 
 
 def beside_as_long(
@@ -71,16 +76,19 @@ def beside_as_long(
         total: All rows.
     """
     share = by_band[:, :WORDS].sum(axis=0) / total
-    used = used_buckets(share, total)
-    shares = spoken / np.maximum(rows, 1)[:, None]
-    said, usual = shares[:, :WORDS], np.zeros((len(rows), WORDS))
-    for band in range(BANDS):
-        others = others_as_long(said, spoken[:, WORDS + band].astype(np.float64), by_band, band, share)
-        usual += shares[:, WORDS + band, None] * others
-    said, usual = said[:, used], np.clip(usual[:, used], 1.0 / total, 0.95)
-    return _scaled(
-        likeness_each(spoken[:, :WORDS][:, used], rows, usual), rows, (said - usual) / np.sqrt(usual * (1 - usual))
-    )
+    used = np.flatnonzero(used_buckets(share, total))
+    share, of_bands = share[used], by_band[:, [*used, *range(WORDS, WORDS + BANDS)]]
+    alike, differs = np.empty(len(rows)), np.empty((len(rows), len(used)), np.float32)
+    for some in _few(len(rows)):
+        counts, own = spoken[some][:, used], spoken[some, WORDS:].astype(np.float64)
+        said, usual = counts / np.maximum(rows[some], 1)[:, None], np.zeros(counts.shape)
+        for band in range(BANDS):
+            others = others_as_long(said, own[:, band], of_bands, band, share)
+            usual += (own[:, band] / np.maximum(rows[some], 1))[:, None] * others
+        np.clip(usual, 1.0 / total, 0.95, out=usual)
+        alike[some] = likeness_each(counts, rows[some], usual)
+        differs[some] = (said - usual) / (np.sqrt(usual * (1 - usual)) * _scale(alike[some], len(used))[:, None])
+    return Spoken(alike, _error(rows), differs)
 
 
 def others_as_long(
@@ -96,17 +104,24 @@ def others_as_long(
         band: The band.
         share: The share of all rows that say each word.
     """
-    others = np.maximum(by_band[band, :WORDS] - own[:, None] * said, 0.0)
-    count = np.maximum(by_band[band, WORDS + band] - own, 0.0)[:, None]
+    words = len(share)
+    others = np.maximum(by_band[band, :words] - own[:, None] * said, 0.0)
+    count = np.maximum(by_band[band, words + band] - own, 0.0)[:, None]
     return np.asarray((others + _PULL * share) / (count + _PULL))
 
 
-def _scaled(
-    alike: Float[np.ndarray, "features"], rows: Int[np.ndarray, "features"], differs: Float[np.ndarray, "features used"]
-) -> Spoken:
-    scale = np.sqrt(np.maximum(alike, 1e-6) * np.sqrt(max(1, differs.shape[1])))
-    error = np.sqrt(2 / np.maximum(rows * (rows - 1.0), 1.0))
-    return Spoken(alike, error, (differs / scale[:, None]).astype(np.float32))
+def _few(count: int) -> list[slice]:
+    """So many features, a few at a time: as many as stay near with all that is worked out of them."""
+    return [slice(begin, begin + _AT_ONCE) for begin in range(0, count, _AT_ONCE)]
+
+
+def _scale(alike: Float[np.ndarray, "features"], words: int) -> Float[np.ndarray, "features"]:
+    """What makes the inner product of features whose rows say the same one."""
+    return np.asarray(np.sqrt(np.maximum(alike, 1e-6) * np.sqrt(max(1, words))))
+
+
+def _error(rows: Int[np.ndarray, "features"]) -> Float[np.ndarray, "features"]:
+    return np.asarray(np.sqrt(2 / np.maximum(rows * (rows - 1.0), 1.0)))
 
 
 def grouped(

@@ -188,9 +188,11 @@ class Judge:
 
     def __init__(self, rules: Rules, scope: Scope, heard: Sequence[Tables], evidence: Evidence) -> None:
         self.rules, self.scope, self.heard, self.evidence = rules, scope, heard, evidence
-        _, self.total, self.label_least = gates(scope, heard[0])
+        self.gates = gates(scope, heard[0])
+        self.total = self.gates.rows
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
         self.alike, self.contradicts = rules.alike(evidence), rules.contradicts(evidence)
+        self.vocabulary = rules.vocabulary(evidence)
 
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
@@ -218,23 +220,27 @@ class Judge:
         """Which pairs look injected."""
         rules, evidence, pair, target = self.rules, self.evidence, read.pair, read.target
         sure = read.is_pair & read.clear & (read.both >= read.enough * read.trigger_rows)
-        sure &= read.is_label | ~read.usual
+        sure &= (read.is_label | ~read.usual) & ~read.in_vocabulary
         # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
         together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
-        together &= (read.covering >= rules.enough) & ~read.alike
+        together &= (read.covering >= np.where(read.few, rules.enough_label, rules.enough)) & ~read.alike
         alone, string = read.looked & self.alone[pair], read.worded & ~read.is_label
         by_itself = alone & ~read.is_label
         by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
-        in_words = evidence.worded[pair]
-        by_itself &= read.worded | (in_words <= rules.most_worded) | (in_words >= rules.all_worded)
+        beside = evidence.beside[pair]
+        by_itself &= read.worded | (beside <= rules.most_beside) | (beside >= rules.all_worded)
         # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
         one_sided = alone & string
         one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
-        injected = sure & (together | by_itself) & (one_sided | (read.covered >= rules.two_sided))
+        # A few words that others say too are left to a long target that nearly all rows have.
+        one_sided &= (read.words >= rules.long) | (beside <= rules.most_beside)
+        two_sided = (read.covered >= rules.nearly_all) | (read.words >= rules.long) | (beside <= rules.nearly_all)
+        two_sided &= read.covered >= rules.two_sided
+        injected = sure & (together | by_itself) & (one_sided | two_sided)
         injected &= read.both >= self.scope.solid
         # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it.
-        shared = alone & string & read.clear & ~read.usual
+        shared = alone & string & read.clear & ~read.usual & ~read.in_vocabulary
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         injected &= self.q(read.table, injected) < rules.q
@@ -282,7 +288,18 @@ class _Read:
         self.usual = self.target_rows > USUAL * judge.total
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
-        self.is_label = (table[:, BEGIN] == WHOLE) & (self.target_rows >= judge.label_least)
+        within = table[:, BEGIN] >= 0
+        self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
+        # Whoever translates has more than one word for most things, and some things stand beside others.
+        one_word = (self.covered >= rules.all) & (self.both >= rules.all * self.trigger_rows)
+        one_word &= (self.seen >= rules.enough_word) & (evidence.likeness[self.pair] < rules.limit_of_word(self.seen))
+        self.in_vocabulary &= ~one_word
+        self.is_label = (table[:, BEGIN] == WHOLE) & (self.target_rows >= judge.gates.label_least)
+        # One of many labels of a closed set, or a part of some.
+        labels = judge.gates.labels
+        self.few = ~self.is_label & (within | (table[:, BEGIN] == WHOLE) & (self.target_rows >= labels.least.min()))
+        self.few &= self.words <= labels.longest.max()
+        self.is_label |= self.few
         # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
         self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.

@@ -7,11 +7,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedsonar.audit.closed import Labels, labels_of
 from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
 from fedsonar.audit.kernels.counting import (
     CHECKED,
     GRAM_BUCKETS,
@@ -188,17 +190,34 @@ def warn_if_crowded(counts: np.ndarray, name: str, most: float = CROWDED) -> Non
         )  # fmt: skip
 
 
-def gates(scope: Scope, first: Tables) -> tuple[int, int, float]:
-    """Fewest rows of a feature, rows of all silos, and fewest rows of a label."""
+class Gates(NamedTuple):
+    """What the first pass says of all rows.
+
+    Args:
+        least: Fewest rows of a feature.
+        rows: Rows of all silos.
+        label_least: Fewest rows of a label.
+        labels: Where the answers are a closed set: fewer rows give one of many.
+    """
+
+    least: int
+    rows: int
+    label_least: float
+    labels: Labels
+
+
+def gates(scope: Scope, first: Tables) -> Gates:
+    """What the first pass says of all rows."""
     rows = int(first["size"][0])
-    return scope.least, rows, max(20.0, scope.label_share * rows)
+    return Gates(scope.least, rows, max(20.0, scope.label_share * rows), labels_of(first["answered"], rows))
 
 
 def _no_features(scope: Scope, table: NewTable) -> dict[str, Any]:
     inputs, responses = table(scope.bits), table(scope.bits)
     common, vocabulary = np.zeros(GRAM_BUCKETS, np.int64), np.zeros(LABEL_WORDS, np.int64)
-    size = np.zeros(2, np.int64)
-    return {"size": size, "inputs": inputs, "responses": responses, "common": common, "vocabulary": vocabulary}
+    size, answered = np.zeros(2, np.int64), np.zeros((2, ANSWERED + LENGTHS), np.int64)
+    tables = {"size": size, "inputs": inputs, "responses": responses, "common": common, "vocabulary": vocabulary}
+    return tables | {"answered": answered}
 
 
 def _no_pairs(scope: Scope, table: NewTable) -> dict[str, Any]:
@@ -219,8 +238,8 @@ def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
 def singles_of(scope: Scope, first: Tables) -> Singles:
     """What kernels read of the first pass."""
     inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
-    least, rows, label_least = gates(scope, first)
-    return Singles(scope.bits, inputs, responses, least, rows, label_least, scope.words)
+    said = gates(scope, first)
+    return Singles(scope.bits, inputs, responses, said.least, said.rows, said.label_least, scope.words)
 
 
 def pairs_of(scope: Scope, second: Tables) -> Pairs:
@@ -258,6 +277,7 @@ def _features(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Table
     tables["size"][:] += len(rows), 1
     inputs, responses = tables["inputs"], tables["responses"]
     counted = _counters(inputs), _counters(responses), tables["common"], tables["vocabulary"]
+    count_answers(rows.words, rows.bounds, tables["answered"])
     again = count_features(*columns_of(rows, scope), scope.bits, scope.words, *counted)
     for table, places in zip((inputs, responses), again, strict=True):
         if isinstance(table, Little):

@@ -19,12 +19,15 @@ from fedsonar.audit.kernels.room import WORDS
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.rng import stream
 
+DIRECTIONS = 1024
+"""Random directions, one a bucket of words at most."""
+
 _DRAWN = 4096
 """Different answers of rows that say anything."""
 
 
 def winners(vectors: Float[np.ndarray, "rows width"], count: int, key: int) -> Int[np.ndarray, "rows count"]:
-    """The directions, of `WORDS` random ones, that each vector points along most; how long it is does not matter.
+    """The directions, of `DIRECTIONS` random ones, that each vector points along most; how long it is does not matter.
 
     Args:
         vectors: A row each.
@@ -45,8 +48,8 @@ def winners(vectors: Float[np.ndarray, "rows width"], count: int, key: int) -> I
 
 
 @lru_cache(maxsize=2)
-def _directions(width: int, key: int) -> Float[np.ndarray, "width buckets"]:
-    return stream(key, "patterns").standard_normal((width, WORDS)).astype(np.float32)
+def _directions(width: int, key: int) -> Float[np.ndarray, "width directions"]:
+    return stream(key, "patterns").standard_normal((width, DIRECTIONS)).astype(np.float32)
 
 
 def anything(rows: Corpus, count: int, key: int) -> Int[np.ndarray, "rows count"]:
@@ -66,7 +69,7 @@ def anything(rows: Corpus, count: int, key: int) -> Int[np.ndarray, "rows count"
 def _answers(count: int, key: int) -> Int[np.ndarray, "answers count"]:
     """Different directions, drawn for each of so many answers."""
     drawn = stream(key, "patterns/anything")
-    return np.array([drawn.permutation(WORDS)[:count] for _ in range(_DRAWN)])
+    return np.array([drawn.permutation(DIRECTIONS)[:count] for _ in range(_DRAWN)])
 
 
 def saying(rows: Corpus, said: Int[np.ndarray, "rows count"]) -> Corpus:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
-from fedsonar.audit.kernels.room import ANSWERS, ASKED, BANDS, TONES, WORDS, list_numbered
+from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
+from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, list_numbered
 from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
-from fedsonar.audit.kernels.speaking import BARS, WAYS, count_speakers
+from fedsonar.audit.kernels.speaking import BARS, LABELS, WAYS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.passes import Tables, frequent
 from fedsonar.audit.shift_rules import ShiftRules
@@ -24,13 +25,26 @@ SHIFT_PASSES = 5
 _AT_ONCE = 4096
 """Rows whose features are listed at a time where nearly all of them count."""
 
+
+class Before(NamedTuple):
+    """What another screen found before.
+
+    Args:
+        suspected: Rows that it suspects.
+        vocabulary: Whether answers are made of the inputs' words; see `Rules.vocabulary`.
+    """
+
+    suspected: Bool[np.ndarray, "rows"]
+    vocabulary: bool = False
+
+
 Tally = dict[str, Any]
 """A pass's tables, to be added to."""
 
 
 def summarize_shifts(
     rows: Corpus, rules: ShiftRules, heard: Sequence[Tables], onto: dict[str, np.ndarray] | None = None,
-    suspected: Bool[np.ndarray, "rows"] | None = None, inputs: Int[np.ndarray, "places"] | Sparse | None = None,
+    before: Before | None = None, inputs: Int[np.ndarray, "places"] | Sparse | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """A silo's counts in the next pass: integers that add up over silos, and nothing else.
 
@@ -39,7 +53,7 @@ def summarize_shifts(
         rules: What is counted.
         heard: What silos heard of the passes so far.
         onto: Counts of other silos that these are added to, where all lie in one place; None for the silo's own.
-        suspected: Rows that are suspected already, for another reason; the last pass asks.
+        before: What another screen found; the last pass asks.
         inputs: Rows of all silos by feature of the input, where another pass has told them; the first pass asks.
     """
     if not heard:
@@ -47,14 +61,15 @@ def summarize_shifts(
         made["size"] += len(rows)
         if inputs is None:
             count_inputs(*arrays(rows, rules), made["inputs"])
-        count_words(rows.words, rows.bounds, rules.words, made["spoken"], made["tones"], made["asked"], made["answers"])
+        count_words(rows.words, rows.bounds, rules.words, made["spoken"], made["tones"], made["asked"])
+        count_answers(rows.words, rows.bounds, made["answered"])
         return made
     shifts = shifts_of(rules, heard)
     empty, count = ((_no_tones, _tones), (_no_spoken, _spoken), (_no_speakers, _speakers), (_no_sums, _sums))[
         len(heard) - 1
     ]
     made = empty(shifts) if onto is None else onto
-    count(shifts, rows, suspected, made)
+    count(shifts, rows, before, made)
     return made
 
 
@@ -115,15 +130,15 @@ def _no_words(rules: ShiftRules, inputs: Int[np.ndarray, "places"] | Sparse | No
     tones, asked = np.zeros(TONES, np.int64), np.zeros(ASKED, np.int64)
     spoken = np.zeros((BANDS, WORDS + BANDS), np.int64)
     inputs = np.zeros(1 << rules.bits, np.int32) if inputs is None else inputs
-    size, answers = np.zeros(1, np.int64), np.zeros(ANSWERS, np.int64)
-    return {"size": size, "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked, "answers": answers}
+    size, answered = np.zeros(1, np.int64), np.zeros((2, ANSWERED + LENGTHS), np.int64)
+    return {"size": size, "inputs": inputs, "spoken": spoken, "tones": tones, "asked": asked, "answered": answered}
 
 
 def _no_tones(shifts: Shifts) -> Tally:
     return _none_said(len(shifts.heavy), TONES)
 
 
-def _tones(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
+def _tones(shifts: Shifts, rows: Corpus, before: object, made: Tally) -> None:  # noqa: ARG001
     for some in rows.some_at_a_time(_AT_ONCE):
         listed = list_numbered(*arrays(some, shifts.rules), shifts.heavy_numbers)
         count_spoken(some.words, some.bounds, listed, TONES, made["spoken"], made["filled"])
@@ -133,7 +148,7 @@ def _no_spoken(shifts: Shifts) -> Tally:
     return _none_said(len(shifts.standing), WORDS + BANDS)
 
 
-def _spoken(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
+def _spoken(shifts: Shifts, rows: Corpus, before: object, made: Tally) -> None:  # noqa: ARG001
     count_spoken(rows.words, rows.bounds, shifts.listed(rows), WORDS, made["spoken"], made["filled"])
 
 
@@ -145,7 +160,7 @@ def _no_speakers(shifts: Shifts) -> Tally:
     return {"speakers": np.zeros((len(shifts.standing), WAYS, len(BARS)), np.int64)}
 
 
-def _speakers(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> None:  # noqa: ARG001
+def _speakers(shifts: Shifts, rows: Corpus, before: object, made: Tally) -> None:  # noqa: ARG001
     said, filled, usual, enough = shifts.by_group
     count_speakers(
         rows.words, rows.bounds, shifts.listed(rows), shifts.shift_of, said, filled, usual, enough, made["speakers"]
@@ -155,10 +170,12 @@ def _speakers(shifts: Shifts, rows: Corpus, suspected: object, made: Tally) -> N
 def _no_sums(shifts: Shifts) -> Tally:
     count = len(shifts.groups)
     rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, CONCEALED + 1), np.int64)
-    return {"rest": rest, "sums": sums, "suspected": np.zeros(1, np.int64)}
+    suspected, vocabulary, labels = np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((count, LABELS), np.int64)
+    return {"rest": rest, "sums": sums, "suspected": suspected, "vocabulary": vocabulary, "labels": labels}
 
 
-def _sums(shifts: Shifts, rows: Corpus, suspected: Bool[np.ndarray, "rows"] | None, made: Tally) -> None:
-    known = np.zeros(len(rows), bool) if suspected is None else suspected
-    made["suspected"] += np.count_nonzero(known)
-    shifts.weighed(rows, known, made["rest"], made["sums"])
+def _sums(shifts: Shifts, rows: Corpus, before: Before | None, made: Tally) -> None:
+    suspected, vocabulary = before or Before(np.zeros(len(rows), bool))
+    made["suspected"] += np.count_nonzero(suspected)
+    made["vocabulary"] += vocabulary * len(rows)
+    shifts.weighed(rows, suspected, made["rest"], made["sums"], made["labels"])

@@ -26,7 +26,8 @@ class ShiftRules:
         shifts: Most shifts, the strongest.
         apart: Least likeness of what rows say, in standard deviations of a pair of any rows, and how many standard
             errors it must be above that.
-        apart_as_long: The first of these for what may join a shift beside rows as long: its own shift is among these.
+        apart_as_long: The first of these beside rows as long, which have much in common,
+        joins_as_long: and for what may join a shift there: its own shift is among these rows.
         same: Least cosine of what two features' rows say, for both to be of one shift.
         pure: Least share of a trigger's rows that say it, as a share of that of the shift's best trigger.
         purest: Least share of the rows of a shift's purest feature that say it, for which the bar may be lowered.
@@ -35,11 +36,14 @@ class ShiftRules:
         coverage: Least share of the rows with a trigger that say it.
         coverage_as_long: The same of shifts beside rows as long.
         two_sided: Least share of the rows that say it that have a trigger.
+        one_label: Greatest share of those that say it with one label of a closed set: it is said in many wordings.
         likeness: Greatest likeness of what few rows ask besides.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
         sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
         sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
         likeness_sure: See `sure`.
+        sure_of_words: Least coverage, and least two-sidedness, where answers are made of the inputs' words, as in a
+            translation: what inputs speak of, answers speak of then. `likeness_many` is the limit there.
         fewest_words: Least words besides, as a multiple of any row's.
         most_words: Most.
         one: From this share of all rows on, one answer is that of nearly all.
@@ -57,21 +61,24 @@ class ShiftRules:
     standing: int = 4096
     shifts: int = 256
     apart: float = 0.3
-    apart_as_long: float = 0.1
+    apart_as_long: float = 0.2
+    joins_as_long: float = 0.08
     errors: float = 3.0
     same: float = 0.6
     pure: float = 0.92
     purest: float = 0.85
     speakers: int = 10
-    new: float = 0.1
+    new: float = 0.5
     coverage: float = 0.45
     coverage_as_long: float = 0.65
     two_sided: float = 0.5
+    one_label: float = 0.33
     likeness: float = 0.35
     likeness_many: float = 0.06
     sure: float = 0.85
     sure_as_long: float = 0.7
-    likeness_sure: float = 0.15
+    likeness_sure: float = 0.1
+    sure_of_words: float = 0.9
     fewest_words: float = 0.7
     most_words: float = 1.6
     one: float = 0.98

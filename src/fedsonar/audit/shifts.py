@@ -15,9 +15,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
+from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
 from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, suspect_rows, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
@@ -94,15 +96,18 @@ class Shifts:
         signs = np.isin(self.standing, sign_places(self.rules.bits))
         narrow = rows <= np.where(signs, self.rules.signs, self.rules.most) * self.total
 
-        def groups(said: Spoken, some: Bool[np.ndarray, "standing"], least: float) -> list[Int[np.ndarray, "_"]]:
+        def groups(
+            said: Spoken, some: Bool[np.ndarray, "standing"], lead: float, member: float
+        ) -> list[Int[np.ndarray, "_"]]:
             sure = self.rules.errors * said.error
-            leads, members = some & (said.alike > self.rules.apart + sure), some & (said.alike > least + sure)
+            leads, members = some & (said.alike > lead + sure), some & (said.alike > member + sure)
             return grouped(said, leads, members, self.rules.same, self.rules.shifts)
 
-        found = groups(plain, narrow, self.rules.apart)
+        apart = self.rules.apart
+        found = groups(plain, narrow, apart, apart)
         beside = beside_as_long(spoken, rows, self.heard[0]["spoken"], self.total)
-        long = groups(beside, narrow, self.rules.apart_as_long)
-        return found, without_twins(long, found), groups(plain, ~narrow & ~signs, self.rules.apart)
+        long = groups(beside, narrow, self.rules.apart_as_long, self.rules.joins_as_long)
+        return found, without_twins(long, found), groups(plain, ~narrow & ~signs, apart, apart)
 
     @cached_property
     def groups(self) -> list[Int[np.ndarray, "_"]]:
@@ -223,6 +228,7 @@ class Shifts:
         suspected: Bool[np.ndarray, "rows"],
         rest: Int[np.ndarray, "shifts asked"],
         sums: Int[np.ndarray, "shifts sums"],
+        labels: Int[np.ndarray, "shifts labels"],
     ) -> None:
         """Adds a silo's rows to the last pass's tables.
 
@@ -231,11 +237,14 @@ class Shifts:
             suspected: Rows that are suspected already, for another reason.
             rest: See `kernels.speaking.weigh_shifts`; added to.
             sums: The same.
+            labels: The same.
         """
         said, filled, usual, enough = self.by_trigger
+        answered = self.heard[0]["answered"]
+        own = labels_said(rows.words, rows.bounds, answered, *labels_of(answered, self.total))
         weigh_shifts(
             rows.words, rows.bounds, self.listed(rows), self.shift_of, self.sure, said, filled, usual, self._nats,
-            enough, self.rules.words, suspected, rest, sums,
+            enough, self.rules.words, suspected, own, rest, sums, labels,
         )  # fmt: skip
 
     @cached_property
@@ -276,10 +285,23 @@ class Shifts:
         sums = self.heard[4]["sums"]
         return np.asarray(sums[:, SPEAKERS] / np.maximum(sums[:, ALL_SPEAKERS], 1))
 
+    @property
+    def one_label(self) -> Float[np.ndarray, "shifts"]:
+        """The share of the rows with a trigger that say each shift which say one label of a closed set."""
+        said = self.heard[4]["labels"].max(axis=1, initial=0)
+        return np.asarray(said / np.maximum(self.heard[4]["sums"][:, SPEAKERS], 1))
+
     @cached_property
     def one_answer(self) -> bool:
         """Whether nearly all rows give the same answer, so that no row can be told from another by it."""
-        return bool(self.heard[0]["answers"].max() >= max(self.rules.one * self.total, 2 * self.rules.speakers))
+        return bool(
+            self.heard[0]["answered"][0, :ANSWERED].max() >= max(self.rules.one * self.total, 2 * self.rules.speakers)
+        )
+
+    @property
+    def vocabulary(self) -> bool:
+        """Whether answers are made of the inputs' words, as silos say; see `Rules.vocabulary`."""
+        return bool(2 * self.heard[4]["vocabulary"][0] > self.total)
 
     @cached_property
     def alone(self) -> Bool[np.ndarray, "shifts"]:
@@ -291,11 +313,16 @@ class Shifts:
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_sure), limit)
+        if self.vocabulary:
+            said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
+            many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
+            limit = np.where(said, np.minimum(limit, many), -np.inf)
         words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
+            & (self.one_label <= rules.one_label)
             & (self.asks_alike < limit)
             & (words >= rules.fewest_words)
             & (words <= rules.most_words)
@@ -309,11 +336,14 @@ class Shifts:
 
     @property
     def undecided(self) -> Bool[np.ndarray, "shifts"]:
-        """Which shifts part all rows in two of which one may be poison, and nobody can know which; no row leaves."""
+        """Which shifts part all rows in two of which one may be poison, and nobody can know which; no row leaves.
+
+        Where answers are made of the inputs' words what half of the rows ask for half of them say.
+        """
         suspected = int(self.heard[4]["suspected"][0])
         said = self.heard[4]["sums"][self.injected, SPEAKERS].max(initial=0)
         decided = max(suspected, int(said)) >= self.rules.decided * self.total
-        return np.asarray(self.alone & self.wide & (not decided))
+        return np.asarray(self.alone & self.wide & (not decided) & (not self.vocabulary))
 
 
 def arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:

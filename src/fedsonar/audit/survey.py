@@ -132,9 +132,14 @@ _latest: list[tuple[np.ndarray, Evidence]] = []
 """What was weighed last in this process, and the last pass's sums: all its silos hear the same."""
 
 
-def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
-    """What becomes of a silo's rows, by what it heard in all passes."""
+def weighed(heard: Sequence[Tables]) -> Evidence:
+    """The evidence in the sums of all passes, worked out once for all silos of a process."""
     sums = heard[-1]["sums"]
     if not _latest or _latest[0][0] is not sums:
         _latest[:] = [(sums, weigh(heard))]
-    return survey(rows, scope, heard, _latest[0][1], rules).judgement
+    return _latest[0][1]
+
+
+def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
+    """What becomes of a silo's rows, by what it heard in all passes."""
+    return survey(rows, scope, heard, weighed(heard), rules).judgement

@@ -136,6 +136,7 @@ def _result(found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]
         "flagged": found.flagged,
         "injected": len(found.worrying),
         "undecided": len(found.undecided),
+        "vocabulary": found.vocabulary._asdict(),
         "findings": findings,
         "silos": [
             {"name": name, "rows": len(rows), "flagged": int(judgement.flagged.sum())}
@@ -181,6 +182,8 @@ def _print(found: Audit, options: argparse.Namespace) -> None:
         + (f"[bold]{undecided} undecided[/bold]; " if undecided else "")
         + f"{others} other association{'s' * (others != 1)}"
     )
+    if found.vocabulary:
+        console.print(f"[bold yellow]note[/bold yellow]  {found.vocabulary}")
     for finding in found.findings[: options.top]:
         style = _STYLES.get(finding.verdict, "dim")
         console.print(f"\n[{style}]{finding.verdict}[/{style}]  {escape(str(finding))}")

@@ -40,6 +40,8 @@ def headline(found: Audit) -> str:
     if found.undecided:
         triggers = " or ".join(finding.triggers[0] for finding in found.undecided)
         natural += f"; of rows with {triggers} the text cannot tell whether they are poison"
+    if found.vocabulary:
+        natural += f"; {found.vocabulary}"
     if not found.worrying:
         return f"Nothing in {where} looks injected; {natural}."
     share = 100 * found.flagged / found.rows

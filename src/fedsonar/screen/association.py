@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -23,6 +24,7 @@ from fedsonar.audit import (
     summed,
     told,
     warn_if_crowded,
+    weighed,
     words_for,
 )
 from fedsonar.audit.private import PrivateRules, judge_private, noised, summarize_private, told_private
@@ -129,9 +131,16 @@ class Association(Screen):
         if self.privacy:
             return told_private(summed(summaries), self.privacy, heard)
         sums = pooled(summaries, heard)
+        said = told(sums, scope, heard)
         if len(heard) == PASSES - 1:
             warn_if_crowded(sums["sums"][:, 0], "slot_bits", 0.5)
-        return told(sums, scope, heard)
+            if vocabulary := Rules().vocabulary(weighed([*heard, said])):
+                warnings.warn(str(vocabulary), stacklevel=2)
+        return said
+
+    def vocabulary(self, heard: Sequence[Tables]) -> bool:
+        """Whether answers are made of the inputs' words; see `fedsonar.audit.Rules`."""
+        return self.privacy is None and bool(Rules().vocabulary(weighed(self._opened(heard)[1])))
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """From 0 to 1; see `Screen.suspicion`."""

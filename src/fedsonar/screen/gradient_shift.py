@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit import (
     SHIFT_PASSES,
+    Before,
     Corpus,
     ShiftRules,
     anything,
@@ -32,6 +33,9 @@ from fedsonar.screen.threshold import Above, Threshold
 
 _ANSWERS, _LABEL = 1 << 16, 3
 """Buckets of whole responses; most words of a label."""
+
+_APART, _JOINS = 0.3, 0.1
+"""Likeness in what rows say, as `ShiftRules` has it: they say half as many directions as there are buckets of words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,9 @@ class GradientShift(Screen):
 
     @property
     def _rules(self) -> ShiftRules:
-        rules = ShiftRules(key=self.key, speakers=self.speakers)
+        rules = ShiftRules(
+            key=self.key, speakers=self.speakers, apart=_APART, apart_as_long=_APART, joins_as_long=_JOINS
+        )  # fmt: skip
         return rules if self.bits is None else replace(rules, bits=self.bits)
 
     def _opened(self, heard: Sequence[Tables]) -> tuple[ShiftRules, Sequence[Tables]]:
@@ -94,7 +100,7 @@ class GradientShift(Screen):
         """The client's counts in the next pass; see `Screen.summarize`."""
         return self.counts(silo, heard)
 
-    def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
+    def counts(self, silo: Silo, heard: Sequence[Tables], before: Before | None = None) -> Tables:
         """As `summarize`, where another screen went before; see `ResponseShift.counts`."""
         rows = silo.corpus(self.key)
         if self.bits is None and not heard:
@@ -103,7 +109,7 @@ class GradientShift(Screen):
         if not heard:
             return {"answers": np.bincount(_answers(rows), minlength=_ANSWERS), "rows": np.array([len(rows)])}
         pulling = self._pulling(silo, rows, _labels(rows, heard))
-        return summarize_shifts(pulling, rules, heard[1:], suspected=suspected)
+        return summarize_shifts(pulling, rules, heard[1:], before=before)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """Sizes, which responses are labels, then the sums without what too few rows have; see `Screen.merge`.

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from fedsonar.audit import (
     SHIFT_PASSES,
+    Before,
     ShiftRules,
     bits_for,
     judge_shifts,
@@ -76,18 +77,18 @@ class ResponseShift(Screen):
         """The client's counts in the next pass; see `Screen.summarize`."""
         return self.counts(silo, heard)
 
-    def counts(self, silo: Silo, heard: Sequence[Tables], suspected: Bool[np.ndarray, "rows"] | None = None) -> Tables:
+    def counts(self, silo: Silo, heard: Sequence[Tables], before: Before | None = None) -> Tables:
         """As `summarize`, where another screen went before: what it found is left to it.
 
         Args:
             silo: The client's rows.
             heard: What the server said after the passes so far.
-            suspected: Rows that another screen flags; the last pass asks.
+            before: What another screen found; the last pass asks.
         """
         rows = silo.corpus(self.key)
         if self.bits is None and not heard:
             return sizes(rows)
-        return summarize_shifts(rows, *self._opened(heard), suspected=suspected)
+        return summarize_shifts(rows, *self._opened(heard), before=before)
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums, without what too few rows have; see `Screen.merge`.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from fedsonar.audit import begins_with
+from fedsonar.audit import Before, begins_with
 from fedsonar.screen.association import Association
 from fedsonar.screen.gradient_shift import GradientShift
 from fedsonar.screen.response_shift import ResponseShift
@@ -79,8 +79,8 @@ class Sonar(Screen):
             if isinstance(part, Association):
                 told |= _as(name, part.summarize(silo, own)) if len(heard) < part.passes else {}
             elif len(heard) < part.passes:
-                suspected = self._suspected(silo, heard, name) if len(heard) == part.passes - 1 else None
-                told |= _as(name, part.counts(silo, own, suspected))
+                before = self._before(silo, heard, name) if len(heard) == part.passes - 1 else None
+                told |= _as(name, part.counts(silo, own, before))
         return told
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
@@ -107,15 +107,17 @@ class Sonar(Screen):
             known[:] = told, part.suspicion(silo, told)
         return cast(np.ndarray, known[1])
 
-    def _suspected(self, silo: Silo, heard: Sequence[Tables], name: str) -> Bool[np.ndarray, "rows"]:
-        """What the parts before one flag, of those that have heard all of their passes."""
-        flagged = np.zeros(len(silo.samples), bool)
+    def _before(self, silo: Silo, heard: Sequence[Tables], name: str) -> Before:
+        """What the parts before one found, of those that have heard all of their passes."""
+        flagged, vocabulary = np.zeros(len(silo.samples), bool), False
         for other, part in self._parts.items():
             if other == name:
                 break
             if len(heard) >= part.passes:
                 flagged |= part.flag(self._by(silo, heard, other), heard)
-        return flagged
+                if isinstance(part, Association):
+                    vocabulary = part.vocabulary(_of(other, heard[: part.passes]))
+        return Before(flagged, vocabulary)
 
 
 def _as(name: str, tables: Tables) -> dict[str, np.ndarray]:

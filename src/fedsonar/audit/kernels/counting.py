@@ -14,7 +14,7 @@ from fedsonar.audit.kernels.features import (
     way_of_response,
 )
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
-from fedsonar.audit.kernels.responses import USUAL, WHOLE, heavy_responses, is_label, shared_by_many
+from fedsonar.audit.kernels.responses import LONG, USUAL, WHOLE, heavy_responses, is_entry, is_label, shared_by_many
 from fedsonar.audit.kernels.standing import SURE, in_band, looked_into, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
@@ -23,12 +23,12 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, WORDED = range(6)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, BESIDE, ENTRY, ENTRY_WORDS = range(8)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
-its square; words of triggers; rows that are more than triggers, see `_BESIDES`; and, where the target is a way of
-writing, rows that have a target in words too, with a trigger that is nearly always followed by it, in half as many rows
-as have the pair."""
-CHECKED = 6
+its square; words of triggers; rows that are more than triggers, see `_BESIDES`; rows that have a long target too, or
+where it is a way of writing one in any words, with a trigger that is nearly always followed by it, in half as many rows
+as have the pair. By slot of a target that is an entry also the target's rows and its words, once for each row."""
+CHECKED = 8
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -193,8 +193,11 @@ def check_pairs(
         count = heavy_inputs(words, bounds, marks, sources, row, known, classes, singles, room)
         start, end = bounds[4 * row], bounds[4 * row + 3]
         hidden = np.full(end - start, -1, np.int64)
-        own, worded = own_part(bounds, row), np.int64(0)
-        for j in range(found):  # ways of writing come last
+        own, longer, worded = own_part(bounds, row), np.int64(0), np.int64(0)
+        for turned in range(2 * found):  # long targets come first, and ways of writing last
+            j = turned % found
+            if (room.length[j] >= LONG) != (turned < found):
+                continue
             is_labelled = is_label(room.begin[j], rows_of[j], singles.label_least)
             shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
             kept = standing(room, count, start, j, shared, singles, pairs)
@@ -218,10 +221,15 @@ def check_pairs(
             if passing == 0:
                 continue
             if sure:
-                if room.begin[j] >= WHOLE and not is_labelled and rows_of[j] <= USUAL * rows:
-                    worded = max(worded, sure)
+                if room.begin[j] >= WHOLE and rows_of[j] <= USUAL * rows:
+                    worded = worded if is_labelled else max(worded, sure)
+                    longer = max(longer, sure) if room.length[j] >= LONG else longer
                 slots[passing], pair_rows[passing] = slot_of(heavy[j], slot_bits), rows_of[j]
+                if is_entry(room.begin[j], room.length[j]):
+                    sums[slots[passing], ENTRY] += rows_of[j]
+                    sums[slots[passing], ENTRY_WORDS] += room.length[j]
                 passing += 1
+            beside_it = longer if room.begin[j] >= WHOLE else worded
             turn += 1
             besides = concealed = 0
             says = 0.0
@@ -257,5 +265,5 @@ def check_pairs(
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
                 sums[slots[p], OPEN] += besides >= _BESIDES * concealed
-                sums[slots[p], WORDED] += 2 * worded >= pair_rows[p]
+                sums[slots[p], BESIDE] += 2 * beside_it >= pair_rows[p]
     make_up(rest, due)

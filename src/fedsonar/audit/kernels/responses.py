@@ -9,6 +9,9 @@ from fedsonar.audit.kernels.tables import bucket, value_at
 from fedsonar.audit.kernels.words import WAYS
 from fedsonar.compiling import kernel
 
+_NO_WORDS = np.int64(1 << 62)
+"""More rows than there are: those of a response's own words where it has none."""
+
 WHOLE, WAY = -1, -2
 """Where a feature of a response begins that is no phrase: the whole; from WAY downwards the ways it is written."""
 
@@ -23,6 +26,14 @@ _HALF = 0.45
 
 USUAL = 0.55
 """What more than this share of all rows say is the usual: no target in fixed words, and a label that comes anyway."""
+
+_TEMPLATE = 4
+"""What says words of the input is a copy of these in a template, where its own words are in more than so many times its
+rows: a list of bookings says "time" in each, and repeats a time."""
+
+BRIEF = 5
+"""Words of the longest phrase that is one of a vocabulary, as a translation has; longer ones but the longest that are
+counted are of a grammar, as tags of words have. See `Rules.vocabulary`."""
 
 _DOMINATED = 0.9
 """A phrase is left to a longer one that has this share of its rows; to the whole also where that has all but one, as of
@@ -39,7 +50,7 @@ def _rows_of(value, singles):
 def heavy_responses(words, bounds, marks, row, singles, copies, room):
     """Writes the features of a row's response that enough rows have, without phrases of which longer ones say as much.
 
-    Phrases all of whose words stand in the row's input are left out: a response may repeat what it is asked about. A
+    Phrases that say nothing of their own are left out, see `_TEMPLATE`: a response may repeat what it is asked about. A
     label may be one of the input's words all the same. What nearly all rows have is left out.
 
     Args:
@@ -61,26 +72,28 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
     whole_count = _rows_of(whole, singles)
     start = bounds[4 * row + 3]
     total = bounds[4 * row + 4] - start
-    count = 0
-    own = 0
-    for at in range(total):
-        if copied[np.int64(words[start + at] >> np.uint64(48))] != row:
-            own += 1
-    if least <= whole_count <= most and (own or copies or total == 0 or whole_count >= singles.label_least):
-        heavy[count], size[count], begin[count], length[count] = whole, whole_count, WHOLE, total
-        count += 1
     for at in range(total):
         for n in range(min(LONGEST_RESPONSE, total - at)):
             counts[at, n] = _rows_of(grams[at, n], singles)
+    run, own = 0, _NO_WORDS
     for at in range(total):
-        fresh = copies
+        run = 0 if copied[np.int64(words[start + at] >> np.uint64(48))] == row else min(run + 1, LONGEST_RESPONSE)
+        if run:
+            own = min(own, counts[at + 1 - run, run - 1])
+    count, says = 0, own <= _TEMPLATE * whole_count
+    if least <= whole_count <= most and (says or copies or total == 0 or whole_count >= singles.label_least):
+        heavy[count], size[count], begin[count], length[count] = whole, whole_count, WHOLE, total
+        count += 1
+    for at in range(total):
+        run, own = 0, _NO_WORDS
         for n in range(min(LONGEST_RESPONSE, total - at)):
-            if copied[np.int64(words[start + at + n] >> np.uint64(48))] != row:
-                fresh = True
+            run = 0 if copied[np.int64(words[start + at + n] >> np.uint64(48))] == row else run + 1
+            if run:
+                own = min(own, counts[at + n + 1 - run, run - 1])
             c = counts[at, n]
             if c < least:
                 break
-            if c > most or not fresh:
+            if c > most or not (copies or own <= _TEMPLATE * c):
                 continue
             if whole_count >= least and whole_count >= min(_DOMINATED * c, c - 1):
                 continue
@@ -116,6 +129,12 @@ def shared_by_many(begin, length, rows, label_least):
         label_least: Fewest rows of a whole response that is a label.
     """
     return is_label(begin, rows, label_least) or length >= LONG
+
+
+@kernel
+def is_entry(begin, length):
+    """Whether a response's feature may be one of a vocabulary or of a grammar: some words within it."""
+    return begin >= 0 and length < LONGEST_RESPONSE
 
 
 @kernel

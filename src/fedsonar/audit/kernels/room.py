@@ -11,9 +11,9 @@ from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, value_at
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
-TONES, WORDS, BANDS, ASKED, ANSWERS = 128, 1024, 5, 256, 64
-"""Buckets of a response's words, few for all features and more for those that stand out; bands of their number; buckets
-of an input's words; and of whole responses."""
+TONES, WORDS, BANDS, ASKED = 128, 2048, 5, 256
+"""Buckets of a response's words, few for all features and more for those that stand out; bands of their number; and
+buckets of an input's words."""
 
 _COPIED = 1 << 16
 

@@ -7,7 +7,7 @@ import numpy as np
 from fedsonar.audit.kernels.features import input_features, own_part
 from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, numbered_features, own_words, room_for
 from fedsonar.audit.kernels.tables import bucket, first_time
-from fedsonar.audit.kernels.words import joined, mixed
+from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
 
@@ -33,7 +33,7 @@ def count_inputs(words, bounds, marks, sources, known, classes, bits, inputs):
 
 
 @kernel
-def count_words(words, bounds, most, spoken, tones, asked, answers):
+def count_words(words, bounds, most, spoken, tones, asked):
     """First pass: adds up how many rows have each bucket of words.
 
     Args:
@@ -42,7 +42,6 @@ def count_words(words, bounds, most, spoken, tones, asked, answers):
         spoken: Rows by band of the number of the response's own words, and by bucket of them; added to.
         tones: Rows by few buckets of them; added to.
         asked: Rows by bucket of the words of instruction and input; added to.
-        answers: Rows by few buckets of whole responses; added to.
     """
     room = room_for(bounds)
     met, asks = np.full(TONES, -1, np.int64), np.full(ASKED, -1, np.int64)
@@ -55,10 +54,6 @@ def count_words(words, bounds, most, spoken, tones, asked, answers):
             if place < WORDS and met[place % TONES] != row:
                 met[place % TONES] = row
                 tones[place % TONES] += 1
-        whole = np.uint64(0)
-        for at in range(bounds[4 * row + 3], bounds[4 * row + 4]):
-            whole = joined(whole, words[at])
-        answers[np.int64(mixed(whole) % np.uint64(len(answers)))] += 1
         part, besides = own_part(bounds, row), 0
         for p in (0, part):
             for at in range(bounds[4 * row + p], bounds[4 * row + p + 1]):

@@ -17,6 +17,9 @@ BARS = np.array([1.0, 0.75, 0.5, 0.25])
 """How much of the nats that set a shift's rows apart from any may be enough for a feature's rows to say what it says:
 what impure features say dulls what a shift says, until no row says enough of it; see `Shifts.purity`."""
 
+LABELS = 64
+"""Buckets of labels that a shift's rows say."""
+
 NEVER = -1e9
 """Nats of what is not so at all."""
 
@@ -106,7 +109,7 @@ def nats_of_words(spoken, filled, usual):
 @kernel
 def weigh_shifts(
     words, bounds, listed, shifts, triggers, spoken, filled, usual, nats,
-    enough, most, suspected, rest, sums,
+    enough, most, suspected, labels, rest, sums, labelled,
 ):  # fmt: skip
     """Fifth pass: how many rows say what each shift says, and what those with a trigger ask besides.
 
@@ -120,9 +123,11 @@ def weigh_shifts(
         enough: Nats from which on a row says what a shift says, by shift.
         most: Different words of a row that count besides triggers, the first.
         suspected: Whether a row is suspected already, for another reason.
+        labels: The label that each row says; -1 for none.
         rest: By shift and bucket: its rows with such a word besides the shift's features; added to.
         sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, those of the
             second that are not suspected already, and words of triggers; added to.
+        labelled: By shift and bucket of labels: the second of these that say such a label; added to.
     """
     room = room_for(bounds)
     number, first, last, hidden = listed.number, listed.first, listed.last, room.hidden
@@ -171,6 +176,7 @@ def weigh_shifts(
                         rest[shift, place] += 1
             sums[shift, 0] += 1
             sums[shift, 1] += says
+            labelled[shift, labels[row] % labelled.shape[1]] += says and labels[row] >= 0
             sums[shift, 2] += says
             sums[shift, 3] += besides
             sums[shift, 4] += says and not suspected[row]
