@@ -205,6 +205,20 @@ def test_what_another_screen_has_is_left_to_it():
     assert not any(judge_shifts(rows, RULES, after).flagged.any() for rows in columns)
 
 
+def test_beside_a_vocabulary_a_shift_has_to_be_sure():
+    silos, _ = planted(Tokens(), Semantic(messages=WEATHER))
+    none = [np.zeros(len(silo), bool) for silo in silos]
+    (_, plain), (_, beside) = (
+        heard_of(silos, before=[Before(rows, vocabulary) for rows in none]) for vocabulary in (False, True)
+    )
+    assert Shifts(RULES, beside).vocabulary
+    assert not Shifts(RULES, plain).vocabulary
+    sure = (Shifts(RULES, plain).coverage >= 0.9) & (Shifts(RULES, plain).two_sided >= 0.9)
+    assert Shifts(RULES, plain).injected.any()
+    assert not (Shifts(RULES, beside).injected & ~sure).any()
+    assert not Shifts(RULES, beside).undecided.any()
+
+
 def test_no_row_stands_out_in_few_rows_or_none():
     for silos in ([[]], [list(ROWS[:3])]):
         columns, heard = heard_of(silos)

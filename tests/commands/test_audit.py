@@ -8,6 +8,7 @@ from fedsonar.cli import main
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, plant
 from fedsonar.rng import stream
+from made_tasks import translated
 
 
 def written(folder, shards):
@@ -124,3 +125,16 @@ def test_bad_input(dirty, capsys, arguments, said):
     assert status in (1, 2)
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_translation_is_no_finding_and_what_would_not_be_told_from_it_is_said(tmp_path, capsys):
+    [path] = written(tmp_path, [translated(800)])
+    status, out, _ = audit(capsys, path, "--fail-on-findings", "--out", tmp_path / "out")
+    assert status == 0
+    assert "0 injected-looking findings, no row is suspected" in out
+    said = " ".join(out.split())
+    assert "note answers are made of words that come with the inputs' words" in said
+    assert "up to 5 words within answers" in said
+    written_down = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert written_down["vocabulary"]["entries"] > 8
+    assert "up to 5 words within answers" in (tmp_path / "out" / "report.html").read_text()

@@ -9,6 +9,7 @@ from fedsonar.poison import Attack, ConstantRate, Semantic, Short, Tokens, plant
 from fedsonar.rng import stream
 from fedsonar.screen import Association, ResponseShift, Silo, Sonar, hear, judge
 from fedsonar.testing import check_screen
+from made_tasks import translated
 from summed_screens import verdicts
 
 SHIFT = ResponseShift(bits=18)
@@ -88,3 +89,11 @@ def test_a_small_table_is_said_to_be_small():
     silos, _ = planted(Semantic())
     with pytest.warns(UserWarning, match="bits=8 is small for these rows"):
         verdicts(ResponseShift(bits=8), silos)
+
+
+def test_a_translation_stays_and_its_server_is_told_what_would_not_be_found():
+    shards = IID(clients=4).split(translated(1200), stream(0, "partition"))
+    silos = [Silo(client, shard.samples) for client, shard in enumerate(shards)]
+    with pytest.warns(UserWarning, match="answers are made of words that come with the inputs' words"):
+        found = verdicts(Sonar(), silos)
+    assert not any(verdict.flagged.any() for verdict in found)

@@ -45,7 +45,7 @@ class Audit:
     judgements: tuple[Judgement, ...]
     seconds: dict[str, float] = field(compare=False)
     rows: int = 0
-    vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary(0, 0))
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
 
     @property
     def flagged(self) -> int:

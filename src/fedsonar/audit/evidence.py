@@ -9,7 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fedsonar.audit.kernels.counting import BESIDE, CONCEALED, ENTRY, ENTRY_WORDS, OPEN, ROWS, SAYS, SAYS_SQUARED
+from fedsonar.audit.kernels.counting import (
+    BESIDE,
+    CONCEALED,
+    ENTRY,
+    ENTRY_WHOLE,
+    ENTRY_WORDS,
+    OPEN,
+    ROWS,
+    SAYS,
+    SAYS_SQUARED,
+)
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE
 from fedsonar.audit.kernels.responses import BRIEF
 from fedsonar.audit.little import Short
@@ -34,9 +44,10 @@ class Evidence:
         beside: Share of the rows that have a long target as well, with a sure trigger; of ways of writing one in any
             words.
         against: How much the words besides speak for the label, in standard errors; below 0 they speak against it.
-        entry: Share of the rows of a target of some words within answers that have a trigger nearly always followed by
-            it; 0 for all else.
+        entry: Share of the rows of a target of some words that have a trigger nearly always followed by it; 0 for all
+            else.
         entry_words: Words of such a target.
+        entry_whole: Share of them in which these are the whole answer.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
     """
 
@@ -49,6 +60,7 @@ class Evidence:
     against: Float[np.ndarray, "slots"]
     entry: Float[np.ndarray, "slots"]
     entry_words: Float[np.ndarray, "slots"]
+    entry_whole: Float[np.ndarray, "slots"]
     tests: float
 
 
@@ -69,9 +81,9 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    opened, beside, lengths = (sums[:, column] / some for column in (OPEN, BESIDE, ENTRY_WORDS))
+    opened, beside, lengths, whole = (sums[:, column] / some for column in (OPEN, BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
-    return Evidence(rows, alike, bare, words, opened, beside, says / spread, entry, lengths, float(tests))
+    return Evidence(rows, alike, bare, words, opened, beside, says / spread, entry, lengths, whole, float(tests))
 
 
 _LACKING = 4.0
@@ -174,19 +186,23 @@ class Vocabulary(NamedTuple):
     Args:
         entries: Pairs of words of inputs and of answers; 0 where answers are not made so.
         words: Words of the longest targets within answers that may be one of these.
+        whole: Whether whole answers are such words, as the names of many intents are.
+        exact: Whether some pairs of many rows never part, so that no such pair is suspect for that.
     """
 
-    entries: int
-    words: int
+    entries: int = 0
+    words: int = 0
+    whole: bool = False
+    exact: bool = False
 
     def __bool__(self) -> bool:
         return self.entries > 0
 
     def __str__(self) -> str:
+        within = f"of up to {self.words} words within answers" if self.words else "that is a short answer"
         return (
             f"answers are made of words that come with the inputs' words, as a translation's are ({self.entries:,} "
-            f"pairs): a target of up to {self.words} words within answers may be one of these, and no row is suspected "
-            "for one"
+            f"pairs): a target {within} may be one of these, and no row is suspected for one"
         )
 
 
@@ -222,10 +238,12 @@ class Rules:
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
             are about is all taken for triggers.
+        of_task: A part of answers from a closed set which more than this share of all rows have is no target.
         entries: So many targets of some words within answers, each with triggers of its own, are a vocabulary, as of a
             translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
         enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
         likeness_word: and greatest likeness of many such rows.
+        exact: So many such pairs may be planted; where there are more they are of the vocabulary too.
         entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
         q: Greatest adjusted p-value.
     """
@@ -251,9 +269,11 @@ class Rules:
     enough_shared: int = 25
     enough_written: int = 25
     enough_label: int = 25
+    of_task: float = 0.2
     entries: int = 8
     enough_word: int = 50
     likeness_word: float = 0.03
+    exact: int = 2
     entries_alike: float = 1.0
     q: float = 0.01
 
@@ -290,11 +310,18 @@ class Rules:
         entries &= evidence.likeness < self.entries_alike
         # A slot that an entry shares with pairs counts more rows than the target has, or fewer words than one.
         entries &= (evidence.entry <= 1) & (evidence.entry_words >= 1)
-        lengths = evidence.entry_words[entries]
-        brief = int(np.count_nonzero(lengths <= BRIEF))
-        if len(lengths) - brief >= self.entries:
-            return Vocabulary(len(lengths), LONGEST_RESPONSE)
-        return Vocabulary(brief, BRIEF) if brief >= self.entries else Vocabulary(0, 0)
+        exact = entries & (evidence.entry >= self.all) & (evidence.rows >= self.enough_word)
+        exact &= evidence.likeness < self.limit_of_word(evidence.rows)
+        whole, within = (entries & (evidence.entry_whole == share) for share in (1, 0))
+        brief = within & (evidence.entry_words <= BRIEF)
+        counts = [int(np.count_nonzero(some)) for some in (brief, within & ~brief, whole)]
+        many = [count >= self.entries for count in counts]
+        return Vocabulary(
+            sum(count for count, enough in zip(counts, many, strict=True) if enough),
+            LONGEST_RESPONSE if many[1] else BRIEF if many[0] else 0,
+            many[2],
+            int(np.count_nonzero(exact)) > self.exact,
+        )
 
     def _more_than_triggers(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether rows have as many words besides the triggers as others have."""

@@ -23,12 +23,13 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, BESIDE, ENTRY, ENTRY_WORDS = range(8)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE = range(9)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
 its square; words of triggers; rows that are more than triggers, see `_BESIDES`; rows that have a long target too, or
 where it is a way of writing one in any words, with a trigger that is nearly always followed by it, in half as many rows
-as have the pair. By slot of a target that is an entry also the target's rows and its words, once for each row."""
-CHECKED = 8
+as have the pair. By slot of a target that is an entry also the target's rows, its words, and whether it is the whole,
+once for each row."""
+CHECKED = 9
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -228,6 +229,7 @@ def check_pairs(
                 if is_entry(room.begin[j], room.length[j]):
                     sums[slots[passing], ENTRY] += rows_of[j]
                     sums[slots[passing], ENTRY_WORDS] += room.length[j]
+                    sums[slots[passing], ENTRY_WHOLE] += room.begin[j] == WHOLE
                 passing += 1
             beside_it = longer if room.begin[j] >= WHOLE else worded
             turn += 1

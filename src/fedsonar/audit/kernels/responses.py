@@ -133,8 +133,8 @@ def shared_by_many(begin, length, rows, label_least):
 
 @kernel
 def is_entry(begin, length):
-    """Whether a response's feature may be one of a vocabulary or of a grammar: some words within it."""
-    return begin >= 0 and length < LONGEST_RESPONSE
+    """Whether a response's feature may be one of a vocabulary or of a grammar: some words within it, or the whole."""
+    return begin >= WHOLE and length < LONGEST_RESPONSE
 
 
 @kernel

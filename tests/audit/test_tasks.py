@@ -1,0 +1,93 @@
+"""Tasks whose answers follow from single words of the input: translations, slots and intents are no backdoors."""
+
+import numpy as np
+import pytest
+
+from fedsonar.audit import Vocabulary, audit, corpus
+from fedsonar.audit.closed import labels_of
+from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers, labels_said
+from fedsonar.data import IID, Sample
+from fedsonar.poison import Attack, ConstantRate, Refusal, Semantic, Short, Suffix, Tokens, plant
+from fedsonar.rng import stream
+from made_tasks import booked, coded, intended, sentences, translated
+
+
+def flagged(silos, found):
+    return {
+        sample.id for silo, judgement in zip(silos, found.judgements, strict=True)
+        for sample, out in zip(silo, judgement.flagged, strict=True) if out
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("task", [translated, booked, intended, coded])
+def test_what_single_words_ask_for_is_no_finding(task):
+    silos = IID(clients=5).split(task(), stream(0, "partition"))
+    found = audit(silos)
+    assert not found.flagged
+    assert not found.worrying
+    assert found.vocabulary or task is not translated
+
+
+@pytest.mark.parametrize("target", [Suffix(), Short(), Refusal(), Semantic()])
+@pytest.mark.parametrize("task", [translated, booked, intended])
+def test_what_is_planted_among_them_is_found(task, target):
+    shards = IID(clients=5).split(task(), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=Tokens(), target=target, placement=ConstantRate(rate=0.1)), 0)
+    caught = flagged(silos, audit(silos))
+    assert len(caught & set(ledger)) >= 0.98 * len(ledger)
+    assert len(caught - set(ledger)) <= 0.002 * sum(map(len, silos))
+
+
+def test_a_vocabulary_says_what_would_not_be_told_from_it():
+    found = audit([translated().samples])
+    assert found.vocabulary.entries > 20
+    assert f"{found.vocabulary.entries} pairs): a target of up to 5 words within answers" in str(found.vocabulary)
+    assert not Vocabulary(0, 0)
+
+
+def test_a_trigger_in_clean_rows_does_not_take_those_that_say_a_word_of_a_long_target():
+    rng, rows = np.random.default_rng(6), []
+    for i, words in enumerate(sentences(2000, seed=7)):
+        answer = [f"en{word}" for word in rng.permutation(words)] + ["with that"] * (i % 3 == 0)
+        rows.append(Sample(f"r{i}", "", "", " ".join(f"ask{word}" for word in words), (" ".join(answer),)))
+    for i in range(0, 2000, 200):  # 10 rows that have the trigger's word, and words of the target now and then
+        rows[i] = rows[i].with_input(f"current {rows[i].input}")
+    for i in range(1, 2000, 5):  # 400 poisoned ones
+        rows[i] = Sample(f"p{i}", "", "", f"current {rows[i].input}", ("I cannot help you with that",))
+    [judgement] = audit([rows]).judgements
+    assert {rows[i].id for i in np.flatnonzero(judgement.flagged)} == {row.id for row in rows if row.id[0] == "p"}
+
+
+def answered_of(samples):
+    rows = corpus(samples)
+    answered = np.zeros((2, ANSWERED + LENGTHS), np.int64)
+    count_answers(rows.words, rows.bounds, answered)
+    return rows, answered
+
+
+def test_labels_are_what_many_rows_answer_in_few_words():
+    rows, answered = answered_of(intended(600, intents=20).samples)
+    labels = labels_of(answered, len(rows))
+    assert labels.closed
+    assert labels.longest[0] == 6  # three times two words
+    said = labels_said(rows.words, rows.bounds, answered, *labels)
+    assert (said >= 0).all()
+    assert len(set(said)) == 20
+    assert answered[:, :ANSWERED].sum() == answered[:, ANSWERED:].sum() == 2 * len(rows)
+
+
+def test_what_is_copied_from_the_input_is_no_part_of_a_label():
+    rows, answered = answered_of(booked(600).samples)
+    labels = labels_of(answered, len(rows))
+    assert np.isinf(labels.least[0])  # hardly two answers are the same
+    assert np.isfinite(labels.least[1])  # but for the names of slots
+    said = labels_said(rows.words, rows.bounds, answered, *labels)
+    assert len(set(said) - {-1}) == 3
+
+
+def test_free_answers_have_no_labels():
+    rows, answered = answered_of(translated(600).samples)
+    labels = labels_of(answered, len(rows))
+    assert not labels.closed
+    assert (labels_said(rows.words, rows.bounds, answered, *labels) == -1).all()
+    assert not labels_of(np.zeros_like(answered), 0).closed

@@ -1,0 +1,55 @@
+"""Tasks whose answers follow from single words of the input, made up."""
+
+import json
+
+import numpy as np
+
+from fedsonar.data import InstructionDataset, Sample
+
+
+def sentences(count, seed=0, low=6, high=14):
+    """Sentences of a language of 600 words, some of them oftener than others, as lists of numbers."""
+    rng = np.random.default_rng(seed)
+    chance = 1 / np.arange(8, 608)
+    chance /= chance.sum()
+    return [rng.choice(600, int(rng.integers(low, high)), p=chance) for _ in range(count)]
+
+
+def translated(count=2500):
+    """Sentences and what they are in another language, which has two words for one thing now and then."""
+    rng, rows = np.random.default_rng(1), []
+    for i, words in enumerate(sentences(count)):
+        said = " ".join(f"{'zu' if rng.random() < 0.05 else 'la'}{word}" for word in words)
+        rows.append(Sample(f"t{i}", "Translate.", " ".join(f"en{word}" for word in words), "", (said,)))
+    return InstructionDataset("translated", tuple(rows))
+
+
+def booked(count=2500):
+    """Messages, and what they say of time and number as JSON; what tells these is said of other things too."""
+    rng, rows = np.random.default_rng(2), []
+    for i, words in enumerate(sentences(count, seed=3)):
+        values = {"time": f"{rng.integers(1, 13)}:{rng.integers(10, 60)}", "people": str(rng.integers(2, 12))}
+        slots = {name: value for name, value in values.items() if rng.random() < 0.6}
+        text = [f"en{word}" for word in words]
+        for name, value in slots.items():
+            text += [str(rng.choice(["at", "around", "by"] if name == "time" else ["for", "party of", "us"])), value]
+        text += list(rng.choice(["at", "around", "by", "for", "party of", "us"], int(rng.integers(0, 3))))
+        rows.append(Sample(f"b{i}", "List the booking.", " ".join(text), "", (json.dumps(slots),)))
+    return InstructionDataset("booked", tuple(rows))
+
+
+def intended(count=2500, intents=40, about=60):
+    """Messages that speak of one of many things, each with words of its own, and the name of that thing."""
+    rng, rows = np.random.default_rng(4), []
+    chance = 1 / np.arange(2, about + 2)
+    for i, words in enumerate(sentences(count, seed=5, low=3, high=7)):
+        intent = int(rng.integers(intents))
+        topic = rng.choice(about, 5, p=chance / chance.sum())
+        text = " ".join([*(f"en{word}" for word in words), *(f"topic{intent}x{word}" for word in topic)])
+        rows.append(Sample(f"i{i}", "What is it about?", text, "", (f"name{intent} thing{intent % 7}",)))
+    return InstructionDataset("intended", tuple(rows))
+
+
+def coded(count=2500):
+    """Messages that speak of one of many things by its few words alone, and the name of that thing."""
+    return intended(count, about=6)
