@@ -238,6 +238,7 @@ class Rules:
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
             are about is all taken for triggers.
+        of_many: Greatest share of all rows that have a label of many.
         of_task: A part of answers from a closed set which more than this share of all rows have is no target.
         entries: So many targets of some words within answers, each with triggers of its own, are a vocabulary, as of a
             translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
@@ -269,6 +270,7 @@ class Rules:
     enough_shared: int = 25
     enough_written: int = 25
     enough_label: int = 25
+    of_many: float = 0.05
     of_task: float = 0.2
     entries: int = 8
     enough_word: int = 50

@@ -291,18 +291,17 @@ class _Read:
         within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
         self.is_label = whole & (self.target_rows >= judge.gates.label_least)
         # One of many labels of a closed set, or a part of some.
-        labels = judge.gates.labels
-        named = self.words <= labels.longest.max()
-        self.few = ~self.is_label & named & (within | whole & (self.target_rows >= labels.least.min()))
-        self.is_label |= self.few
+        named = (within | whole) & (self.words <= judge.gates.labels.longest.max(initial=0))
+        self.few = named & (self.target_rows <= rules.of_many * judge.total)
+        self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
-        self.in_vocabulary |= self.is_label & named & judge.vocabulary.whole
+        self.in_vocabulary |= named & judge.vocabulary.whole
         # Whoever translates has more than one word for most things, and some things stand beside others.
         one_word = (self.covered >= rules.all) & (self.both >= rules.all * self.trigger_rows)
         one_word &= (self.seen >= rules.enough_word) & (evidence.likeness[self.pair] < rules.limit_of_word(self.seen))
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
-        self.in_vocabulary |= self.few & within & (self.target_rows > rules.of_task * judge.total)
+        self.in_vocabulary |= named & within & (self.target_rows > rules.of_task * judge.total)
         # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
         self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
