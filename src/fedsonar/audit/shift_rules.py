@@ -42,6 +42,7 @@ class ShiftRules:
         sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
         sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
         likeness_sure: See `sure`.
+        likeness_as_long: See `sure_as_long`.
         sure_of_words: Least coverage, and least two-sidedness, where answers are made of the inputs' words, as in a
             translation: what inputs speak of, answers speak of then. `likeness_many` is the limit there.
         fewest_words: Least words besides, as a multiple of any row's.
@@ -77,7 +78,8 @@ class ShiftRules:
     likeness_many: float = 0.06
     sure: float = 0.85
     sure_as_long: float = 0.7
-    likeness_sure: float = 0.1
+    likeness_sure: float = 0.15
+    likeness_as_long: float = 0.1
     sure_of_words: float = 0.9
     fewest_words: float = 0.7
     most_words: float = 1.6
