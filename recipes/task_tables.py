@@ -63,7 +63,7 @@ def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
 
 `{command}`: {CLIENTS} IID clients, text alone, one set of rules; data of public
 repositories, in recipes/task_data.py. At rate 0 nothing is planted: the first 1,000 rows of each set, and all of them.
-Of ten sets the first {ROWS:,} rows are poisoned with six triggers, whose counts are pooled, with Wilson intervals;
+Of some sets the first {ROWS:,} rows are poisoned with six triggers, whose counts are pooled, with Wilson intervals;
 `worst` is the worst cell. `F1 length` and `F1 n-gram` have their best thresholds chosen with the truth in hand; the
 audit has not. These sets are no test any more: rules for vocabularies, closed sets of answers and copies in templates
 were made with them ([what was found before](../log.md)).

@@ -22,6 +22,7 @@ from fedsonar.audit import (
     words_for,
 )
 from fedsonar.audit.judging import Judge, tell
+from fedsonar.audit.kernels.answers import ANSWERED
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
 from fedsonar.audit.kernels.features import PHRASE, feature
 from fedsonar.audit.kernels.standing import association
@@ -205,6 +206,9 @@ def test_what_few_rows_have_is_not_told_and_changes_no_judgement():
             rare = (sums[name] > 0) & (sums[name] < SCOPE.least)
             assert rare.any()
             assert (some[name] == np.where(rare, 0, sums[name])).all()
+    counted, said = complete[0]["answered"][:, :ANSWERED], heard[0]["answered"][:, :ANSWERED]
+    assert ((counted > 0) & (counted < SCOPE.least)).any()
+    assert (said == np.where(counted < SCOPE.least, 0, counted)).all()
     one, other = (judge(rows, SCOPE, some, Rules()) for some in (complete, heard))
     assert one.flagged.sum() == 30
     assert (one.suspicion == other.suspicion).all()

@@ -30,6 +30,11 @@ class Labels(NamedTuple):
         return bool(np.isfinite(self.least).any())
 
 
+def told_answers(answered: Int[np.ndarray, "kinds buckets"], least: int) -> Int[np.ndarray, "kinds buckets"]:
+    """What is told of such counts: buckets of fewer rows hold 0, as nobody shall look up whether somebody has a row."""
+    return np.asarray(answered * ((answered >= least) | (np.arange(answered.shape[1]) >= ANSWERED)))
+
+
 def labels_of(answered: Int[np.ndarray, "kinds buckets"], rows: int) -> Labels:
     """Which answers are labels.
 
@@ -43,7 +48,7 @@ def labels_of(answered: Int[np.ndarray, "kinds buckets"], rows: int) -> Labels:
     """
     least, longest = np.full(len(answered), np.inf), np.zeros(len(answered))
     for kind, (counts, lengths) in enumerate(zip(answered[:, :ANSWERED], answered[:, ANSWERED:], strict=True)):
-        saying = int(counts.sum())
+        saying = int(lengths.sum())
         common = counts[counts >= max(_FEWEST, _TIMES * saying / len(counts))].astype(np.float64)
         if saying and saying >= _SAYING * rows and common.sum() >= _SHARE * saying:
             least[kind] = max(_FEWEST, _OF_USUAL * (common**2).sum() / common.sum())

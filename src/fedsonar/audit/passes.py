@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedsonar.audit.closed import Labels, labels_of
+from fedsonar.audit.closed import Labels, labels_of, told_answers
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
 from fedsonar.audit.kernels.counting import (
@@ -149,6 +149,8 @@ def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, Any]:
     """
     names = (("inputs", "responses"), ("pairs",), ())[len(heard)]
     found = {**sums, **{name: _told(sums[name], scope.least, small=name == "pairs") for name in names}}
+    if not heard:
+        found["answered"] = told_answers(sums["answered"], scope.least)
     if len(heard) == 1:
         pairs = found["pairs"].counts if isinstance(found["pairs"], Short) else sums["pairs"]
         found["empty"] = np.array([np.count_nonzero(pairs == 0)])

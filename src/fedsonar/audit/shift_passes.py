@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from fedsonar.audit.closed import told_answers
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
@@ -75,9 +76,10 @@ def summarize_shifts(
 
 def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
     """What silos hear of the sums of a pass, without features of fewer rows than are looked into; see `passes.told`."""
-    if heard or isinstance(sums["inputs"], Sparse):
+    if heard:
         return {**sums}
-    return {**sums, "inputs": frequent(sums["inputs"], rules.least)}
+    found = {**sums, "answered": told_answers(sums["answered"], rules.least)}
+    return found if isinstance(sums["inputs"], Sparse) else found | {"inputs": frequent(sums["inputs"], rules.least)}
 
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
