@@ -38,7 +38,8 @@ class ShiftRules:
         two_sided: Least share of the rows that say it that have a trigger.
         one_label: Greatest share of those that say it with one label of a closed set: it is said in many wordings.
         likeness: Greatest likeness of what few rows ask besides.
-        likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
+        likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does, and
+            where a shift is not sure as ``2 / rows``.
         sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
         sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
         likeness_sure: See `sure`.

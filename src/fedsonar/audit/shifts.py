@@ -311,7 +311,7 @@ class Shifts:
         two_sided = self.two_sided >= rules.sure
         sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
-        limit = np.minimum(rules.likeness, many + 3.0 / np.maximum(sums[:, ROWS], 1))
+        limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / np.maximum(sums[:, ROWS], 1))
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
         if self.vocabulary:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
