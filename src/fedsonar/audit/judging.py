@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
+from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, Rules
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
@@ -188,8 +189,8 @@ class Judge:
 
     def __init__(self, rules: Rules, scope: Scope, heard: Sequence[Tables], evidence: Evidence) -> None:
         self.rules, self.scope, self.heard, self.evidence = rules, scope, heard, evidence
-        self.gates = gates(scope, heard[0])
-        self.total = self.gates.rows
+        _, self.total, self.label_least = gates(scope, heard[0])
+        self.longest_name = float(labels_of(heard[0]["answered"], self.total).longest.max())
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
         self.alike, self.contradicts = rules.alike(evidence), rules.contradicts(evidence)
         self.vocabulary = rules.vocabulary(evidence)
@@ -289,9 +290,9 @@ class _Read:
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
         within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
-        self.is_label = whole & (self.target_rows >= judge.gates.label_least)
+        self.is_label = whole & (self.target_rows >= judge.label_least)
         # One of many labels of a closed set, or a part of some.
-        named = (within | whole) & (self.words <= judge.gates.labels.longest.max(initial=0))
+        named = (within | whole) & (self.words <= judge.longest_name)
         self.few = named & (self.target_rows <= rules.of_many * judge.total)
         self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedsonar.audit.closed import Labels, labels_of, told_answers
+from fedsonar.audit.closed import told_answers
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
 from fedsonar.audit.kernels.counting import (
@@ -199,19 +199,17 @@ class Gates(NamedTuple):
         least: Fewest rows of a feature.
         rows: Rows of all silos.
         label_least: Fewest rows of a label.
-        labels: Where the answers are a closed set: fewer rows give one of many.
     """
 
     least: int
     rows: int
     label_least: float
-    labels: Labels
 
 
 def gates(scope: Scope, first: Tables) -> Gates:
     """What the first pass says of all rows."""
     rows = int(first["size"][0])
-    return Gates(scope.least, rows, max(20.0, scope.label_share * rows), labels_of(first["answered"], rows))
+    return Gates(scope.least, rows, max(20.0, scope.label_share * rows))
 
 
 def _no_features(scope: Scope, table: NewTable) -> dict[str, Any]:
@@ -240,8 +238,7 @@ def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
 def singles_of(scope: Scope, first: Tables) -> Singles:
     """What kernels read of the first pass."""
     inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
-    said = gates(scope, first)
-    return Singles(scope.bits, inputs, responses, said.least, said.rows, said.label_least, scope.words)
+    return Singles(scope.bits, inputs, responses, *gates(scope, first), scope.words)
 
 
 def pairs_of(scope: Scope, second: Tables) -> Pairs:
