@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsonar.audit.kernels.tables import COPIED, is_copied, mark_input
 from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
 ANSWERED, LENGTHS = 4096, 64
 """Buckets of whole answers, and as many of what answers say of their own; and behind them, of how many words these
 have."""
-
-_INPUTS = 1 << 16
 
 
 @kernel
@@ -21,17 +20,16 @@ def _answered(words, bounds, row, copied):
     Args:
         words, bounds: Of the corpus.
         row: The row.
-        copied: Of `_INPUTS` numbers, below every row before the first call.
+        copied: See `mark_input`.
 
     Returns:
         Both buckets, and both numbers of words.
     """
-    for at in range(bounds[4 * row], bounds[4 * row + 3]):
-        copied[np.int64(words[at] >> np.uint64(48))] = row
+    mark_input(words, bounds, row, copied)
     whole, own, said = np.uint64(0), np.uint64(0), 0
     for at in range(bounds[4 * row + 3], bounds[4 * row + 4]):
         whole = joined(whole, words[at])
-        if copied[np.int64(words[at] >> np.uint64(48))] != row:
+        if not is_copied(words[at], row, copied):
             own, said = joined(own, words[at]), said + 1
     return (_bucket(whole), _bucket(own)), (bounds[4 * row + 4] - bounds[4 * row + 3], said)
 
@@ -50,7 +48,7 @@ def count_answers(words, bounds, answered):
         answered: Rows by bucket, and by number of words, of whole responses and of what these say of their own; added
             to.
     """
-    copied = np.full(_INPUTS, -1, np.int64)
+    copied = np.full(COPIED, -1, np.int64)
     for row in range((len(bounds) - 1) // 4):
         buckets, lengths = _answered(words, bounds, row, copied)
         for kind in range(2):
@@ -71,7 +69,7 @@ def labels_said(words, bounds, answered, least, longest):
     Returns:
         A number for each row, the same where the label is; -1 where there is none.
     """
-    copied, rows = np.full(_INPUTS, -1, np.int64), (len(bounds) - 1) // 4
+    copied, rows = np.full(COPIED, -1, np.int64), (len(bounds) - 1) // 4
     found = np.full(rows, -1, np.int64)
     for row in range(rows):
         buckets, lengths = _answered(words, bounds, row, copied)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import PHRASE, input_features, own_part, response_features
-from fedsonar.audit.kernels.tables import bucket
+from fedsonar.audit.kernels.tables import bucket, is_copied, mark_input
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
@@ -105,14 +105,13 @@ def chosen_responses(words, bounds, row, bits, most, grams, copied, out, begin, 
     Returns:
         How many features there are, and how many are picked.
     """
-    for at in range(bounds[4 * row], bounds[4 * row + 3]):
-        copied[np.int64(words[at] >> np.uint64(48))] = row
+    mark_input(words, bounds, row, copied)
     start, end = bounds[4 * row + 3], bounds[4 * row + 4]
     whole, count = response_features(words, bounds, row, grams), 0
     for at in range(start, end):
         fresh = False
         for n in range(min(_LONGEST, end - at)):
-            fresh = fresh or copied[np.int64(words[at + n] >> np.uint64(48))] != row
+            fresh = fresh or not is_copied(words[at + n], row, copied)
             if not fresh:
                 continue
             if count == 0 and end - start > _LONGEST:

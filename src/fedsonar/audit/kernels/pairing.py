@@ -7,7 +7,7 @@ from collections import namedtuple
 import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, input_features, most_features
-from fedsonar.audit.kernels.tables import bucket, value_at
+from fedsonar.audit.kernels.tables import COPIED, bucket, value_at
 from fedsonar.audit.kernels.words import WAYS
 from fedsonar.compiling import kernel
 
@@ -45,7 +45,7 @@ def pair_room(bounds):
         np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64),
         np.empty(most, np.int64), np.empty((longest, LONGEST_RESPONSE), np.uint64),
         np.empty((longest, LONGEST_RESPONSE), np.int64), np.empty(room, np.uint64), np.empty(room, np.int64),
-        np.empty(room, np.int64), np.empty(room, np.int64), np.full(1 << 16, -1, np.int64), np.empty(most, np.int64),
+        np.empty(room, np.int64), np.empty(room, np.int64), np.full(COPIED, -1, np.int64), np.empty(most, np.int64),
         np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.bool_),
         np.zeros((words, 2), np.int64),
     )  # fmt: skip

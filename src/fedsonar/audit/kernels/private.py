@@ -8,7 +8,7 @@ from fedsonar.audit.kernels.choosing import chosen_inputs, chosen_responses, sma
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, most_features
 from fedsonar.audit.kernels.pairing import MOST
 from fedsonar.audit.kernels.standing import in_band
-from fedsonar.audit.kernels.tables import bucket, slot_of
+from fedsonar.audit.kernels.tables import COPIED, bucket, slot_of
 from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
@@ -40,7 +40,7 @@ def count_private_features(
     out, kinds = np.empty(room, np.uint64), np.empty(room, np.int64)
     first, last, places = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     ranks, picked = np.empty(room, np.uint64), np.empty(room, np.int64)
-    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(1 << 16, -1, np.int64)
+    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(COPIED, -1, np.int64)
     none, found = np.zeros(most, np.bool_), np.empty(most_words, np.int64)
     for row in range(len(sources)):
         _, count = chosen_inputs(
@@ -133,7 +133,7 @@ def count_private_pairs(
     kinds, first, last = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
     places, picked = np.empty(room, np.int64), np.empty(room, np.int64)
-    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(1 << 16, -1, np.int64)
+    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(COPIED, -1, np.int64)
     pair_in, pair_out, at = np.empty((3, limits[0] * limits[2]), np.int64)
     order, best = np.empty(limits[0] * limits[2], np.uint64), np.empty(most_pairs, np.int64)
     for row in range(len(sources)):
@@ -198,7 +198,7 @@ def check_private_targets(
     kinds, first, last = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
     places, picked = np.empty(room, np.int64), np.empty(room, np.int64)
-    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(1 << 16, -1, np.int64)
+    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(COPIED, -1, np.int64)
     pair_in, pair_out, at = np.empty((3, limits[0] * limits[2]), np.int64)
     hidden, found = np.zeros(most, np.bool_), np.empty(most_words, np.int64)
     for row in range(len(sources)):
@@ -263,7 +263,7 @@ def tell_private(
     kinds, first, last = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     begin, length = np.empty(room, np.int64), np.empty(room, np.int64)
     places, picked = np.empty(room, np.int64), np.empty(room, np.int64)
-    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(1 << 16, -1, np.int64)
+    grams, copied = np.empty((longest, LONGEST_RESPONSE), np.uint64), np.full(COPIED, -1, np.int64)
     for row in range(len(sources)):
         asked, _ = chosen_inputs(
             words, bounds, marks, sources, row, known, classes, bits, 0, out, kinds, first, last, ranks, places, picked

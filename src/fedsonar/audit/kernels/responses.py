@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features, way_of_response
-from fedsonar.audit.kernels.tables import bucket, value_at
+from fedsonar.audit.kernels.tables import bucket, is_copied, mark_input, value_at
 from fedsonar.audit.kernels.words import WAYS
 from fedsonar.compiling import kernel
 
@@ -66,8 +66,7 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
     grams, counts, copied = room.grams, room.counts, room.copied
     heavy, size, begin, length = room.heavy, room.rows_of, room.begin, room.length
     least, most = singles.least, _NEARLY_ALL * singles.rows
-    for at in range(bounds[4 * row], bounds[4 * row + 3]):
-        copied[np.int64(words[at] >> np.uint64(48))] = row
+    mark_input(words, bounds, row, copied)
     whole = response_features(words, bounds, row, grams)
     whole_count = _rows_of(whole, singles)
     start = bounds[4 * row + 3]
@@ -77,7 +76,7 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
             counts[at, n] = _rows_of(grams[at, n], singles)
     run, own = 0, _NO_WORDS
     for at in range(total):
-        run = 0 if copied[np.int64(words[start + at] >> np.uint64(48))] == row else min(run + 1, LONGEST_RESPONSE)
+        run = 0 if is_copied(words[start + at], row, copied) else min(run + 1, LONGEST_RESPONSE)
         if run:
             own = min(own, counts[at + 1 - run, run - 1])
     count, says = 0, own <= _TEMPLATE * whole_count
@@ -87,7 +86,7 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
     for at in range(total):
         run, own = 0, _NO_WORDS
         for n in range(min(LONGEST_RESPONSE, total - at)):
-            run = 0 if copied[np.int64(words[start + at + n] >> np.uint64(48))] == row else run + 1
+            run = 0 if is_copied(words[start + at + n], row, copied) else run + 1
             if run:
                 own = min(own, counts[at + n + 1 - run, run - 1])
             c = counts[at, n]

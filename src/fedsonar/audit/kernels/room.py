@@ -7,15 +7,13 @@ from collections import namedtuple
 import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_INPUT, OTHERS, input_features, most_features
-from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, value_at
+from fedsonar.audit.kernels.tables import COPIED, RECENT, bucket, first_time, is_copied, mark_input, value_at
 from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
 TONES, WORDS, BANDS, ASKED = 128, 2048, 5, 256
 """Buckets of a response's words, few for all features and more for those that stand out; bands of their number; and
 buckets of an input's words."""
-
-_COPIED = 1 << 16
 
 Room = namedtuple("Room", "out kinds first last number fresh seen copied said own hidden")
 """What a kernel writes into, row by row: a row's features with their numbers, and its response's own words."""
@@ -31,7 +29,7 @@ def room_for(bounds):
     return Room(
         np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64),
         np.empty(most, np.int64), np.empty(most, np.bool_), np.full(RECENT, -1, np.int64),
-        np.full(_COPIED, -1, np.int64), np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64),
+        np.full(COPIED, -1, np.int64), np.full(WORDS, -1, np.int64), np.empty(longest + 1, np.int64),
         np.full(words, -1, np.int64),
     )  # fmt: skip
 
@@ -49,11 +47,10 @@ def own_words(words, bounds, row, room):
         How many there are, the band among them.
     """
     copied, said, out = room.copied, room.said, room.own
-    for at in range(bounds[4 * row], bounds[4 * row + 3]):
-        copied[np.int64(words[at] >> np.uint64(48))] = row
+    mark_input(words, bounds, row, copied)
     count = 0
     for at in range(bounds[4 * row + 3], bounds[4 * row + 4]):
-        if copied[np.int64(words[at] >> np.uint64(48))] == row:
+        if is_copied(words[at], row, copied):
             continue
         place = np.int64(mixed(words[at]) % np.uint64(WORDS))
         if said[place] != row:

@@ -24,6 +24,29 @@ def slot_of(value, bits):
     return np.int64(value & ((np.uint64(1) << np.uint64(bits)) - np.uint64(1)))
 
 
+COPIED = 1 << 16
+"""Marks of words, by the first bits of their hashes; see `mark_input`."""
+
+
+@kernel
+def mark_input(words, bounds, row, copied):
+    """Marks the words of a row's input.
+
+    Args:
+        words, bounds: Of the corpus.
+        row: The row.
+        copied: Of `COPIED` rows, those below every row before the first call; set to the row where it has such a word.
+    """
+    for at in range(bounds[4 * row], bounds[4 * row + 3]):
+        copied[np.int64(words[at] >> np.uint64(48))] = row
+
+
+@kernel
+def is_copied(word, row, copied):
+    """Whether a word is one of the row's input, which `mark_input` marked."""
+    return copied[np.int64(word >> np.uint64(48))] == row
+
+
 @kernel
 def first_time(seen, row, place):
     """Whether a row comes to a counter for the first time, as far as a small memory tells; notes that it did."""
