@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import tomli_w
 
 from fedsonar.flower.keys import Keys, make_keys
@@ -187,8 +188,20 @@ class Loopback:
         self.processes[name].wait()
 
     def stop(self) -> None:
-        """Stops everything: clients first, the SuperLink last."""
+        """Stops everything: clients first, the SuperLink last; then what they started in sessions of their own."""
         stop([self.processes[name] for name in sorted(self.processes, key=lambda name: name == "superlink")])
+        left = [process for process in psutil.process_iter() if self._is_ours(process)]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=_STOP)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """Whether its environment says that it is of this deployment."""
+        try:
+            return bool(process.environ().get("FLWR_HOME") == self._environment["FLWR_HOME"])
+        except psutil.Error:
+            return False  # another's, or it has just ended
 
     @property
     def _database(self) -> Path:
