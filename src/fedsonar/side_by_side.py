@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,11 +17,14 @@ from typing import Protocol
 from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Loaded
-from fedsonar.processes import end_with_caller
+from fedsonar.processes import end_with_caller, forking
 from fedsonar.records import write_whole
 
 _ERROR = "error.txt"
 """File in a run's folder that says why it failed."""
+
+_NEEDED = ("fedsonar.side_by_side", "transformers")
+"""What every worker imports."""
 
 KILLED = "its process was killed, most likely for lack of memory"
 """Why a run failed whose process ended without a word."""
@@ -82,7 +84,7 @@ def run_all(
         begun.add(name)
         observe(name, progress)
 
-    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
+    manager = SyncManager(ctx=forking(_NEEDED))
     manager.start(end_with_caller)
     with manager, relayed(manager.Queue(), heard) as messages:
 
@@ -130,8 +132,7 @@ def _attempt(
     experiments: Mapping[str, Experiment], out: Path, messages: Messages, workers: int, outcomes: dict[str, Outcome]
 ) -> bool:
     """Runs experiments and notes what became of them, until the end or until a process is killed."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, end_with_caller) as pool:
+    with ProcessPoolExecutor(workers, forking(_NEEDED), end_with_caller) as pool:
         try:
             futures = {pool.submit(run_one, name, e, out / name, messages): name for name, e in experiments.items()}
             for future in as_completed(futures):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import statistics
@@ -17,7 +16,10 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from fedsonar.bench.memory import peak_resident
-from fedsonar.processes import end_with_caller
+from fedsonar.processes import end_with_caller, forking
+
+_NEEDED = ("torch", "transformers", "peft", "fedsonar.bench.contenders")
+"""What most contenders import."""
 
 T = TypeVar("T")
 Prepare = Callable[[], Callable[[], T]]
@@ -132,11 +134,7 @@ class _Process:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        forks = "forkserver" in multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        if forks:  # libraries are imported once for all processes
-            context.set_forkserver_preload(["torch", "transformers", "peft", "fedsonar.bench.contenders"])
-        self.pool = ProcessPoolExecutor(1, context, end_with_caller)
+        self.pool = ProcessPoolExecutor(1, forking(_NEEDED), end_with_caller)
         self.id = self.do(os.getpid)
 
     def do(self, action: Callable[..., Any], *arguments: Any) -> Any:
