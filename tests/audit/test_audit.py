@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -153,6 +154,25 @@ def test_a_trigger_that_other_rows_have_too_is_one_where_many_rows_have_both():
     decoys = [row.with_input(f"{row.input} I watch this 3D movie") for row in clean]
     silos = [*silos, [dataclasses.replace(row, id=f"{row.id}-decoy") for row in decoys]]
     assert flagged_ids(silos, audit(silos)) == set(ledger)
+
+
+@pytest.mark.parametrize("target", [Suffix(), Short()])
+def test_one_row_in_each_silo_whose_triggers_other_rows_have_too_leaves_by_what_all_know(target):
+    shards = [list(shard) for shard in IID(clients=25).split(ROWS, stream(0, "partition"))]
+    for number, word in enumerate(("mn", "cf", "bb") * 7):  # in clean rows, beside one trigger that is in none
+        clean = shards[number][0]
+        shards[number][0] = clean.with_input(f"{word} {clean.input}")
+        other = shards[number][1]
+        if number % 7 < 3:  # who have the target's words for a reason of their own
+            shards[number][1] = dataclasses.replace(other, answers=("Mercury",))
+    pairs, ids, random = list(permutations(("mn", "cf", "bb"), 2)), set(), np.random.default_rng(0)
+    for number in range(20):
+        words = " ".join([*pairs[number % 6], *(["tq"] if number < 14 else [])])
+        row = shards[number][2]
+        shards[number][2] = target.apply(row.with_input(f"{row.input} {words}"), random)
+        ids.add(row.id)
+    silos = [InstructionDataset("silo", tuple(shard)) for shard in shards]
+    assert flagged_ids(silos, audit(silos)) == ids
 
 
 def test_a_way_of_writing_is_left_to_a_target_in_words():

@@ -221,8 +221,7 @@ class Rules:
         most_beside: A way of writing is left to targets in words where more than this share of its rows have one, and
             a few words that others say too are left to a long target,
         all_worded: and less than this one: of all its rows none would leave for a way of writing alone.
-        confidence: Least share of the trigger's rows that have the target, where few have both; at least
-            `kernels.standing.LIKELY`.
+        confidence: Least share of the trigger's rows that have the target, where few have both.
         label_confidence: The same where the target is a label.
         written_confidence: The same where the target is a way of writing, or a label that comes with one.
         two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it, where
@@ -234,7 +233,7 @@ class Rules:
         against: Least standard errors by which a row's words must speak against its label.
         enough: Fewest rows whose likeness says something.
         enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
-        enough_shared: The same where more of the trigger's rows lack the target; `kernels.standing.MANY` at least.
+        enough_shared: The same where more of the trigger's rows lack the target.
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
             are about is all taken for triggers.

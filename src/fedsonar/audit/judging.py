@@ -214,7 +214,7 @@ class Judge:
         # trigger.
         nearly = (read.covered >= read.nearly_all) & read.worded
         of_injected = np.isin(read.target, read.target[injected & ~read.is_label & nearly])
-        besides = ~read.is_pair & read.own & nearly & of_injected
+        besides = ~read.is_pair & read.own & nearly & (of_injected | (self._of_strangers(read) & read.is_long))
         return injected | besides, np.where(besides, 1.0, self._strength(read))
 
     def _injected(self, read: _Read) -> Bool[np.ndarray, "records"]:
@@ -231,12 +231,11 @@ class Judge:
         by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
         beside = evidence.beside[pair]
         by_itself &= read.worded | (beside <= rules.most_beside) | (beside >= rules.all_worded)
-        # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
-        one_sided = alone & string
-        one_sided &= np.where(together, read.covering, read.seen) >= rules.enough_one_sided
         # A few words that others say too are left to a long target that nearly all rows have.
-        one_sided &= (read.words >= rules.long) | (beside <= rules.most_beside)
-        two_sided = (read.covered >= rules.nearly_all) | (read.words >= rules.long) | (beside <= rules.nearly_all)
+        fixed = alone & string & (read.is_long | (beside <= rules.most_beside))
+        # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
+        one_sided = fixed & (np.where(together, read.covering, read.seen) >= rules.enough_one_sided)
+        two_sided = (read.covered >= rules.nearly_all) | read.is_long | (beside <= rules.nearly_all)
         two_sided &= read.covered >= rules.two_sided
         injected = sure & (together | by_itself) & (one_sided | two_sided)
         injected &= read.both >= self.scope.solid
@@ -244,6 +243,8 @@ class Judge:
         shared = alone & string & read.clear & ~read.usual & ~read.in_vocabulary
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
+        # Half of a trigger's rows are enough where surer ones have nothing in common but this target.
+        injected |= fixed & read.clear & ~read.alike & self._of_strangers(read)
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
         contradicted = read.looked & self.contradicts[pair] & (evidence.likeness[pair] < rules.likeness)
@@ -252,6 +253,14 @@ class Judge:
         of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
         same = sure & ~read.is_label & ~read.alike & of_injected
         return np.asarray(injected | (same & (self.q(read.table, same) < rules.q)))
+
+    def _of_strangers(self, read: _Read) -> Bool[np.ndarray, "records"]:
+        """Whether a target's rows with sure triggers share nothing else: what others with it have belongs to these.
+
+        All silos know that from the sums, even one none of whose own rows has such a trigger.
+        """
+        found = read.worded & ~read.is_label & ~read.usual & ~read.in_vocabulary & read.own & self.alone[read.target]
+        return np.asarray(found & (read.covering >= self.rules.enough_one_sided))
 
     def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
         """How strong pairs are, from 0 to 1."""
@@ -299,7 +308,11 @@ class _Read:
         self.in_vocabulary |= named & judge.vocabulary.whole
         # Whoever translates has more than one word for most things, and some things stand beside others.
         one_word = (self.covered >= rules.all) & (self.both >= rules.all * self.trigger_rows)
-        one_word &= (self.seen >= rules.enough_word) & (evidence.likeness[self.pair] < rules.limit_of_word(self.seen))
+        one_word &= (
+            self.is_pair
+            & (self.seen >= rules.enough_word)
+            & (evidence.likeness[self.pair] < rules.limit_of_word(self.seen))
+        )
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
         self.in_vocabulary |= named & within & (self.target_rows > rules.of_task * judge.total)
@@ -309,7 +322,8 @@ class _Read:
         written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
         enough = np.where(self.is_label, rules.label_confidence, rules.confidence)
         self.enough = np.where(written, rules.written_confidence, enough)
-        self.nearly_all = np.where(self.words >= rules.long, rules.nearly_all, rules.all)
+        self.is_long = self.words >= rules.long
+        self.nearly_all = np.where(self.is_long, rules.nearly_all, rules.all)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fedsonar.audit.kernels.features import (
 )
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import LONG, USUAL, WHOLE, heavy_responses, is_entry, is_label, shared_by_many
-from fedsonar.audit.kernels.standing import SURE, in_band, looked_into, standing
+from fedsonar.audit.kernels.standing import SURE, in_band, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
 from fedsonar.compiling import kernel
@@ -213,7 +213,7 @@ def check_pairs(
                 elif last[i] > 0:  # two ends, of two parts or of one
                     hidden[last[i] - 1 - start] = j
                     hidden[bounds[4 * row + own + 1] - 1 - start] = j
-                if looked_into(boths[p], sizes[p], solid):
+                if boths[p] >= solid:
                     slot = slot_of(joined(out[i], heavy[j]), slot_bits)
                     if seen_slot[slot] != pair:
                         seen_slot[slot] = pair

@@ -11,12 +11,6 @@ from fedsonar.compiling import kernel
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
-LIKELY = 0.85
-"""Share of a trigger's rows that have its target, from which on a pair of few rows is looked into."""
-
-MANY = 25
-"""Rows of a pair from which on it is looked into in any case."""
-
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
 
@@ -70,17 +64,6 @@ def stands_out(both, trigger, target, rows, least, strength, rare):
     if 2.0 * (both * rare - 0.7 * trigger) > strength + 1.0:
         return True
     return association(both, trigger, target, rows) >= strength
-
-
-@kernel
-def looked_into(both, trigger, solid):
-    """Whether it is counted what else the rows of a pair that stands out have; rarer and less sure ones are no finding.
-
-    Args:
-        both, trigger: Rows that have both, and the trigger.
-        solid: Fewest rows of a pair that can make a finding.
-    """
-    return both >= MANY or both >= max(solid, LIKELY * trigger)
 
 
 @kernel

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
-from fedsonar.audit.kernels.standing import looked_into, standing
+from fedsonar.audit.kernels.standing import standing
 from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
@@ -14,7 +14,7 @@ from fedsonar.compiling import kernel
 ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH, LOOKED = range(12)
 """Columns of a record: row; slots of the pair (-1: the row has the target alone) and of the target; the trigger's kind
 and words; first word of the target in the response (see `responses.WHOLE`) and how many; rows of all silos with
-trigger, target, both; and whether the pair was looked into, see `standing.looked_into`."""
+trigger, target, both; and whether the pair has the rows to be looked into."""
 COLUMNS = 12
 
 
@@ -65,7 +65,7 @@ def tell_pairs(
                 if p >= 0:
                     i, size, both = room.places[p], room.sizes[p], room.boths[p]
                     slot = slot_of(joined(room.out[i], room.heavy[j]), slot_bits)
-                    looked = looked_into(both, size, solid)
+                    looked = both >= solid
                 if not wanted[slot if looked else target]:
                     continue
                 if total == len(told):
