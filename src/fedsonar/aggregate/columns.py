@@ -100,14 +100,21 @@ def weighted_mean(
     updates_ND: Float[Tensor, "clients dim"], weights_N: Float[Tensor, "clients"]
 ) -> Float[Tensor, "dim"]:
     """Sum of the rows times their weights, accumulated in float64 and given in the updates' dtype."""
+    return mean_if_finite(updates_ND, weights_N)[0]
+
+
+def mean_if_finite(
+    updates_ND: Float[Tensor, "clients dim"], weights_N: Float[Tensor, "clients"]
+) -> tuple[Float[Tensor, "dim"], bool]:
+    """The same, and whether all of it is finite: not so where any update is not, whatever its weight."""
     matrix_ND, weights = as_matrix(updates_ND), weights_N.detach().to("cpu", torch.float64).numpy()
     everyone, mean_D = np.arange(len(matrix_ND)), np.empty_like(matrix_ND[0])
 
-    def add_up(first: int, last: int) -> None:
-        weighted_sum(matrix_ND, everyone, weights, first, last, mean_D)
+    def add_up(first: int, last: int) -> float:
+        return float(weighted_sum(matrix_ND, everyone, weights, first, last, mean_D))
 
-    on_strips(matrix_ND, add_up, WIDE_STRIP)
-    return torch.from_numpy(mean_D).to(updates_ND)
+    lost = on_strips(matrix_ND, add_up, WIDE_STRIP)
+    return torch.from_numpy(mean_D).to(updates_ND), sum(lost) == 0
 
 
 def mixed(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_result, check_round, unit_weights
-from fedsonar.aggregate.columns import weighted_mean
+from fedsonar.aggregate.check import check_round, check_updates, unit_weights
+from fedsonar.aggregate.columns import mean_if_finite
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 
@@ -32,7 +32,8 @@ class FedAvg(Aggregator):
             ValueError: If the updates are malformed, or the weights are negative or do not sum to 1.
         """
         check_round(updates_ND, context)
-        mean_D = weighted_mean(updates_ND, unit_weights(self, context))
-        check_result(mean_D[None], updates_ND, context)
+        mean_D, finite = mean_if_finite(updates_ND, unit_weights(self, context))
+        if not finite:
+            check_updates(updates_ND, context)  # says whose
         context.record(context.weights)
         return mean_D

@@ -30,8 +30,11 @@ def weighted_sum(rows, which, weights, first, last, out):
         first: The first column.
         last: The column to stop before.
         out: As long as a row.
+
+    Returns:
+        0 where all of these sums are finite, and NaN otherwise.
     """
-    n, end, one = np.uint64(len(which)), np.uint64(last), np.uint64(1)
+    n, end, one, lost = np.uint64(len(which)), np.uint64(last), np.uint64(1), 0.0
     width = _NARROWEST if n <= _FEW else _WIDE
     sums = np.empty(width)
     start = np.uint64(first)
@@ -59,8 +62,10 @@ def weighted_sum(rows, which, weights, first, last, out):
                 sums[j] += w0 * np.float64(rows[np.uint64(a), start + j])
             i += one
         for j in range(count):
+            lost += sums[j] * 0.0
             out[start + j] = sums[j]
         start += count
+    return lost
 
 
 @kernel(finite=False)
