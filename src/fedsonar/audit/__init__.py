@@ -2,12 +2,13 @@
 
 from fedsonar.audit.audit import Audit, audit
 from fedsonar.audit.corpus import Corpus, corpus
-from fedsonar.audit.evidence import Evidence, Rules, Vocabulary, weigh
+from fedsonar.audit.evidence import Evidence, weigh
 from fedsonar.audit.finding import Example, Finding
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.passes import PASSES, Scope, pooled, summarize, summed, told, warn_if_crowded
 from fedsonar.audit.patterns import anything, saying, short_responses, winners
 from fedsonar.audit.privacy import Privacy
+from fedsonar.audit.rules import Rules
 from fedsonar.audit.shift_passes import (
     SHIFT_PASSES,
     Before,
@@ -21,6 +22,7 @@ from fedsonar.audit.shift_passes import (
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.sizing import bits_for, scope_for, sizes, slot_bits_for, words_for
 from fedsonar.audit.survey import judge, weighed
+from fedsonar.audit.vocabulary import Vocabulary
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Before", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy",

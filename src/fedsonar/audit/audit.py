@@ -10,17 +10,19 @@ from typing import TypeVar
 import numpy as np
 
 from fedsonar.audit.corpus import corpus
-from fedsonar.audit.evidence import Rules, Vocabulary, weigh
+from fedsonar.audit.evidence import weigh
 from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import LISTED, Told, findings
 from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little
 from fedsonar.audit.passes import PASSES, Tables, count, gates, told, uncounted
+from fedsonar.audit.rules import Rules
 from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shift_passes import SHIFT_PASSES, Before, judge_shifts, shifts_of, summarize_shifts, told_shifts
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.sizing import scope_for
 from fedsonar.audit.survey import strongest, survey
+from fedsonar.audit.vocabulary import Vocabulary
 from fedsonar.collecting import no_collecting
 from fedsonar.data import Sample
 

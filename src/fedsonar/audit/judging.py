@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Evidence, Rules
+from fedsonar.audit.evidence import Evidence
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
 from fedsonar.audit.kernels.responses import USUAL, WHOLE
 from fedsonar.audit.kernels.tables import slot_of
@@ -28,6 +28,7 @@ from fedsonar.audit.kernels.telling import (
     tell_pairs,
 )
 from fedsonar.audit.passes import Scope, Tables, columns_of, gates, pairs_of, singles_of
+from fedsonar.audit.rules import Rules
 from fedsonar.audit.significance import adjusted
 
 INJECTED, CONTRADICTED, NATURAL = "injected", "contradicted", "natural"

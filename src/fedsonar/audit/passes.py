@@ -43,8 +43,7 @@ class Scope:
 
     Args:
         bits: Tables of features have ``2^bits`` counters; more rows and longer ones need more. Collisions add to
-            counts,
-            so that too few bits cost recall and precision.
+            counts, so that too few bits cost recall and precision.
         pair_bits: The same of pairs.
         slot_bits: Tables of the pairs that stand out have ``2^slot_bits`` rows.
         least: Fewest rows of a pair that is counted.

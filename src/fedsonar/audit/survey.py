@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Evidence, Rules, weigh
+from fedsonar.audit.evidence import Evidence, weigh
 from fedsonar.audit.judging import AT_ONCE, Judge, Judgement, records_of, tell_of
 from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET
 from fedsonar.audit.passes import Scope, Tables
+from fedsonar.audit.rules import Rules
 from fedsonar.compiling import Lanes
 
 _SHARES = 16

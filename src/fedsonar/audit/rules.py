@@ -1,0 +1,145 @@
+"""When a pair looks injected, by the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from fedsonar.audit.evidence import Evidence
+from fedsonar.audit.kernels.features import LONGEST_RESPONSE
+from fedsonar.audit.kernels.responses import BRIEF
+from fedsonar.audit.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """When a pair looks injected. Set on clean data sets; see docs/audit.md.
+
+    Args:
+        likeness: Greatest likeness of few rows that share nothing but the trigger.
+        likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does.
+        sure_alike: Standard errors above `likeness` from which on rows surely ask alike.
+        fewest_words: Least words besides, as a multiple of any row's: rows that are hardly more than their trigger ask
+            alike.
+        most_words: Most.
+        fewest_open: Least share of rows with much besides the triggers.
+        most_beside: A way of writing is left to targets in words where more than this share of its rows have one, and
+            a few words that others say too are left to a long target,
+        all_worded: and less than this one: of all its rows none would leave for a way of writing alone.
+        confidence: Least share of the trigger's rows that have the target, where few have both.
+        label_confidence: The same where the target is a label.
+        written_confidence: The same where the target is a way of writing, or a label that comes with one.
+        two_sided: Least share of the target's rows that have a trigger that is nearly always followed by it, where
+            fewer than `enough_one_sided` rows do.
+        nearly_all: Share of the rows of a long target that have such a trigger, from which on the others leave too; and
+            from which on the trigger may stand in other rows.
+        all: The same of short targets, which rows may have by chance.
+        long: Words of a long target.
+        against: Least standard errors by which a row's words must speak against its label.
+        enough: Fewest rows whose likeness says something.
+        enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
+        enough_shared: The same where more of the trigger's rows lack the target.
+        enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
+        enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
+            are about is all taken for triggers.
+        of_many: Greatest share of all rows that have a label of many.
+        of_task: A part of answers from a closed set which more than this share of all rows have is no target.
+        entries: So many targets of some words within answers, each with triggers of its own, are a vocabulary, as of a
+            translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
+        enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
+        likeness_word: and greatest likeness of many such rows.
+        exact: So many such pairs may be planted; where there are more they are of the vocabulary too.
+        entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
+        q: Greatest adjusted p-value.
+    """
+
+    likeness: float = 0.35
+    likeness_many: float = 0.06
+    sure_alike: float = 2.0
+    fewest_words: float = 0.7
+    most_words: float = 1.6
+    fewest_open: float = 0.5
+    most_beside: float = 0.5
+    all_worded: float = 0.999
+    confidence: float = 0.85
+    label_confidence: float = 0.95
+    written_confidence: float = 0.99
+    two_sided: float = 0.5
+    nearly_all: float = 0.9
+    all: float = 0.98
+    long: int = 4
+    against: float = 3.0
+    enough: int = 7
+    enough_one_sided: int = 12
+    enough_shared: int = 25
+    enough_written: int = 25
+    enough_label: int = 25
+    of_many: float = 0.05
+    of_task: float = 0.2
+    entries: int = 8
+    enough_word: int = 50
+    likeness_word: float = 0.03
+    exact: int = 2
+    entries_alike: float = 1.0
+    q: float = 0.01
+
+    def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
+        """Whether rows share the trigger and nothing else; for targets that are labels, or for others.
+
+        Rows that are less alike than any can be were counted together with those of another pair.
+        """
+        rows, likeness = np.maximum(evidence.rows, 2), evidence.bare if label else evidence.likeness
+        alone: Bool[np.ndarray, "slots"] = (
+            (evidence.rows > 1)
+            & (likeness < self.limit(rows))
+            & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
+            & self._more_than_triggers(evidence)
+        )
+        return alone
+
+    def alike(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether rows surely ask alike."""
+        rows = np.maximum(evidence.rows, 2)
+        least = self.likeness + self.sure_alike * np.sqrt(2 / (rows * (rows - 1.0)))
+        return np.asarray((evidence.rows > 1) & (evidence.likeness > least))
+
+    def limit(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
+        """Greatest likeness of so many rows that share nothing but the trigger."""
+        greatest: Float[np.ndarray, "_"] = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(rows, 2))
+        return greatest
+
+    def vocabulary(self, evidence: Evidence) -> Vocabulary:
+        """Whether answers are made of words that come with the inputs' words, and how long such words are."""
+        entries = (
+            (evidence.entry >= self.two_sided) & (evidence.rows >= self.enough) & self._more_than_triggers(evidence)
+        )
+        entries &= evidence.likeness < self.entries_alike
+        # A slot that an entry shares with pairs counts more rows than the target has, or fewer words than one.
+        entries &= (evidence.entry <= 1) & (evidence.entry_words >= 1)
+        exact = entries & (evidence.entry >= self.all) & (evidence.rows >= self.enough_word)
+        exact &= evidence.likeness < self.limit_of_word(evidence.rows)
+        whole, within = (entries & (evidence.entry_whole == share) for share in (1, 0))
+        brief = within & (evidence.entry_words <= BRIEF)
+        counts = [int(np.count_nonzero(some)) for some in (brief, within & ~brief, whole)]
+        many = [count >= self.entries for count in counts]
+        return Vocabulary(
+            sum(count for count, enough in zip(counts, many, strict=True) if enough),
+            LONGEST_RESPONSE if many[1] else BRIEF if many[0] else 0,
+            many[2],
+            int(np.count_nonzero(exact)) > self.exact,
+        )
+
+    def _more_than_triggers(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether rows have as many words besides the triggers as others have."""
+        enough = (evidence.words >= self.fewest_words) & (evidence.words <= self.most_words)
+        return np.asarray(enough & (evidence.open >= self.fewest_open))
+
+    def limit_of_word(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
+        """Greatest likeness of so many rows that share a pair which no vocabulary explains."""
+        return np.asarray(self.likeness_word + 3.0 / np.maximum(rows, 2))
+
+    def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether the rows' other words speak against their label; where most are triggers, the rest says nothing."""
+        return np.asarray((evidence.against < -self.against) & (evidence.words >= self.fewest_words))
