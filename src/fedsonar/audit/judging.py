@@ -233,7 +233,7 @@ class Judge:
         beside = evidence.beside[pair]
         by_itself &= read.worded | (beside <= rules.most_beside) | (beside >= rules.all_worded)
         # A few words that others say too are left to a long target that nearly all rows have.
-        fixed = alone & string & (read.is_long | (beside <= rules.most_beside))
+        fixed = alone & string & ~read.is_common & (read.is_long | (beside <= rules.most_beside))
         # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
         one_sided = fixed & (np.where(together, read.covering, read.seen) >= rules.enough_one_sided)
         two_sided = (read.covered >= rules.nearly_all) | read.is_long | (beside <= rules.nearly_all)
@@ -316,7 +316,8 @@ class _Read:
         )
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
-        self.in_vocabulary |= named & within & (self.target_rows > rules.of_task * judge.total)
+        self.is_common = self.target_rows > rules.common * judge.total
+        self.in_vocabulary |= named & within & self.is_common
         # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
         self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.

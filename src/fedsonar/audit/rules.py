@@ -45,7 +45,8 @@ class Rules:
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
             are about is all taken for triggers.
         of_many: Greatest share of all rows that have a label of many.
-        of_task: A part of answers from a closed set which more than this share of all rows have is no target.
+        common: What more than this share of all rows say is no target that others have for reasons of their own, as
+            long answers have most common words; nor is it one within answers of a closed set, where it is the task's.
         entries: So many targets of some words within answers, each with triggers of its own, are a vocabulary, as of a
             translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
         enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
@@ -77,7 +78,7 @@ class Rules:
     enough_written: int = 25
     enough_label: int = 25
     of_many: float = 0.05
-    of_task: float = 0.2
+    common: float = 0.2
     entries: int = 8
     enough_word: int = 50
     likeness_word: float = 0.03

@@ -40,7 +40,8 @@ class ShiftRules:
         likeness: Greatest likeness of what few rows ask besides.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does, and
             where a shift is not sure as ``2 / rows``.
-        sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
+        sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows; and least
+            of both where more rows than `most` have a trigger or say it.
         sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
         likeness_sure: See `sure`.
         likeness_as_long: See `sure_as_long`.

@@ -310,6 +310,8 @@ class Shifts:
         long = self.way_of == AS_LONG
         two_sided = self.two_sided >= rules.sure
         sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
+        # What sets half of all rows apart may be their length: triggers of so many have to tell them nearly all.
+        half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / np.maximum(sums[:, ROWS], 1))
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
@@ -322,6 +324,7 @@ class Shifts:
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
+            & (~half | np.where(long, nearly, sure))
             & (self.one_label <= rules.one_label)
             & (self.asks_alike < limit)
             & (words >= rules.fewest_words)
