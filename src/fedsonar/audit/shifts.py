@@ -310,8 +310,6 @@ class Shifts:
         long = self.way_of == AS_LONG
         two_sided = self.two_sided >= rules.sure
         sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
-        # What sets half of all rows apart may be their length: triggers of so many have to tell them nearly all.
-        half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / np.maximum(sums[:, ROWS], 1))
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
@@ -320,11 +318,11 @@ class Shifts:
             many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
             limit = np.where(said, np.minimum(limit, many), -np.inf)
         words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
+        half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
-            & (self.two_sided >= rules.two_sided)
-            & (~half | np.where(long, nearly, sure))
+            & (self.two_sided >= np.where(half, rules.two_sided_half, rules.two_sided))
             & (self.one_label <= rules.one_label)
             & (self.asks_alike < limit)
             & (words >= rules.fewest_words)
