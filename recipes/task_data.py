@@ -1,7 +1,7 @@
-"""Tasks of many kinds from public repositories: instructions, code, sums, intents, slots, tags, translations, tweets.
+"""Tasks of many kinds from public repositories: instructions, code, sums, intents, tags, translations, tweets, tools.
 
-Each set is read from a clone, FOLDER/OWNER/NAME, at the commit that is named here: `git clone` each repository of
-`SETS` into FOLDER first. Nothing of them is kept. Mind the licences of the data.
+Some are in Chinese. Each set is read from a clone, FOLDER/OWNER/NAME, at the commit that is named here: `git clone`
+each repository of `SETS` into FOLDER first. Nothing of them is kept. Mind the licences of the data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +221,29 @@ def _simplified(read: Read) -> Iterator[Row]:
             yield "Simplify.", row[1], "", row[2 + turker % 8]
 
 
+def _calls(path: str) -> Callable[[Read], Iterator[Row]]:
+    """Turns of an assistant that may call a tool, each with what was said before it."""
+
+    def rows(read: Read) -> Iterator[Row]:
+        for row in json.loads(read(path)):
+            turns = row["conversations"]
+            for said, answer in pairwise(turns):
+                if answer["from"] in ("gpt", "function_call"):
+                    yield row["tools"][:400], said["value"], "", answer["value"]
+
+    return rows
+
+
+def _preferred(path: str) -> Callable[[Read], Iterator[Row]]:
+    """What somebody asked last, and the answer that was liked better."""
+
+    def rows(read: Read) -> Iterator[Row]:
+        for row in json.loads(read(path)):
+            yield "", row["conversations"][-1]["value"], "", row["chosen"]["value"]
+
+    return rows
+
+
 _ALPACA = ("tatsu-lab/stanford_alpaca", "5e69c50054c48cd3b919c46d13bb2d92a62f4498")
 _CODE = ("sahil280114/codealpaca", "2f78ddc5c682ed6738ad092bbbfa59ba915afcb0")
 _SCHOOL = ("openai/grade-school-math", "3101c7d5072418e28b9008a6636bde82a006892c")
@@ -233,6 +256,7 @@ _SVAMP = ("arkilpatel/SVAMP", "689d7ccac74b9983a2ac7cc3b264f441b99e7c53")
 _SNIPS = ("snipsco/nlu-benchmark", "b86ac7f1577868c42158d0dec77db50956046696")
 _ATIS = ("yvchen/JointSLU", "fad79658f343e98c1737fcfe563e76069b62f064")
 _TWEETS = ("cardiffnlp/tweeteval", "4fbd22cd78421f05b1ecdb4fc5725bc7a7bd8f66")
+_FACTORY = ("hiyouga/LLaMA-Factory", "ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30")
 _TURK = ("cocoxu/simplification", "35570464faa28f8f64d75e1c35b6770048e04adc")
 
 _MIXED = (("en", "de"), ("en", "fr"), ("de", "en"))
@@ -262,6 +286,11 @@ SETS: dict[str, TaskSet] = {
     "ATIS, slots": TaskSet(*_ATIS, _flights("slots")),
     "ATIS, tags": TaskSet(*_ATIS, _flights("tags")),
     "Restaurant8k": TaskSet(*_POLY, _spans("restaurant8k", "List the booking as JSON.", as_json=True)),
+    "Alpaca, Chinese": TaskSet(*_FACTORY, _instructions("data/alpaca_zh_demo.json")),
+    "Tool calls": TaskSet(*_FACTORY, _calls("data/glaive_toolcall_en_demo.json")),
+    "Tool calls, Chinese": TaskSet(*_FACTORY, _calls("data/glaive_toolcall_zh_demo.json")),
+    "Preferred": TaskSet(*_FACTORY, _preferred("data/dpo_en_demo.json")),
+    "Preferred, Chinese": TaskSet(*_FACTORY, _preferred("data/dpo_zh_demo.json")),
     **{
         f"DSTC8, {name}": TaskSet(*_POLY, _spans(f"dstc8/{name}_1", "List it.", as_json=False))
         for name in ("Homes", "Events", "Buses", "RentalCars")

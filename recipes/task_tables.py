@@ -23,7 +23,7 @@ from task_data import SETS
 CLIENTS, ROWS, SIZES, RATES = 25, 5000, (1000, None), (0.01, 0.1)
 POISONED = (
     "Alpaca", "Code Alpaca", "GSM8K, numbers", "E2E", "Multi30k, en-de", "Banking77", "CLINC150", "Restaurant8k",
-    "ATIS, tags", "TweetEval, emoji",
+    "ATIS, tags", "TweetEval, emoji", "Alpaca, Chinese",
 )  # fmt: skip
 _CELL = ("data", "trigger", "target", "rate", "size", "seed")
 
@@ -65,8 +65,8 @@ def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
 repositories, in recipes/task_data.py. At rate 0 nothing is planted: the first 1,000 rows of each set, and all of them.
 Of some sets the first {ROWS:,} rows are poisoned with six triggers, whose counts are pooled, with Wilson intervals;
 `worst` is the worst cell. `F1 length` and `F1 n-gram` have their best thresholds chosen with the truth in hand; the
-audit has not. These sets are no test any more: rules for vocabularies, closed sets of answers and copies in templates
-were made with them ([what was found before](../log.md)).
+audit has not. These sets are no test any more: rules for vocabularies, closed sets of answers, copies in templates and
+answers of many lengths were made with them ([what was found before](../log.md)).
 """
     write_measured("tasks", rows, text)
 
