@@ -206,6 +206,7 @@ def test_clean_rows_stay():
     assert found.flagged == 0
     assert not found.worrying
     assert found.findings  # the world has associations of its own
+    assert min(finding.rows for finding in found.findings) >= 3
 
 
 def test_silos_and_pool_are_judged_alike():

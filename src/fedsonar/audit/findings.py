@@ -20,6 +20,9 @@ from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
 _EXAMPLES = 3
+_FEWEST = 3
+"""Rows of a finding that is no reason to worry, at least: of the others, longer phrases than its target say as much."""
+
 _PART = 0.5
 _NATURAL = 100
 """Findings that are no reason to worry, at most."""
@@ -190,6 +193,8 @@ class _Part:
         chosen = self._cover(np.flatnonzero(used & same) if (used & same).any() else np.flatnonzero(used))
         lead = chosen[0]
         rows = np.unique(self.row[used])
+        if len(rows) < _FEWEST and not self.injected.any():
+            return None
         dropped = np.unique(self.row[self.injected])
         slot = self.table[lead, telling.PAIR]
         label = self.table[best, telling.BEGIN] == WHOLE and self.table[best, telling.TARGET_ROWS] >= self.label_least
