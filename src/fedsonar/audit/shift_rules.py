@@ -35,8 +35,9 @@ class ShiftRules:
         new: Least share of those that have a trigger and say it: a target in fixed words is left to its association.
         coverage: Least share of the rows with a trigger that say it.
         coverage_as_long: The same of shifts beside rows as long.
-        two_sided: Least share of the rows that say it that have a trigger,
-        two_sided_half: and where more than `most` of all rows do either: what sets half of them apart may be length.
+        two_sided: Least share of the rows that say it that have a trigger.
+        half: Least product of both, where more than `most` of all rows have a trigger or say it: what sets half of all
+            rows apart may be the length of their answers.
         one_label: Greatest share of those that say it with one label of a closed set: it is said in many wordings.
         likeness: Greatest likeness of what few rows ask besides.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does, and
@@ -75,7 +76,7 @@ class ShiftRules:
     coverage: float = 0.45
     coverage_as_long: float = 0.65
     two_sided: float = 0.5
-    two_sided_half: float = 0.9
+    half: float = 0.75
     one_label: float = 0.33
     likeness: float = 0.35
     likeness_many: float = 0.06
