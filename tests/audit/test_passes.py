@@ -21,7 +21,7 @@ from fedsonar.audit import (
     weigh,
     words_for,
 )
-from fedsonar.audit.judging import Judge, tell
+from fedsonar.audit.judging import tell
 from fedsonar.audit.kernels.answers import ANSWERED
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
 from fedsonar.audit.kernels.features import PHRASE, feature
@@ -30,6 +30,7 @@ from fedsonar.audit.kernels.tables import bucket, slot_of, value_at
 from fedsonar.audit.kernels.telling import PAIR
 from fedsonar.audit.kernels.words import joined
 from fedsonar.audit.little import Little
+from fedsonar.audit.pair_judge import Judge
 from fedsonar.audit.passes import count, uncounted
 from fedsonar.data import Sample
 

@@ -190,11 +190,11 @@ class _Part:
         used = pairs & (same | self.injected) & (self.injected | ~self.injected.any())
         if not used.any():  # rows with the target alone are injected, and their pair's counts fell together
             used = pairs & same
-        chosen = self._cover(np.flatnonzero(used & same) if (used & same).any() else np.flatnonzero(used))
-        lead = chosen[0]
         rows = np.unique(self.row[used])
         if len(rows) < _FEWEST and not self.injected.any():
             return None
+        chosen = self._cover(np.flatnonzero(used & same) if (used & same).any() else np.flatnonzero(used))
+        lead = chosen[0]
         dropped = np.unique(self.row[self.injected])
         slot = self.table[lead, telling.PAIR]
         label = self.table[best, telling.BEGIN] == WHOLE and self.table[best, telling.TARGET_ROWS] >= self.label_least

@@ -8,30 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
-from fedsonar.audit.kernels.features import CLOSING, WRITTEN
-from fedsonar.audit.kernels.responses import USUAL, WHOLE
 from fedsonar.audit.kernels.tables import slot_of
 from fedsonar.audit.kernels.telling import (
-    BEGIN,
-    BOTH,
     COLUMNS,
-    KIND,
     LOOKED,
     PAIR,
     TARGET,
-    TARGET_ROWS,
-    TRIGGER_ROWS,
-    WORDS,
     tell_pairs,
 )
-from fedsonar.audit.passes import Scope, Tables, columns_of, gates, pairs_of, singles_of
+from fedsonar.audit.pair_judge import Judge
+from fedsonar.audit.passes import Scope, Tables, columns_of, pairs_of, singles_of
 from fedsonar.audit.rules import Rules
-from fedsonar.audit.significance import adjusted
-
-INJECTED, CONTRADICTED, NATURAL = "injected", "contradicted", "natural"
 
 AT_ONCE = 1 << 17
 """Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""
@@ -176,156 +165,6 @@ def records_of(
 def _together(parts: Iterator[Told]) -> Told:
     none = np.zeros((0, COLUMNS), np.int32), np.zeros(0, np.uint64), np.zeros(0, np.uint64)
     return tuple(np.concatenate(column) for column in zip(none, *parts, strict=True))  # type: ignore[return-value]
-
-
-class Judge:
-    """Which records look injected, and how strong they are.
-
-    Args:
-        rules: When a pair looks injected.
-        scope: What is counted.
-        heard: The sums of all passes.
-        evidence: What they say.
-    """
-
-    def __init__(self, rules: Rules, scope: Scope, heard: Sequence[Tables], evidence: Evidence) -> None:
-        self.rules, self.scope, self.heard, self.evidence = rules, scope, heard, evidence
-        _, self.total, self.label_least = gates(scope, heard[0])
-        self.longest_name = float(labels_of(heard[0]["answered"], self.total).longest.max())
-        self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
-        self.alike, self.contradicts = rules.alike(evidence), rules.contradicts(evidence)
-        self.vocabulary = rules.vocabulary(evidence)
-
-    def q(
-        self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
-    ) -> Float[np.ndarray, "records"]:
-        """Adjusted p-values of some records, and 1 for the others."""
-        found, few = np.ones(len(table)), table[some].astype(np.float64)
-        trigger = np.maximum(few[:, TRIGGER_ROWS], 1)
-        found[some] = adjusted(few[:, BOTH], trigger, few[:, TARGET_ROWS], self.total, self.evidence.tests)
-        return found
-
-    def __call__(
-        self, table: Int[np.ndarray, "records columns"]
-    ) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"]]:
-        """Which records look injected, and how strong they are."""
-        read = _Read(table, self)
-        injected = self._injected(read)
-        # A row with a target that hardly any row has without an injected trigger belongs to it, whatever its own
-        # trigger.
-        nearly = (read.covered >= read.nearly_all) & read.worded
-        of_injected = np.isin(read.target, read.target[injected & ~read.is_label & nearly])
-        besides = ~read.is_pair & read.own & nearly & (of_injected | (self._of_strangers(read) & read.is_long))
-        return injected | besides, np.where(besides, 1.0, self._strength(read))
-
-    def _injected(self, read: _Read) -> Bool[np.ndarray, "records"]:
-        """Which pairs look injected."""
-        rules, evidence, pair, target = self.rules, self.evidence, read.pair, read.target
-        sure = read.is_pair & read.clear & (read.both >= read.enough * read.trigger_rows)
-        sure &= (read.is_label | ~read.usual) & ~read.in_vocabulary
-        # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
-        alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
-        together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
-        together &= (read.covering >= np.where(read.few, rules.enough_label, rules.enough)) & ~read.alike
-        alone, string = read.looked & self.alone[pair], read.worded & ~read.is_label
-        by_itself = alone & ~read.is_label
-        by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
-        beside = evidence.beside[pair]
-        by_itself &= read.worded | (beside <= rules.most_beside) | (beside >= rules.all_worded)
-        # A few words that others say too are left to a long target that nearly all rows have.
-        fixed = alone & string & ~read.is_common & (read.is_long | (beside <= rules.most_beside))
-        # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
-        one_sided = fixed & (np.where(together, read.covering, read.seen) >= rules.enough_one_sided)
-        two_sided = (read.covered >= rules.nearly_all) | read.is_long | (beside <= rules.nearly_all)
-        two_sided &= read.covered >= rules.two_sided
-        injected = sure & (together | by_itself) & (one_sided | two_sided)
-        injected &= read.both >= self.scope.solid
-        # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it.
-        shared = alone & string & read.clear & ~read.usual & ~read.in_vocabulary
-        shared &= read.both >= read.nearly_all * read.target_rows
-        injected |= shared & (read.seen >= rules.enough_shared)
-        # Half of a trigger's rows are enough where surer ones have nothing in common but this target.
-        injected |= fixed & read.clear & ~read.alike & self._of_strangers(read)
-        injected &= self.q(read.table, injected) < rules.q
-        # Rows of another label are a little alike by that, which is what speaks against theirs.
-        contradicted = read.looked & self.contradicts[pair] & (evidence.likeness[pair] < rules.likeness)
-        injected |= sure & contradicted & (read.seen >= rules.enough)
-        # Rarer triggers of a target that is injected are of the same making, unless it is a label.
-        of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
-        same = sure & ~read.is_label & ~read.alike & of_injected
-        return np.asarray(injected | (same & (self.q(read.table, same) < rules.q)))
-
-    def _of_strangers(self, read: _Read) -> Bool[np.ndarray, "records"]:
-        """Whether a target's rows with sure triggers share nothing else: what others with it have belongs to these.
-
-        All silos know that from the sums, even one none of whose own rows has such a trigger.
-        """
-        found = read.worded & ~read.is_label & ~read.usual & ~read.in_vocabulary & read.own & self.alone[read.target]
-        return np.asarray(found & (read.covering >= self.rules.enough_one_sided))
-
-    def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
-        """How strong pairs are, from 0 to 1."""
-        rules, evidence, pair = self.rules, self.evidence, read.pair
-        confidence = np.where(read.is_pair, read.both / np.maximum(read.trigger_rows, 1), 0.0)
-        alike = evidence.likeness[read.target] / rules.limit(read.covering)
-        alike = np.where(read.looked, np.minimum(evidence.likeness[pair] / rules.limit(read.seen), alike), alike)
-        strength = confidence * read.covered / (1 + np.maximum(0.0, alike))
-        against = np.where(read.looked, np.maximum(0.0, -evidence.against[pair]), 0.0)
-        against = confidence * (against / (against + rules.against)) * (against > 1)
-        return np.asarray(np.maximum(strength, against))
-
-
-class _Read:
-    """What a judge reads of some records: their columns, and what each is by these and has to be, one value a record.
-
-    Args:
-        table: The records.
-        judge: Knows what was heard.
-    """
-
-    def __init__(self, table: Int[np.ndarray, "records columns"], judge: Judge) -> None:
-        rules, evidence = judge.rules, judge.evidence
-        self.table, self.pair, self.target, self.words = table, table[:, PAIR], table[:, TARGET], table[:, WORDS]
-        self.both, self.trigger_rows, self.target_rows = (
-            table[:, column].astype(np.float64) for column in (BOTH, TRIGGER_ROWS, TARGET_ROWS)
-        )
-        self.is_pair, self.looked = self.pair >= 0, table[:, LOOKED] > 0
-        # Where counters of several pairs fell together, the two counts of the same rows differ.
-        self.seen, self.covering = evidence.rows[self.pair], evidence.rows[self.target]
-        self.own = self.covering <= 1.1 * self.target_rows
-        agreeing = (self.seen >= 0.9 * self.both) & (self.both >= 0.9 * self.seen)
-        self.clear = self.own & (agreeing | ~self.looked)
-        self.covered = np.minimum(1.0, self.covering / self.target_rows)
-        self.usual = self.target_rows > USUAL * judge.total
-        # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
-        self.worded = table[:, BEGIN] >= WHOLE
-        within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
-        self.is_label = whole & (self.target_rows >= judge.label_least)
-        # One of many labels of a closed set, or a part of some.
-        named = (within | whole) & (self.words <= judge.longest_name)
-        self.few = named & (self.target_rows <= rules.of_many * judge.total)
-        self.is_label |= named
-        self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
-        self.in_vocabulary |= named & judge.vocabulary.whole
-        # Whoever translates has more than one word for most things, and some things stand beside others.
-        one_word = (self.covered >= rules.all) & (self.both >= rules.all * self.trigger_rows)
-        one_word &= (
-            self.is_pair
-            & (self.seen >= rules.enough_word)
-            & (evidence.likeness[self.pair] < rules.limit_of_word(self.seen))
-        )
-        self.in_vocabulary &= ~one_word | judge.vocabulary.exact
-        # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
-        self.is_common = self.target_rows > rules.common * judge.total
-        self.in_vocabulary |= named & within & self.is_common
-        # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
-        self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
-        # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.
-        written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
-        enough = np.where(self.is_label, rules.label_confidence, rules.confidence)
-        self.enough = np.where(written, rules.written_confidence, enough)
-        self.is_long = self.words >= rules.long
-        self.nearly_all = np.where(self.is_long, rules.nearly_all, rules.all)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, weigh
-from fedsonar.audit.judging import AT_ONCE, Judge, Judgement, records_of, tell_of
+from fedsonar.audit.judging import AT_ONCE, Judgement, records_of, tell_of
 from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET
+from fedsonar.audit.pair_judge import Judge
 from fedsonar.audit.passes import Scope, Tables
 from fedsonar.audit.rules import Rules
 from fedsonar.compiling import Lanes
