@@ -22,6 +22,11 @@ _KEPT = (
 )  # fmt: skip
 
 
+_BRIEF = 1e7
+"""Values of which a mean takes a few tenths of a millisecond, or a few: so short a turn hangs on where the system puts
+its threads, and many are needed."""
+
+
 def speed_results(seeds: Sequence[int]) -> None:
     """Training, whole rounds and whole federations beside the peers; the machine's peak; many clients."""
     options = Options(models=("embedded", "15m"), loras=("qv", "all-linear"), threads=2, seed=seeds[0])
@@ -117,7 +122,7 @@ minutes. `times ByzFL` is against the faster of ByzFL's two variants alone, `tim
 updates, as a multiple of them. A peer's cell says why it was not measured, where it was not; an empty one has no such
 rule.
 
-Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons. {", ".join(slower)}
+Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons{": " + ", ".join(slower) if slower else "."}
 """
     write_table("aggregation", rows, text)
     write_figures(figures, command)
@@ -130,13 +135,19 @@ def _aggregated(options: Options, known: list[dict[str, Any]]) -> None:
     done = {
         record["rule"] for record in known if (record["clients"], record["dim"], record["side"]) == (clients, dim, OURS)
     }
-    missing = tuple(rule for rule in rules(clients) if rule not in done)
-    if not missing:
-        return
+    missing = [rule for rule in rules(clients) if rule not in done]
     repeats = 5 if clients < 1000 else 3 if dim < 1_000_000 else 1
+    briefly = [rule for rule in missing if rule == "FedAvg" and clients * dim <= _BRIEF]
+    for rules_here, turns in ((briefly, 101), ([rule for rule in missing if rule not in briefly], repeats)):
+        if rules_here:
+            _measured(replace(options, rules=tuple(rules_here), repeats=turns), known)
+
+
+def _measured(options: Options, known: list[dict[str, Any]]) -> None:
+    """Adds some rules in one situation."""
     waiting: list[dict[str, Any]] = []
     with bar() as observe:
-        for record in suite.measure(["aggregate"], replace(options, rules=missing, repeats=repeats), observe):
+        for record in suite.measure(["aggregate"], options, observe):
             waiting.append({column: record.get(column) for column in _KEPT})
             if record["side"] == OURS:
                 known += waiting

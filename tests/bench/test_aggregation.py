@@ -57,10 +57,11 @@ def test_every_exported_rule_is_measured_and_each_runs(updates):
     assert exported - {"Aggregator", "Chain", "FlowerStrategy"} <= set(found)
     assert {"Bulyan", "FLAME", "NNM + FedAvg", "Bucketing + FedAvg"} <= set(found)
     for name, rule in found.items():
-        turn = aggregation._ours(rule, 0, updates)
+        turn = aggregation._Ours(rule, 0, updates)
         result = turn()
         assert result.shape == (DIM,), name
         assert np.isfinite(result).all(), name
+        turn.ready()
         np.testing.assert_array_equal(turn(), result)  # each turn does the same work
 
 
@@ -68,7 +69,7 @@ def test_fldetector_is_measured_once_it_predicts(monkeypatch, updates):
     rule, seen = rules(CLIENTS)["FLDetector"], []
     kind = type(rule)
     monkeypatch.setattr(kind, "_note_errors", lambda self, updates, steps, context: seen.append(len(steps)))
-    turn = aggregation._ours(rule, 0, updates)
+    turn = aggregation._Ours(rule, 0, updates)
     assert seen == []
     turn()
     turn()
@@ -186,7 +187,7 @@ def test_peers_that_agree_give_the_same(library, updates):
                 theirs = found.prepare(updates.copy())()
                 assert theirs.shape == (DIM,)
                 if found.agrees:
-                    ours = aggregation._ours(rule, 0, updates)()
+                    ours = aggregation._Ours(rule, 0, updates)()
                     assert aggregation._difference(theirs, ours) < 1e-5, (name, found.side)
                     compared.append(name)
     assert {"FedAvg", "Median", "TrimmedMean"} <= set(compared)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,20 +14,21 @@ LARGEST_NORM = 1e150
 """Beyond it squared distances overflow float64; only float64 updates can get there."""
 
 
-def unit_weights(rule: Aggregator, context: RoundContext) -> Float[Tensor, "clients"]:
+def unit_weights(rule: Aggregator, context: RoundContext) -> Float[np.ndarray, "clients"]:
     """The context's weights in float64, made to sum to 1 exactly where rounding had left a little.
 
     Raises:
         ValueError: If a weight is negative, or the sum is another; names the rule.
     """
-    weights_N: Float[np.ndarray, "clients"] = context.weights.numpy(force=True).astype(np.float64)
-    total = weights_N.sum()
-    if not (abs(total - 1) < 1e-4 and (weights_N >= 0).all()):
+    weights = context.weights.tolist()
+    total = sum(weights)
+    if not (abs(total - 1) < 1e-4 and min(weights) >= 0):
         raise ValueError(
             f"{type(rule).__name__} needs weights of at least 0 that sum to 1, got a sum of {total:g} and a least "
-            f"weight of {weights_N.min():g}: divide the clients' row counts by their total"
+            f"weight of {min(weights):g}: divide the clients' row counts by their total"
         )
-    return torch.from_numpy(weights_N / total)
+    weights_N: Float[np.ndarray, "clients"] = np.array([weight / total for weight in weights])
+    return weights_N
 
 
 def check_updates(updates_ND: Tensor, context: RoundContext) -> Float[Tensor, "clients"]:
@@ -66,11 +66,12 @@ def check_round(updates_ND: Tensor, context: RoundContext) -> None:
     Raises:
         ValueError: If the round is empty, or a shape or dtype is wrong.
     """
-    if updates_ND.ndim != 2:
-        raise ValueError(f"updates must be a matrix of clients by coordinates, got shape {tuple(updates_ND.shape)}")
+    shape = updates_ND.shape
+    if len(shape) != 2:
+        raise ValueError(f"updates must be a matrix of clients by coordinates, got shape {tuple(shape)}")
     if not updates_ND.is_floating_point():
         raise ValueError(f"updates must be floating point, got {updates_ND.dtype}: convert them with .float()")
-    num_updates, num_clients, num_weights = len(updates_ND), len(context.clients), len(context.weights)
+    num_updates, num_clients, num_weights = shape[0], len(context.clients), context.weights.shape[0]
     if num_updates == 0:
         raise ValueError("a round needs at least 1 update, got 0")
     if not num_updates == num_clients == num_weights:

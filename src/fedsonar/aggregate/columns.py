@@ -44,9 +44,9 @@ def column_slices(dim: int) -> Iterator[slice]:
 
 def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "clients dim"]:
     """The updates as kernels read them, in float32 or float64 on the CPU: their own memory where that is possible."""
-    # NumPy has no bfloat16; float32 holds every half-precision value exactly.
-    dtype = torch.float64 if updates_ND.dtype == torch.float64 else torch.float32
-    matrix_ND: Float[np.ndarray, "clients dim"] = updates_ND.detach().to("cpu", dtype).contiguous().numpy()
+    if updates_ND.dtype not in (torch.float32, torch.float64):
+        updates_ND = updates_ND.float()  # NumPy has no bfloat16; float32 holds every half-precision value exactly
+    matrix_ND: Float[np.ndarray, "clients dim"] = np.ascontiguousarray(updates_ND.numpy(force=True))
     return matrix_ND
 
 
@@ -100,18 +100,18 @@ def weighted_mean(
     updates_ND: Float[Tensor, "clients dim"], weights_N: Float[Tensor, "clients"]
 ) -> Float[Tensor, "dim"]:
     """Sum of the rows times their weights, accumulated in float64 and given in the updates' dtype."""
-    return mean_if_finite(updates_ND, weights_N)[0]
+    return mean_if_finite(updates_ND, np.asarray(weights_N.numpy(force=True), np.float64))[0]
 
 
 def mean_if_finite(
-    updates_ND: Float[Tensor, "clients dim"], weights_N: Float[Tensor, "clients"]
+    updates_ND: Float[Tensor, "clients dim"], weights_N: Float[np.ndarray, "clients"]
 ) -> tuple[Float[Tensor, "dim"], bool]:
-    """The same, and whether all of it is finite: not so where any update is not, whatever its weight."""
-    matrix_ND, weights = as_matrix(updates_ND), weights_N.detach().to("cpu", torch.float64).numpy()
+    """The same with weights in float64, and whether all of it is finite: not so where any update is not."""
+    matrix_ND = as_matrix(updates_ND)
     everyone, mean_D = np.arange(len(matrix_ND)), np.empty_like(matrix_ND[0])
 
     def add_up(first: int, last: int) -> float:
-        return float(weighted_sum(matrix_ND, everyone, weights, first, last, mean_D))
+        return float(weighted_sum(matrix_ND, everyone, weights_N, first, last, mean_D))
 
     lost = on_strips(matrix_ND, add_up, WIDE_STRIP)
     return torch.from_numpy(mean_D).to(updates_ND), sum(lost) == 0

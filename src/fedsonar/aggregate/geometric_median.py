@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -61,7 +62,7 @@ class GeometricMedian(Aggregator):
             ValueError: If the updates are malformed, or the weights are negative or do not sum to 1.
         """
         check_updates(updates_ND, context)
-        weights_N = unit_weights(self, context)
+        weights_N = torch.from_numpy(unit_weights(self, context))
         parts_N, objective, mean_D = weights_N, math.inf, np.zeros(updates_ND.shape[1])
         for _ in range(self.steps):
             # From the mean of the parts before to that of these, which sum to 1: wherever it starts it ends there.

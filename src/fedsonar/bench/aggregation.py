@@ -74,7 +74,7 @@ class RuleContest:
     def sides(self, folder: Path, seed: int) -> dict[str, Prepare[None]]:
         """How to prepare each side that is measured."""
         turns: dict[str, Callable[[Any], Turn]] = {peer.side: peer.prepare for peer in self.peers}
-        turns[OURS] = partial(_ours, self.rule, seed)
+        turns[OURS] = partial(_Ours, self.rule, seed)
         return {side: partial(_prepare, turns[side], folder, side) for side in turns if side not in self.left_out}
 
     def records(self, measured: Mapping[str, Measured[Any]], folder: Path, refusal: str = "") -> list[Record]:
@@ -205,6 +205,7 @@ class _Side:
     def ready(self) -> None:
         """Reads all updates: while others had their turns, the system may have put them out of reach."""
         self.updates.sum()
+        getattr(self.turn, "ready", lambda: None)()
 
     def __call__(self) -> None:
         """Aggregates."""
@@ -223,22 +224,31 @@ def _prepare(start: Callable[[Any], Turn], folder: Path, side: str) -> _Side:
     return prepared
 
 
-def _ours(rule: Aggregator, seed: int, updates_ND: Float[np.ndarray, "clients dim"]) -> Turn:
-    """Our rule in its first round, or in the first round in which it does all of its work."""
-    updates = torch.from_numpy(updates_ND)
-    n = len(updates)
-    state: dict[str, torch.Tensor] = {}
+class _Ours:
+    """Our rule in its first round, or in the first round in which it does all of its work.
 
-    def turn(state: dict[str, torch.Tensor]) -> Float[np.ndarray, "dim"]:
-        context = RoundContext(
-            round=1, clients=range(n), weights=torch.full((n,), 1 / n), generator=torch.Generator().manual_seed(seed),
-            state=state, root=updates[0],
+    What a rule is told of the round is made off the clock, as are the replies in which Flower's peers find it.
+    """
+
+    def __init__(self, rule: Aggregator, seed: int, updates_ND: Float[np.ndarray, "clients dim"]) -> None:
+        self._rule, self._seed, self._updates_ND = rule, seed, torch.from_numpy(updates_ND)
+        self._state: dict[str, torch.Tensor] = {}
+        for _ in range(rounds_before(rule)):
+            rule.aggregate(self._updates_ND, self._round(self._state))
+        self.ready()
+
+    def ready(self) -> None:
+        self._context = self._round(dict(self._state))
+
+    def _round(self, state: dict[str, torch.Tensor]) -> RoundContext:
+        n = len(self._updates_ND)
+        return RoundContext(
+            round=1, clients=range(n), weights=torch.full((n,), 1 / n),
+            generator=torch.Generator().manual_seed(self._seed), state=state, root=self._updates_ND[0],
         )  # fmt: skip
-        return rule.aggregate(updates, context).numpy()
 
-    for _ in range(rounds_before(rule)):
-        turn(state)
-    return lambda: turn(dict(state))
+    def __call__(self) -> Float[np.ndarray, "dim"]:
+        return self._rule.aggregate(self._updates_ND, self._context).numpy()
 
 
 def _file(side: str) -> str:
