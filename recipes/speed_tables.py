@@ -122,7 +122,7 @@ minutes. `times ByzFL` is against the faster of ByzFL's two variants alone, `tim
 updates, as a multiple of them. A peer's cell says why it was not measured, where it was not; an empty one has no such
 rule.
 
-Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons{": " + ", ".join(slower) if slower else "."}
+Slower than the fastest peer in {len(slower)} of {len(compared)} comparisons{": " if slower else "."}{", ".join(slower)}
 """
     write_table("aggregation", rows, text)
     write_figures(figures, command)

@@ -1,7 +1,10 @@
-"""Inner products of all pairs of rows, a piece of columns at a time, and in it four rows by four."""
+"""Inner products of all pairs of rows, a piece of columns at a time, and in it a tile of some rows by some others."""
 
 from __future__ import annotations
 
+import platform
+
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -10,14 +13,23 @@ from numba.extending import intrinsic
 
 from fedsonar.compiling import kernel
 
-HELD = 4
-"""Rows of a tile: its 16 sums and 8 values fit the 32 registers of a core."""
+_FEATURES = llvm.get_host_cpu_features()
+_BITS = 512 if _FEATURES.get("avx512f") else 256 if _FEATURES.get("avx2") else 128
+"""Of a vector register."""
 
-LANES = HELD * HELD
-"""Sums beside one another, each of every sixteenth column, of which an inner product is made in the end.
+_MANY = _BITS == 512 or platform.machine() in ("aarch64", "arm64")
+"""Whether a core has 32 vector registers, or 16."""
 
-They are as many as a tile has products, so that one vector holds all of these. The fewer numbers a sum has, the less it
-errs; see `rough_distances`.
+HELD, _ACROSS = 4, 4 if _MANY else 2
+"""Rows of a tile, and those that they meet: its sums, a vector of each row met and one more fit a core's registers."""
+
+_SUMS = HELD * _ACROSS
+
+LANES = _BITS // 32
+"""Sums beside one another in float32, each of every so many columns, of which an inner product is made in the end.
+
+They are as many as a vector holds, and no more than a tile has products. The fewer numbers a sum has, the less it errs;
+see `rough_distances`.
 """
 
 _NEAR = np.uint64(64)
@@ -42,8 +54,9 @@ def add_products(rows, which, centre, first, last, room, out):
     """
     n, padded, width = np.uint64(len(which)), np.uint64(room.shape[0]), np.uint64(room.shape[1])
     start, end, one, held, lanes = np.uint64(first), np.uint64(last), np.uint64(1), np.uint64(HELD), np.uint64(LANES)
-    high = len(room) // HELD
-    tiles = np.zeros((high * (high + 1) // 2, LANES))  # in the order in which they are met, to be read and written so
+    across, high = np.uint64(_ACROSS), len(room) // HELD
+    # In the order in which they are met, to be read and written so.
+    tiles = np.zeros((high * (high + 1) // 2 * (HELD // _ACROSS), _SUMS))
     while start < end:
         count = min(width, end - start)
         whole = (count + lanes - one) // lanes * lanes
@@ -56,7 +69,7 @@ def add_products(rows, which, centre, first, last, room, out):
         tile = np.uint64(0)
         for near in range(np.uint64(0), padded, _NEAR):
             for i in range(near, padded, held):
-                for j in range(near, min(i + one, near + _NEAR), held):
+                for j in range(near, min(i + held, near + _NEAR), across):
                     _add_tile(room, i, j, whole, tiles, tile)
                     tile += one
         start += count
@@ -64,73 +77,76 @@ def add_products(rows, which, centre, first, last, room, out):
     met = 0
     for near in range(np.uint64(0), padded, _NEAR):
         for i in range(near, padded, held):
-            for j in range(near, min(i + one, near + _NEAR), held):
-                for k in range(LANES):
-                    out[i + k // HELD, j + k % HELD] += tiles[met, k]
+            for j in range(near, min(i + held, near + _NEAR), across):
+                for k in range(_SUMS):
+                    out[i + k // _ACROSS, j + k % _ACROSS] += tiles[met, k]
                 met += 1
 
 
 @intrinsic
 def _add_tile(context, room, i, j, count, tiles, tile):
-    """Adds inner products of four rows from `i` on with four from `j` on to 16 numbers, row `tile` of `tiles`.
+    """Adds inner products of `HELD` rows from `i` on with `_ACROSS` from `j` on to row `tile` of `tiles`.
 
     Takes the first `count` columns, a multiple of `LANES`. Written in LLVM's terms, so that it is certain how many
-    numbers each sum has, and so that the lanes of 16 sums are added up together, in a quarter of the steps.
+    numbers each sum has, and so that the lanes of many sums are added up together, in a fraction of the steps.
     """
 
     def codegen(context, builder, signature, arguments):
         room_type, tiles_type = signature.args[0], signature.args[4]
         whole = ir.IntType(64)
-        scalar = context.get_value_type(room_type.dtype)
-        vector = ir.VectorType(scalar, LANES)
+        scalar, bits = context.get_value_type(room_type.dtype), room_type.dtype.bitwidth
+        width = _BITS // bits
+        vector = ir.VectorType(scalar, width)
         room = context.make_array(room_type)(context, builder, arguments[0])
-        length = builder.udiv(cgutils.unpack_tuple(builder, room.strides)[0], whole(room_type.dtype.bitwidth // 8))
+        length = builder.udiv(cgutils.unpack_tuple(builder, room.strides)[0], whole(bits // 8))
         fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f{room_type.dtype.bitwidth}"
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{width}f{bits}"
         )
 
-        def rows_from(first):
-            return [builder.gep(room.data, [builder.mul(length, builder.add(first, whole(k)))]) for k in range(HELD)]
+        def rows_from(first, count):
+            return [builder.gep(room.data, [builder.mul(length, builder.add(first, whole(k)))]) for k in range(count)]
 
         def read(row, place):
             value = builder.load(builder.bitcast(builder.gep(row, [place]), vector.as_pointer()))
-            value.align = room_type.dtype.bitwidth // 8
+            value.align = bits // 8
             return value
 
-        left, right = rows_from(arguments[1]), rows_from(arguments[2])
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(LANES)]
+        left, right = rows_from(arguments[1], HELD), rows_from(arguments[2], _ACROSS)
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(_SUMS)]
         for total in sums:
-            builder.store(ir.Constant(vector, [0.0] * LANES), total)
-        with cgutils.for_range(builder, builder.udiv(arguments[3], whole(LANES)), intp=whole) as loop:
-            place = builder.mul(loop.index, whole(LANES))
+            builder.store(ir.Constant(vector, [0.0] * width), total)
+        with cgutils.for_range(builder, builder.udiv(arguments[3], whole(width)), intp=whole) as loop:
+            place = builder.mul(loop.index, whole(width))
             across = [read(row, place) for row in right]
             for r, row in enumerate(left):
                 along = read(row, place)
-                for total, other in zip(sums[HELD * r : HELD * (r + 1)], across, strict=True):
+                for total, other in zip(sums[_ACROSS * r : _ACROSS * (r + 1)], across, strict=True):
                     builder.store(builder.call(fused, [along, other, builder.load(total)]), total)
 
-        # Two vectors become one with half as many lanes of each sum, until one vector has one lane of every sum.
-        vectors, lanes = [builder.load(total) for total in sums], LANES
+        # Two vectors become one with half as many lanes of each sum, until each has one lane of every sum in it.
+        vectors, lanes = [builder.load(total) for total in sums], width
         while lanes > 1:
             half = lanes // 2
-            starts = range(0, 2 * LANES, lanes)
-            firsts = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [s + k for s in starts for k in range(half)])
+            starts = range(0, 2 * width, lanes)
+            firsts = ir.Constant(ir.VectorType(ir.IntType(32), width), [s + k for s in starts for k in range(half)])
             seconds = ir.Constant(
-                ir.VectorType(ir.IntType(32), LANES), [s + half + k for s in starts for k in range(half)]
+                ir.VectorType(ir.IntType(32), width), [s + half + k for s in starts for k in range(half)]
             )
             vectors = [
                 builder.fadd(builder.shuffle_vector(a, b, firsts), builder.shuffle_vector(a, b, seconds))
                 for a, b in zip(vectors[::2], vectors[1::2], strict=True)
             ]
             lanes = half
-        [found] = vectors
-        exact = ir.VectorType(ir.DoubleType(), LANES)
-        found = builder.fpext(found, exact) if scalar != ir.DoubleType() else found
+        exact = ir.VectorType(ir.DoubleType(), width)
         tiles = context.make_array(tiles_type)(context, builder, arguments[4])
-        at = builder.bitcast(builder.gep(tiles.data, [builder.mul(arguments[5], whole(LANES))]), exact.as_pointer())
-        before = builder.load(at)
-        before.align = 8
-        builder.store(builder.fadd(before, found), at).align = 8
+        first = builder.mul(arguments[5], whole(_SUMS))
+        for k, found in enumerate(vectors):
+            place = builder.add(first, whole(k * width))
+            at = builder.bitcast(builder.gep(tiles.data, [place]), exact.as_pointer())
+            before = builder.load(at)
+            before.align = 8
+            wide = builder.fpext(found, exact) if scalar != ir.DoubleType() else found
+            builder.store(builder.fadd(before, wide), at).align = 8
         return context.get_dummy_value()
 
     number = types.uint64
