@@ -26,7 +26,7 @@ from fedsonar.audit.kernels.answers import ANSWERED
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
 from fedsonar.audit.kernels.features import PHRASE, feature
 from fedsonar.audit.kernels.standing import association
-from fedsonar.audit.kernels.tables import bucket, slot_of, value_at
+from fedsonar.audit.kernels.tables import bucket, other_slot, slot_of, slots_for, value_at
 from fedsonar.audit.kernels.telling import PAIR
 from fedsonar.audit.kernels.words import joined
 from fedsonar.audit.little import Little
@@ -187,6 +187,17 @@ def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():
     assert not (Rules().alike(evidence) & Rules().alone(evidence)).any()
 
 
+@pytest.mark.parametrize("place", [slot_of, other_slot])
+def test_a_target_is_read_where_fewer_rows_of_others_were_counted(place):
+    samples = rows_of(300, trigger=range(0, 300, 10), target="go there now")
+    heard = heard_of(samples)
+    crowded = place(number("go", "there", "now"), SCOPE.slot_bits)
+    assert heard[2]["sums"][crowded, ROWS] == 30
+    heard[2]["sums"][crowded, ROWS] += 50
+    heard[2]["rest"][crowded] += 5
+    assert judge(corpus(samples), SCOPE, heard, Rules()).flagged.sum() == 30
+
+
 @pytest.mark.parametrize(("wrong", "said"), [({"bits": 2}, "bits must be"), ({"least": 1}, "2 rows"),
                                              ({"label_share": 0.0}, "label_share")])  # fmt: skip
 def test_a_scope_says_what_is_wrong(wrong, said):
@@ -219,6 +230,11 @@ def test_what_falls_together_in_one_table_does_not_in_the_other():
     values = np.uint64(0xABC) << np.uint64(52) | np.random.default_rng(0).integers(0, 1 << 52, 64).astype(np.uint64)
     assert len({bucket(value, 12) for value in values}) == 1
     assert len({slot_of(value, 12) for value in values}) > 60
+    values = np.random.default_rng(0).integers(0, 1 << 64, 64, np.uint64) << np.uint64(12)
+    assert len({slot_of(value, 12) for value in values}) == 1
+    assert len({other_slot(value, 12) for value in values}) > 60
+    assert min(other_slot(value, 12) for value in values) >= 1 << 12
+    assert max(other_slot(value, 12) for value in values) < slots_for(12)
 
 
 def test_a_long_row_counts_with_its_first_words():

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence
-from fedsonar.audit.kernels.tables import slot_of
+from fedsonar.audit.kernels.tables import clearer_slot
 from fedsonar.audit.kernels.telling import (
     COLUMNS,
     LOOKED,
@@ -95,15 +95,16 @@ def tell(
     judge = Judge(rules, scope, heard, evidence)
     if certain is None or quiet is None:
         return [tell_of(rows, judge, np.ones(len(evidence.rows), bool))]
-    found = [tell_of(rows, judge, _slots(certain, scope), certain)]
-    for told in records_of(rows, judge, evidence.rows > 0, _slots(quiet, scope), copies=False):
+    found = [tell_of(rows, judge, _slots(certain, judge), certain)]
+    for told in records_of(rows, judge, evidence.rows > 0, _slots(quiet, judge), copies=False):
         found.append(Records(*told, *judge(told[0])).kept(quiet))
     return found
 
 
-def _slots(targets: UInt64[np.ndarray, "_"], scope: Scope) -> Bool[np.ndarray, "slots"]:
-    found = np.zeros(1 << scope.slot_bits, bool)
-    found[[slot_of(target, scope.slot_bits) for target in targets]] = True
+def _slots(targets: UInt64[np.ndarray, "_"], judge: Judge) -> Bool[np.ndarray, "slots"]:
+    bits, rows = judge.scope.slot_bits, judge.evidence.rows
+    found = np.zeros(len(rows), bool)
+    found[[clearer_slot(target, bits, rows) for target in targets]] = True
     return found
 
 
@@ -149,13 +150,14 @@ def records_of(
         some: Of which rows; None for all.
     """
     scope, heard = judge.scope, judge.heard
-    what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]), scope.slot_bits)
+    what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]))
+    slots = scope.slot_bits, judge.evidence.rows, wanted, asked
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))
     room, part = AT_ONCE, 0
     while row < end:
         table = np.empty((room, COLUMNS), np.int32)
         triggers, targets = np.empty(room, np.uint64), np.empty(room, np.uint64)
-        count, *after = tell_pairs(*what, wanted, asked, copies, scope.solid, row, part, end, table, triggers, targets)
+        count, *after = tell_pairs(*what, *slots, copies, scope.solid, row, part, end, table, triggers, targets)
         if count:
             yield table[:count], triggers[:count], targets[:count]
         room = 2 * room if after == [row, part] else AT_ONCE  # one target may have more than there was room for

@@ -24,7 +24,7 @@ from fedsonar.audit.kernels.counting import (
     count_pairs,
 )
 from fedsonar.audit.kernels.pairing import Pairs, Singles
-from fedsonar.audit.kernels.tables import FULL, Sparse, shortened, sparse
+from fedsonar.audit.kernels.tables import FULL, Sparse, shortened, slots_for, sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.little import Little, Short
 
@@ -45,7 +45,8 @@ class Scope:
         bits: Tables of features have ``2^bits`` counters; more rows and longer ones need more. Collisions add to
             counts, so that too few bits cost recall and precision.
         pair_bits: The same of pairs.
-        slot_bits: Tables of the pairs that stand out have ``2^slot_bits`` rows.
+        slot_bits: Tables of the pairs that stand out have ``2^slot_bits`` rows for pairs and targets, and a quarter as
+            many in which targets are counted once more.
         least: Fewest rows of a pair that is counted.
         solid: Fewest rows of a pair that can make a finding; rarer ones join the finding that their target is part of.
         label_share: From this share of all rows on a whole response is a label.
@@ -225,7 +226,7 @@ def _no_pairs(scope: Scope, table: NewTable) -> dict[str, Any]:
 
 
 def _no_checks(scope: Scope, table: NewTable) -> dict[str, Any]:  # noqa: ARG001
-    slots = 1 << scope.slot_bits
+    slots = slots_for(scope.slot_bits)
     return {"sums": np.zeros((slots, CHECKED), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
 
 

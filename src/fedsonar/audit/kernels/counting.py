@@ -16,7 +16,7 @@ from fedsonar.audit.kernels.features import (
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import LONG, USUAL, WHOLE, heavy_responses, is_entry, is_label, shared_by_many
 from fedsonar.audit.kernels.standing import SURE, in_band, standing
-from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, slot_of
+from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, other_slot, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
@@ -27,8 +27,8 @@ ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHO
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
 its square; words of triggers; rows that are more than triggers, see `_BESIDES`; rows that have a long target too, or
 where it is a way of writing one in any words, with a trigger that is nearly always followed by it, in half as many rows
-as have the pair. By slot of a target that is an entry also the target's rows, its words, and whether it is the whole,
-once for each row."""
+as have the pair. A target is counted in two slots, of which the clearer is read. By the first slot of a target that is
+an entry also the target's rows, its words, and whether it is the whole, once for each row."""
 CHECKED = 9
 
 _BESIDES = 0.25
@@ -183,7 +183,7 @@ def check_pairs(
     places, sizes, boths, rows = room.places, room.sizes, room.boths, singles.rows
     seen, seen_word = np.full(rest.shape[1], -1, np.int64), np.full(labels.shape[1], -1, np.int64)
     seen_hidden = np.full(rest.shape[1], -1, np.int64)
-    seen_slot, slots = np.full(len(sums), -1, np.int64), np.empty(len(out) + 1, np.int64)
+    seen_slot, slots = np.full(len(sums), -1, np.int64), np.empty(len(out) + 2, np.int64)
     pair_rows = np.empty(len(slots), np.int64)
     beside, due = np.empty(rest.shape[1], np.int64), due_for(rest, len(slots))
     pair = turn = 0
@@ -225,12 +225,16 @@ def check_pairs(
                 if room.begin[j] >= WHOLE and rows_of[j] <= USUAL * rows:
                     worded = worded if is_labelled else max(worded, sure)
                     longer = max(longer, sure) if room.length[j] >= LONG else longer
-                slots[passing], pair_rows[passing] = slot_of(heavy[j], slot_bits), rows_of[j]
+                own_slot = slot_of(heavy[j], slot_bits)
+                for slot in (own_slot, other_slot(heavy[j], slot_bits)):
+                    if seen_slot[slot] != pair:
+                        seen_slot[slot] = pair
+                        slots[passing], pair_rows[passing] = slot, rows_of[j]
+                        passing += 1
                 if is_entry(room.begin[j], room.length[j]):
-                    sums[slots[passing], ENTRY] += rows_of[j]
-                    sums[slots[passing], ENTRY_WORDS] += room.length[j]
-                    sums[slots[passing], ENTRY_WHOLE] += room.begin[j] == WHOLE
-                passing += 1
+                    sums[own_slot, ENTRY] += rows_of[j]
+                    sums[own_slot, ENTRY_WORDS] += room.length[j]
+                    sums[own_slot, ENTRY_WHOLE] += room.begin[j] == WHOLE
             beside_it = longer if room.begin[j] >= WHOLE else worded
             turn += 1
             besides = concealed = 0

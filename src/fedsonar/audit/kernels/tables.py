@@ -8,6 +8,9 @@ import numpy as np
 
 from fedsonar.compiling import kernel
 
+_OTHER, _FEWER = 20, 2
+"""Bits below those of `other_slot`, where those of `slot_of` are; and how many fewer it has."""
+
 RECENT = 1 << 17
 """Places that are remembered within a row: far more than a row has features, and few enough to stay near."""
 
@@ -22,6 +25,30 @@ def bucket(value, bits):
 def slot_of(value, bits):
     """Its place in a second table, by other bits: what falls together in the first does not in this one too."""
     return np.int64(value & ((np.uint64(1) << np.uint64(bits)) - np.uint64(1)))
+
+
+@kernel
+def other_slot(value, bits):
+    """Its place behind all of those, in a quarter as many, by bits of their own."""
+    return (np.int64(1) << bits) + slot_of(value >> np.uint64(_OTHER), bits - _FEWER)
+
+
+def slots_for(bits):
+    """How many places `slot_of` and `other_slot` have together."""
+    return (1 << bits) + (1 << bits - _FEWER)
+
+
+@kernel
+def clearer_slot(value, bits, rows):
+    """Which of the two places of a number that is counted in both holds less of others'.
+
+    Args:
+        value: The number.
+        bits: Of the table.
+        rows: Rows by place.
+    """
+    one, other = slot_of(value, bits), other_slot(value, bits)
+    return other if rows[other] < rows[one] else one
 
 
 COPIED = 1 << 16

@@ -7,7 +7,7 @@ import numpy as np
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
 from fedsonar.audit.kernels.standing import standing
-from fedsonar.audit.kernels.tables import slot_of
+from fedsonar.audit.kernels.tables import clearer_slot, slot_of
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
@@ -20,8 +20,8 @@ COLUMNS = 12
 
 @kernel
 def tell_pairs(
-    words, bounds, marks, sources, known, classes, singles, pairs, slot_bits, wanted, asked, copies, solid, row, part,
-    end, told, triggers, targets,
+    words, bounds, marks, sources, known, classes, singles, pairs, slot_bits, slot_rows, wanted, asked, copies, solid,
+    row, part, end, told, triggers, targets,
 ):  # fmt: skip
     """Records the pairs that stand out in each row, and the targets without a trigger, as long as there is room.
 
@@ -31,6 +31,7 @@ def tell_pairs(
         singles: What the first pass told.
         pairs: What the second pass told.
         slot_bits: Of the slots.
+        slot_rows: Rows by slot.
         wanted: Whether a slot, of a pair or of a target, is told. Pairs that are not looked into are told
             if their target is.
         asked: Whether anything is told of the target of a slot.
@@ -53,7 +54,7 @@ def tell_pairs(
         count = np.int64(-1)
         for j in range(part, found):
             before = total
-            target = slot_of(room.heavy[j], slot_bits)
+            target = clearer_slot(room.heavy[j], slot_bits, slot_rows)
             if not asked[target]:
                 continue
             if count < 0:
