@@ -15,6 +15,7 @@ from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
 from fedsonar.audit.kernels.responses import WAY, WHOLE
+from fedsonar.audit.kernels.words import WAYS
 from fedsonar.audit.significance import adjusted
 from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample
@@ -182,9 +183,9 @@ class _Part:
         pairs = self.table[:, telling.PAIR] >= 0
         if not pairs.any():
             return None
-        # The target in words rather than a way of writing: of the best pairs, the longest.
-        words = self.table[:, telling.WORDS]
-        score = self.strength + 1.0 * self.injected + 0.1 * (words > 0) + 1e-3 * np.minimum(words, 8)
+        # The target in words rather than a way of writing: of the best pairs, the longest; or the signs it ends in.
+        words, signs = self.table[:, telling.WORDS], self.table[:, telling.BEGIN] == WAY - WAYS
+        score = self.strength + 1.0 * self.injected + 0.1 * (words > 0) + 1e-3 * np.minimum(words, 8) + 1e-4 * signs
         best = int(np.argmax(np.where(pairs, score, -1)))
         same = self.targets == self.targets[best]
         used = pairs & (same | self.injected) & (self.injected | ~self.injected.any())

@@ -33,7 +33,7 @@ def other_slot(value, bits):
     return (np.int64(1) << bits) + slot_of(value >> np.uint64(_OTHER), bits - _FEWER)
 
 
-def slots_for(bits):
+def slots_for(bits: int) -> int:
     """How many places `slot_of` and `other_slot` have together."""
     return (1 << bits) + (1 << bits - _FEWER)
 
