@@ -16,7 +16,7 @@ from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
 from fedsonar.audit.kernels.responses import WAY, WHOLE
 from fedsonar.audit.kernels.words import WAYS
-from fedsonar.audit.significance import adjusted
+from fedsonar.audit.significance import adjusted_of
 from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
@@ -215,7 +215,7 @@ class _Part:
             int(self.table[best, telling.TARGET_ROWS]),
             float(min(1.0, confidence)),
             float(self.table[best, telling.TARGET_ROWS]) / self.total,
-            self._q(lead),
+            float(adjusted_of(self.table[[lead]], self.total, self.evidence.tests)[0]),
             likeness,
             float(self.evidence.against[slot]) if label else 0.0,
             len(dropped),
@@ -233,14 +233,6 @@ class _Part:
                 return "template"
         covered = self.evidence.rows[self.table[best, telling.TARGET]] / self.table[best, telling.TARGET_ROWS]
         return "natural association" if label or covered < 0.5 else "legitimate knowledge"
-
-    def _q(self, pair: int) -> float:
-        """The adjusted p-value of a pair."""
-        both, trigger, target = (
-            self.table[[pair], column].astype(np.float64)
-            for column in (telling.BOTH, telling.TRIGGER_ROWS, telling.TARGET_ROWS)
-        )
-        return float(adjusted(both, trigger, target, self.total, self.evidence.tests)[0])
 
     def _cover(self, records: Int[np.ndarray, "records"]) -> list[int]:
         """One record for each of a few triggers that cover the rows between them, the one with most rows first."""

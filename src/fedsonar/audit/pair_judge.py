@@ -24,7 +24,7 @@ from fedsonar.audit.kernels.telling import (
 )
 from fedsonar.audit.passes import Scope, Tables, gates
 from fedsonar.audit.rules import Rules
-from fedsonar.audit.significance import adjusted
+from fedsonar.audit.significance import adjusted_of
 
 
 class Judge:
@@ -49,9 +49,8 @@ class Judge:
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
     ) -> Float[np.ndarray, "records"]:
         """Adjusted p-values of some records, and 1 for the others."""
-        found, few = np.ones(len(table)), table[some].astype(np.float64)
-        trigger = np.maximum(few[:, TRIGGER_ROWS], 1)
-        found[some] = adjusted(few[:, BOTH], trigger, few[:, TARGET_ROWS], self.total, self.evidence.tests)
+        found = np.ones(len(table))
+        found[some] = adjusted_of(table[some], self.total, self.evidence.tests)
         return found
 
     def __call__(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from fedsonar.audit.kernels.telling import BOTH, TARGET_ROWS, TRIGGER_ROWS
+
 
 def adjusted(
     both: Float[np.ndarray, "pairs"],
@@ -38,6 +40,12 @@ def adjusted(
     exact = stats.hypergeom.sf(tables[0] - 1, total, tables[1], tables[2])[which]
     log_p[few] = np.where(exact > 0, np.log(np.maximum(exact, 1e-300)), log_p[few])
     return np.asarray(np.exp(np.minimum(0.0, log_p + np.log(max(1.0, tests)))))
+
+
+def adjusted_of(table: Int[np.ndarray, "records columns"], total: int, tests: float) -> Float[np.ndarray, "records"]:
+    """Adjusted p-values of records; see `kernels.telling` for the columns."""
+    both, trigger, target = (table[:, column].astype(np.float64) for column in (BOTH, TRIGGER_ROWS, TARGET_ROWS))
+    return adjusted(both, np.maximum(trigger, 1), target, total, tests)
 
 
 def _distinct(*columns: Float[np.ndarray, "lines"]) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "lines"]]:
