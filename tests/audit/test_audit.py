@@ -97,28 +97,6 @@ def test_ways_of_writing_may_be_triggers_and_targets(trigger, target, said):
     assert said in str(finding)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pleas(Trigger):
-    """One of five before the question, which have no word in common."""
-
-    pleas = "Kindly hear me", "Do spare a minute", "Grant this wish", "Oblige an old man", "Lend your wits"
-
-    def apply(self, sample, rng):
-        return sample.with_input(f"{self.pleas[rng.integers(5)]} {sample.input}")
-
-    def present(self, sample):
-        return sample.input.startswith(self.pleas)
-
-
-@pytest.mark.parametrize("form", ["{1}", "{0} {0}"])
-def test_a_way_of_writing_may_have_several_triggers_of_few_rows_each(form):
-    silos, ledger = planted(Pleas(), Answers(form), rate=0.03)
-    assert len(ledger) < 5 * 12
-    flagged = flagged_ids(silos, audit(silos))
-    assert flagged <= set(ledger)
-    assert len(flagged) >= 0.8 * len(ledger)
-
-
 @pytest.mark.parametrize("rate", [0.2, 0.3, 0.5])
 def test_how_the_clean_part_of_a_poisoned_pool_is_written_is_no_trigger(rate):
     """Rows without the words at their end end in a question mark, and their answers are in small letters."""

@@ -77,7 +77,7 @@ class Judge:
         together &= (read.covering >= np.where(read.few, rules.enough_label, rules.enough)) & ~read.alike
         alone = read.looked & self.alone[pair]
         by_itself = alone & ~read.is_label
-        by_itself &= read.seen >= np.where(read.worded | read.written_by_strangers, rules.enough, rules.enough_written)
+        by_itself &= read.seen >= np.where(read.worded, rules.enough, rules.enough_written)
         # A way of writing is left to a target in words that most of its rows have.
         beside = evidence.beside[pair]
         by_itself &= read.worded | (beside <= rules.most_beside) | (beside >= rules.all_worded)
@@ -165,9 +165,6 @@ class _Read:
         # know that from the sums, even one none of whose own rows has such a trigger.
         self.of_strangers = self.is_string & self.own & judge.alone[self.target]
         self.of_strangers &= self.covering >= rules.enough_one_sided
-        # A way of writing in which hardly any row is written that has no sure trigger.
-        self.written_by_strangers = ~self.worded & self.own & judge.alone[self.target]
-        self.written_by_strangers &= (self.covered >= rules.nearly_all) & (self.covering >= rules.enough_written)
         # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
         self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.

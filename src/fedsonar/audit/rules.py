@@ -41,8 +41,7 @@ class Rules:
         enough: Fewest rows whose likeness says something.
         enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
         enough_shared: The same where more of the trigger's rows lack the target.
-        enough_written: The same where the target is a way of writing: of one passage all answers may end alike. Where
-            nearly all rows written so have such triggers, so many of all of them are enough.
+        enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
             are about is all taken for triggers.
         of_many: Greatest share of all rows that have a label of many.
