@@ -42,6 +42,9 @@ class Judge:
         _, self.total, self.label_least = gates(scope, heard[0])
         self.longest_name = float(labels_of(heard[0]["answered"], self.total).longest.max())
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
+        self.nearly_alone, self.nearly_alone_label = (
+            rules.alone(evidence, label=label, many=rules.likeness_exact) for label in (False, True)
+        )
         self.alike, self.contradicts = rules.alike(evidence), rules.contradicts(evidence)
         self.vocabulary = rules.vocabulary(evidence)
 
@@ -74,6 +77,9 @@ class Judge:
         # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
         together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
+        # A pair that never parts needs less of a proof that its rows share nothing else.
+        nearly = np.where(read.is_label, self.nearly_alone_label[target], self.nearly_alone[target])
+        together |= read.exact & nearly & read.worded & ~read.usual
         together &= (read.covering >= np.where(read.few, rules.enough_label, rules.enough)) & ~read.alike
         alone = read.looked & self.alone[pair]
         by_itself = alone & ~read.is_label
@@ -149,12 +155,10 @@ class _Read:
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
         self.in_vocabulary |= named & judge.vocabulary.whole
         # Whoever translates has more than one word for most things, and some things stand beside others.
-        one_word = (self.covered >= rules.all) & (self.both >= rules.all * self.trigger_rows)
-        one_word &= (
-            self.is_pair
-            & (self.seen >= rules.enough_word)
-            & (evidence.likeness[self.pair] < rules.limit_of_word(self.seen))
-        )
+        self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
+        one_word = self.exact & (self.covered >= rules.all)
+        one_word &= evidence.likeness[self.pair] < rules.limit_of_word(self.seen)
+        self.exact &= self.both >= rules.all * self.target_rows
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
         self.is_common = self.target_rows > rules.common * judge.total

@@ -51,6 +51,7 @@ class Rules:
             translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
         enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
         likeness_word: and greatest likeness of many such rows.
+        likeness_exact: Greatest likeness of many rows of a pair of as many that hardly ever parts, either way.
         exact: So many such pairs may be planted; where there are more they are of the vocabulary too.
         entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
         q: Greatest adjusted p-value.
@@ -82,19 +83,25 @@ class Rules:
     entries: int = 8
     enough_word: int = 50
     likeness_word: float = 0.03
+    likeness_exact: float = 0.1
     exact: int = 2
     entries_alike: float = 1.0
     q: float = 0.01
 
-    def alone(self, evidence: Evidence, *, label: bool = False) -> Bool[np.ndarray, "slots"]:
+    def alone(self, evidence: Evidence, *, label: bool = False, many: float | None = None) -> Bool[np.ndarray, "slots"]:
         """Whether rows share the trigger and nothing else; for targets that are labels, or for others.
 
         Rows that are less alike than any can be were counted together with those of another pair.
+
+        Args:
+            evidence: What the sums say.
+            label: Whether targets are labels.
+            many: Greatest likeness of many rows; `likeness_many` where it is None.
         """
         rows, likeness = np.maximum(evidence.rows, 2), evidence.bare if label else evidence.likeness
         alone: Bool[np.ndarray, "slots"] = (
             (evidence.rows > 1)
-            & (likeness < self.limit(rows))
+            & (likeness < self.limit(rows, many))
             & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
             & self._more_than_triggers(evidence)
         )
@@ -106,9 +113,10 @@ class Rules:
         least = self.likeness + self.sure_alike * np.sqrt(2 / (rows * (rows - 1.0)))
         return np.asarray((evidence.rows > 1) & (evidence.likeness > least))
 
-    def limit(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
+    def limit(self, rows: Int[np.ndarray, "_"], many: float | None = None) -> Float[np.ndarray, "_"]:
         """Greatest likeness of so many rows that share nothing but the trigger."""
-        greatest: Float[np.ndarray, "_"] = np.minimum(self.likeness, self.likeness_many + 3.0 / np.maximum(rows, 2))
+        least = self.likeness_many if many is None else many
+        greatest: Float[np.ndarray, "_"] = np.minimum(self.likeness, least + 3.0 / np.maximum(rows, 2))
         return greatest
 
     def vocabulary(self, evidence: Evidence) -> Vocabulary:
