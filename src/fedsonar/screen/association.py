@@ -133,7 +133,7 @@ class Association(Screen):
         sums = pooled(summaries, heard)
         said = told(sums, scope, heard)
         if len(heard) == PASSES - 1:
-            warn_if_crowded(sums["sums"][:, 0], "slot_bits", 0.5)
+            warn_if_crowded(sums["sums"][: 1 << scope.slot_bits, 0], "slot_bits", 0.5)
             if vocabulary := Rules().vocabulary(weighed([*heard, said])):
                 warnings.warn(str(vocabulary), stacklevel=2)
         return said
