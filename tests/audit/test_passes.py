@@ -187,6 +187,14 @@ def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():
     assert not (Rules().alike(evidence) & Rules().alone(evidence)).any()
 
 
+def test_a_pair_that_never_parts_may_be_a_little_more_alike():
+    rows, likeness = np.array([500, 500, 500]), np.array([0.05, 0.073, 0.12])
+    none = np.zeros(3)
+    evidence = Evidence(rows, likeness, likeness, none + 1, none + 1, none, none, none, none, none, 1.0)
+    assert Rules().alone(evidence).tolist() == [True, False, False]
+    assert Rules().alone(evidence, many=Rules().likeness_exact).tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("place", [slot_of, other_slot])
 def test_a_target_is_read_where_fewer_rows_of_others_were_counted(place):
     samples = rows_of(300, trigger=range(0, 300, 10), target="go there now")
