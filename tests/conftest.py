@@ -19,6 +19,8 @@ import pytest
 import torch
 from filelock import FileLock
 
+import shape_checks
+
 
 class _Kernels(PathFinder):
     """Imports kernels as they are: what compiles them reads their code, and takes no checks around it."""
@@ -29,7 +31,7 @@ class _Kernels(PathFinder):
 
 
 # Before the first import of the package: its functions and dataclasses check their arrays whenever they are called.
-jaxtyping.install_import_hook("fedsonar", "shape_checks.check")
+shape_checks.install()
 sys.meta_path.insert(0, _Kernels)
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("fedsonar", deadline=None)  # a slow machine is not a wrong result

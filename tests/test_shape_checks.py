@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fedsonar.aggregate.rule import RoundContext
+from fedsonar.experiment import to_toml
 from fedsonar.model.layout import Layout, Site
 from fedsonar.records import Update
 
@@ -34,3 +35,8 @@ def test_numbers_are_left_to_mypy() -> None:
 @pytest.mark.usefixtures("shapes_unchecked")
 def test_the_fixture_turns_the_checks_off() -> None:
     Update(client=1, num_rows=2, num_steps=1, loss=0.5, delta=torch.zeros(3, 1))
+
+
+def test_functions_without_arrays_are_left_as_they_are() -> None:
+    assert hasattr(RoundContext.record, "__wrapped__")
+    assert not hasattr(to_toml, "__wrapped__")

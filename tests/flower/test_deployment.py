@@ -126,7 +126,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from fedsonar.flower.warm import WarmClientApp
 
-HUGE = int(os.environ.get("HOSTILE_MB", 64))  # with 1024 it takes minutes and some 8 GB of memory
+HUGE = int(os.environ.get("HOSTILE_MB", 16))  # with 1024 it takes minutes and some 8 GB of memory
 
 class Hostile(WarmClientApp):
     def __call__(self, message, context):
