@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedsonar.aggregate.columns import NUM_COLUMNS
-from fedsonar.aggregate.distances import squared_distances
+from fedsonar.aggregate.distances import squared_distances, squared_distances_from
 
 
 def naive(rows: torch.Tensor) -> np.ndarray:
@@ -71,3 +71,22 @@ def test_all_rows_equal_are_at_distance_zero(value):
 def test_half_precision_updates():
     rows = torch.randn(5, 40, generator=torch.Generator().manual_seed(4)).bfloat16()
     np.testing.assert_allclose(squared_distances(rows).numpy(), naive(rows), rtol=1e-10)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dim", [1, 255, 256, 70_001])
+def test_distances_from_some_are_those_of_all(dim, threads):
+    rows = 1000 + 1e-3 * torch.randn(24, dim, generator=torch.Generator().manual_seed(dim))
+    rows[7] = rows[3]
+    some = torch.tensor([23, 3, 0, 7])
+    torch.set_num_threads(threads)
+    try:
+        found = squared_distances_from(rows, some)
+    finally:
+        torch.set_num_threads(1)
+    np.testing.assert_allclose(found.numpy(), squared_distances(rows)[some].numpy(), rtol=1e-9)
+    assert torch.equal(found[1], found[3])
+
+
+def test_distances_from_nobody_are_none():
+    assert squared_distances_from(torch.ones(3, 2), torch.tensor([], dtype=torch.int64)).shape == (0, 3)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedsonar.aggregate import krum, rough_distances
-from fedsonar.aggregate.distances import squared_distances
+from fedsonar.aggregate.distances import squared_distances, squared_distances_from
 from fedsonar.aggregate.krum import krum_scores, lowest_scores
 from fedsonar.aggregate.rough_distances import worth_a_rough_look
 
@@ -74,9 +74,11 @@ def test_small_and_exact_rounds_are_not_worth_it():
     assert worth_a_rough_look(torch.zeros(1000, 3000, dtype=torch.bfloat16))
 
 
+@pytest.mark.parametrize("few", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("name", [*cases(), "overflow", "random ties"])
-def test_the_lowest_scores_are_those_of_exact_distances(monkeypatch, new_round, name):
+def test_the_lowest_scores_are_those_of_exact_distances(monkeypatch, new_round, name, few):
     monkeypatch.setattr(rough_distances, "_LEAST", 0)
+    monkeypatch.setattr(krum, "_FEW", few)
     made = cases() | {"overflow": 3e38 * normal(9, 300).sign(), "random ties": normal(12, 2).round()}
     rows = made[name]
     f = (len(rows) - 3) // 2
@@ -96,6 +98,24 @@ def test_a_rough_look_alone_decides_clear_cases(monkeypatch, new_round):
         )
         found = lowest_scores(rows, new_round(20), 4, count)
         assert set(found.tolist()) == set(scores.argsort()[:count].tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_clients_are_all_alike_exact_distances_of_the_undecided_are_enough(monkeypatch, new_round, seed):
+    monkeypatch.setattr(krum, "squared_distances", None)  # would fail if it were called
+    rows = normal(300, 8000, seed)
+    expected = krum_scores(squared_distances(rows), 60).sort(stable=True).indices
+    asked = []
+
+    def count_and_measure(updates, some):
+        asked.append(len(some))
+        return squared_distances_from(updates, some)
+
+    monkeypatch.setattr(krum, "squared_distances_from", count_and_measure)
+    for count in (1, 2, 150, 240, 299):
+        assert set(lowest_scores(rows, new_round(300), 60, count).tolist()) == set(expected[:count].tolist())
+    assert len(asked) == 5
+    assert 0 < max(asked) <= 30
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -32,7 +32,7 @@ def flower_as_it_was(monkeypatch):
 
 @pytest.fixture
 def updates(tmp_path):
-    write_updates(tmp_path, CLIENTS, DIM, seed=1)
+    write_updates(tmp_path, CLIENTS, DIM, seed=1, spread=0.5)
     return np.array(np.load(tmp_path / "updates.npy"))
 
 
@@ -83,6 +83,14 @@ def test_updates_have_norms_around_one_and_one_direction(updates):
     assert norms.max() > 1.2 * norms.min()
     cosines = (updates / norms[:, None]) @ (updates / norms[:, None]).T
     assert np.triu(cosines, 1)[np.triu_indices(CLIENTS, 1)].min() > 0.1
+
+
+@pytest.mark.parametrize(("spread", "low", "high"), [(0.0, 1.0, 1.1), (1.0, 3.0, 1000.0)])
+def test_the_spread_says_how_much_clients_differ(tmp_path, spread, low, high):
+    write_updates(tmp_path, 20, 5000, seed=2, spread=spread)
+    rows = np.load(tmp_path / "updates.npy")
+    noise = np.linalg.norm(rows - rows.mean(axis=0), axis=1)
+    assert low <= noise.max() / noise.min() <= high
 
 
 def test_sides_are_left_out_by_their_work_and_their_memory():
@@ -159,6 +167,8 @@ def test_command(tmp_path, capsys):
     [
         ({"rules": ("Krumm",)}, "'Krumm' is unknown; choose among AlignIns"),
         ({"dims": (100, 0)}, "dims must be at least 1, got 0"),
+        ({"spread": -0.1}, "spread must be from 0 to 5, got -0.1"),
+        ({"spread": float("nan")}, "spread must be from 0 to 5, got nan"),
     ],
 )
 def test_wrong_options(options, message):

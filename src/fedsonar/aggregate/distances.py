@@ -1,4 +1,4 @@
-"""Squared distances between all pairs of updates, by Gram matrices of centred rows."""
+"""Squared distances between all pairs of updates, by Gram matrices of centred rows, and of some to all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedsonar.aggregate.columns import as_matrix
+from fedsonar.aggregate.columns import as_matrix, on_strips
 from fedsonar.aggregate.inner_products import inner_products
+from fedsonar.aggregate.kernels.sums import squared_differences
 from fedsonar.aggregate.norms import row_norms
 
 # A squared distance this small beside the squared norms it is the difference of has lost 6 of float64's 16 digits.
@@ -43,6 +44,26 @@ def squared_distances(updates_ND: Float[Tensor, "clients dim"]) -> Float[Tensor,
             lost_NN[np.ix_(members, members)] = False
     twin_N = (squared_NN == 0).argmax(axis=1)  # the first row identical to each
     return torch.from_numpy(squared_NN[np.ix_(twin_N, twin_N)])
+
+
+def squared_distances_from(
+    updates_ND: Float[Tensor, "clients dim"], rows_R: Int[Tensor, "rows"]
+) -> Float[Tensor, "rows clients"]:
+    """Squared Euclidean distance of some updates to all, in float64 on the CPU, each from its differences.
+
+    Identical rows have the same distances, to the last bit. Of some it takes less time than of all pairs at once.
+
+    Args:
+        updates_ND: Finite updates, one row a client.
+        rows_R: The numbers of some rows.
+    """
+    matrix_ND, which_R = as_matrix(updates_ND), rows_R.numpy()
+    squared_RN = np.zeros((len(which_R), len(matrix_ND)))
+    if len(which_R):
+        parts = on_strips(matrix_ND, lambda first, last: squared_differences(matrix_ND, which_R, first, last))
+        for part_RN in parts:
+            squared_RN += part_RN
+    return torch.from_numpy(squared_RN)
 
 
 def _centred_distances(

@@ -11,9 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_round, check_updates
-from fedsonar.aggregate.distances import squared_distances
+from fedsonar.aggregate.distances import squared_distances, squared_distances_from
 from fedsonar.aggregate.rough_distances import rough_distances, worth_a_rough_look
 from fedsonar.aggregate.rule import Aggregator, RoundContext
+
+_FEW = 0.1
+"""The part of the clients whose exact distances to all take less time than those of all pairs, by matrix products."""
 
 
 def krum_scores(squared_NN: Float[Tensor, "clients clients"], f: int) -> Float[Tensor, "clients"]:
@@ -31,12 +34,18 @@ def krum_scores(squared_NN: Float[Tensor, "clients clients"], f: int) -> Float[T
     References:
         Blanchard et al., 2017, arXiv:1703.02757, section 4.
     """
-    n = len(squared_NN)
+    return _scores(squared_NN, torch.arange(len(squared_NN)), f)
+
+
+def _scores(squared_RN: Float[Tensor, "rows clients"], rows_R: Int[Tensor, "rows"], f: int) -> Float[Tensor, "rows"]:
+    """Scores of some clients, by their squared distances to all."""
+    n = squared_RN.shape[1]
     if n - f - 2 < 1:
         raise ValueError(f"Krum scores need n - f - 2 >= 1 neighbours, got n={n} clients and f={f}: lower f")
-    others_NN = squared_NN.clone().fill_diagonal_(math.inf)
-    nearest_NN = np.sort(others_NN.numpy(), axis=1)[:, : n - f - 2]  # twice as quick as PyTorch's
-    return torch.from_numpy(nearest_NN.sum(axis=1))
+    others_RN = squared_RN.clone()
+    others_RN[torch.arange(len(rows_R)), rows_R] = math.inf
+    nearest_RN = np.sort(others_RN.numpy(), axis=1)[:, : n - f - 2]  # twice as quick as PyTorch's
+    return torch.from_numpy(nearest_RN.sum(axis=1))
 
 
 def lowest_scores(
@@ -44,8 +53,8 @@ def lowest_scores(
 ) -> Int[Tensor, "count"]:
     """The rows of the `count` lowest Krum scores, in no certain order; of equal scores the first rows count as lower.
 
-    Large rounds are looked at in float32 first, which nearly always tells who is among the lowest. Where it cannot,
-    within its bounds of error, exact distances decide, so the answer is always theirs.
+    Large rounds are looked at in float32 first, which tells of nearly all whether they are among the lowest. Of those
+    of whom it cannot, within its bounds of error, exact distances decide, so the answer is always theirs.
 
     Args:
         updates_ND: One row a client, as many as clients of the context.
@@ -59,10 +68,13 @@ def lowest_scores(
     if worth_a_rough_look(updates_ND) and count < len(updates_ND):
         squared_NN, error_NN = rough_distances(updates_ND)
         least_N, most_N = krum_scores(squared_NN - error_NN, f), krum_scores(squared_NN + error_NN, f)
-        order_N = most_N.sort().indices
-        # Never so with NaN, which an update that is not finite makes of its own score.
-        if most_N[order_N[:count]].max() < least_N[order_N[count:]].min():
-            return order_N[:count]
+        if most_N.isfinite().all():  # not so where an update is not finite: its own score is not
+            surely_N = torch.searchsorted(least_N.sort().values, most_N, right=True) <= count  # itself among them
+            perhaps_N = torch.searchsorted(most_N.sort().values, least_N) < count
+            low, open_rows = surely_N.nonzero()[:, 0], (perhaps_N & ~surely_N).nonzero()[:, 0]
+            if len(open_rows) <= _FEW * len(updates_ND):
+                exact = _scores(squared_distances_from(updates_ND, open_rows), open_rows, f)
+                return torch.cat([low, open_rows[exact.sort(stable=True).indices[: count - len(low)]]])
     check_updates(updates_ND, context)
     return krum_scores(squared_distances(updates_ND), f).sort(stable=True).indices[:count]
 

@@ -140,7 +140,7 @@ class AggregationContest:
         """The contest's records, rule by rule; `observe` is told after every turn what took it."""
         with tempfile.TemporaryDirectory(prefix="fedsonar-bench-") as name:
             folder = Path(name)
-            write_updates(folder, self.clients, self.dim, self.options.seed)
+            write_updates(folder, self.clients, self.dim, self.options.seed, self.options.spread)
             for contest in self.contests:
                 yield from self._measure(contest, folder, observe)
 
@@ -173,17 +173,18 @@ def aggregate(options: Options) -> Iterator[AggregationContest]:
         yield AggregationContest(clients, dim, tuple(contests), options)
 
 
-def write_updates(folder: Path, clients: int, dim: int, seed: int) -> None:
+def write_updates(folder: Path, clients: int, dim: int, seed: int, spread: float) -> None:
     """Leaves in a folder the updates of a round: one direction that all share, and each client's noise.
 
-    Norms are around 1: a client's noise is normal, with a deviation that is log-normal over the clients.
+    Norms are around 1: a client's noise is normal, with a deviation that is log-normal over the clients, `spread` being
+    the deviation of its logarithm.
     """
     random = stream(seed, "bench/updates", clients, dim)
     updates_ND = np.lib.format.open_memmap(folder / "updates.npy", mode="w+", dtype=np.float32, shape=(clients, dim))
     shared_D = random.standard_normal(dim, dtype=np.float32)
     for row in range(clients):
         noise_D = random.standard_normal(dim, dtype=np.float32)
-        updates_ND[row] = (shared_D + random.lognormal(sigma=0.5) * noise_D) / np.sqrt(2 * dim)
+        updates_ND[row] = (shared_D + random.lognormal(sigma=spread) * noise_D) / np.sqrt(2 * dim)
     updates_ND.flush()
 
 

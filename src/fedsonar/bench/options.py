@@ -15,6 +15,8 @@ from fedsonar.bench.shapes import SHAPES
 from fedsonar.bench.verdict_screens import SCREENS
 
 DTYPES = ("float32", "bfloat16")
+_MOST_SPREAD = 5.0
+"""From there on updates of float32 overflow, or nearly all are next to nothing beside one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Options:
         rules: Names of aggregation rules; none for all.
         screens: Names of screens whose verdicts are measured; none for all.
         dims: Coordinates of the updates that are aggregated.
+        spread: How much these clients' noise differs: the deviation of its logarithm.
         rows: Whose lengths the rows have (keys of `LIKE`), or folders of rows.
         rows_each: Training rows of each client and round.
         batch_size: Rows a step.
@@ -54,6 +57,7 @@ class Options:
     rules: tuple[str, ...] = ()
     screens: tuple[str, ...] = ()
     dims: tuple[int, ...] = (100_000, 1_000_000)
+    spread: float = 0.5
     rows: tuple[str | Path, ...] = ("freebaseqa", "webqa")
     rows_each: int = 8
     batch_size: int = 4
@@ -86,6 +90,8 @@ class Options:
         for name in ("rows_each", "batch_size", "test_rows", "rounds", "audit_rows", "repeats", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.spread <= _MOST_SPREAD:
+            raise ValueError(f"spread must be from 0 to {_MOST_SPREAD:g}, got {self.spread}")
         for name in ("clients", "dims"):
             if any(count < 1 for count in getattr(self, name)):
                 raise ValueError(f"{name} must be at least 1, got {min(getattr(self, name))}")

@@ -79,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                  "aggregate: 10 100 1000)")  # fmt: skip
     several("--dims", type=int, default=list(default.dims), metavar="D",
             help="aggregate: coordinates of an update (default: 100000 1000000)")  # fmt: skip
+    parser.add_argument(
+        "--spread", type=float, default=default.spread, metavar="S",
+        help="aggregate: deviation of the logarithm of clients' noise; 0: all clients alike, "
+             f"which is hardest for Krum (default: {default.spread})",
+    )  # fmt: skip
     several("--rules", default=[], metavar="NAME", help="aggregate: names of rules, Krum say (default: all)")
     several("--screens", default=[], metavar="NAME", help="verdicts: names of screens, Sonar say (default: all)")
     several("--dtype", choices=DTYPES, default=list(DTYPES), metavar="TYPE",
@@ -120,6 +125,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         options = Options(
             models=tuple(arguments.models), loras=tuple(arguments.lora), clients=tuple(arguments.clients),
             rules=tuple(arguments.rules), screens=tuple(arguments.screens), dims=tuple(arguments.dims),
+            spread=arguments.spread,
             rows=(arguments.data,) if arguments.data else tuple(arguments.rows_like), rows_each=arguments.rows,
             batch_size=arguments.batch, test_rows=arguments.test_rows, rounds=arguments.rounds,
             audit_rows=arguments.audit_rows,

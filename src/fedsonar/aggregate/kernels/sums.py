@@ -87,6 +87,39 @@ def squared_norms(rows, first, last):
     return squares
 
 
+@kernel(finite=False)
+def squared_differences(rows, which, first, last):
+    """The sum of squares of what some rows differ from all others by, in some columns.
+
+    Args:
+        rows: Matrix, rows one after the other.
+        which: The numbers of some rows.
+        first: The first column.
+        last: The column to stop before.
+
+    Returns:
+        A sum for each of these rows and each row.
+    """
+    some, n, end = np.uint64(len(which)), np.uint64(rows.shape[0]), np.uint64(last)
+    squares, held = np.zeros((len(which), rows.shape[0])), np.empty((len(which), _NARROW))
+    start = np.uint64(first)
+    while start < end:
+        count = min(_NARROW, end - start)
+        for i in range(some):
+            row = np.uint64(which[i])
+            for j in range(count):
+                held[i, j] = rows[row, start + j]
+        for k in range(n):
+            for i in range(some):
+                square = 0.0
+                for j in range(count):
+                    difference = held[i, j] - np.float64(rows[k, start + j])
+                    square += difference * difference
+                squares[i, k] += square
+        start += count
+    return squares
+
+
 @kernel
 def move_and_measure(rows, factors, centre, first, last):
     """Adds ``sum_i factors[i] (rows[i] - centre)`` to `centre` in some columns, and measures from where it is then.
