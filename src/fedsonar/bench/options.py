@@ -16,7 +16,7 @@ from fedsonar.bench.verdict_screens import SCREENS
 
 DTYPES = ("float32", "bfloat16")
 _MOST_SPREAD = 5.0
-"""From there on updates of float32 overflow, or nearly all are next to nothing beside one."""
+"""Beyond it one client's noise is nearly all that there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
