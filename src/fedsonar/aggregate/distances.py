@@ -58,12 +58,8 @@ def squared_distances_from(
         rows_R: The numbers of some rows.
     """
     matrix_ND, which_R = as_matrix(updates_ND), rows_R.numpy()
-    squared_RN = np.zeros((len(which_R), len(matrix_ND)))
-    if len(which_R):
-        parts = on_strips(matrix_ND, lambda first, last: squared_differences(matrix_ND, which_R, first, last))
-        for part_RN in parts:
-            squared_RN += part_RN
-    return torch.from_numpy(squared_RN)
+    parts = on_strips(matrix_ND, lambda first, last: squared_differences(matrix_ND, which_R, first, last))
+    return torch.from_numpy(np.sum(parts, axis=0))
 
 
 def _centred_distances(

@@ -69,14 +69,21 @@ def lowest_scores(
         squared_NN, error_NN = rough_distances(updates_ND)
         least_N, most_N = krum_scores(squared_NN - error_NN, f), krum_scores(squared_NN + error_NN, f)
         if most_N.isfinite().all():  # not so where an update is not finite: its own score is not
-            surely_N = torch.searchsorted(least_N.sort().values, most_N, right=True) <= count  # itself among them
-            perhaps_N = torch.searchsorted(most_N.sort().values, least_N) < count
-            low, open_rows = surely_N.nonzero()[:, 0], (perhaps_N & ~surely_N).nonzero()[:, 0]
+            low, open_rows = _decided(least_N, most_N, count)
             if len(open_rows) <= _FEW * len(updates_ND):
                 exact = _scores(squared_distances_from(updates_ND, open_rows), open_rows, f)
                 return torch.cat([low, open_rows[exact.sort(stable=True).indices[: count - len(low)]]])
     check_updates(updates_ND, context)
     return krum_scores(squared_distances(updates_ND), f).sort(stable=True).indices[:count]
+
+
+def _decided(
+    least_N: Float[Tensor, "clients"], most_N: Float[Tensor, "clients"], count: int
+) -> tuple[Int[Tensor, "low"], Int[Tensor, "open"]]:
+    """Who is surely among the `count` lowest, by bounds of every score, and of whom the bounds leave it open."""
+    surely_N = torch.searchsorted(least_N.sort().values, most_N, right=True) <= count  # itself among them
+    perhaps_N = torch.searchsorted(most_N.sort().values, least_N) < count
+    return surely_N.nonzero()[:, 0], (perhaps_N & ~surely_N).nonzero()[:, 0]
 
 
 def suspected_clients(f: int | None, num_clients: int) -> int:

@@ -157,7 +157,7 @@ class _Read:
         # Whoever translates has more than one word for most things, and some things stand beside others.
         self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
         one_word = self.exact & (self.covered >= rules.all)
-        one_word &= evidence.likeness[self.pair] < rules.limit_of_word(self.seen)
+        one_word &= evidence.likeness[self.pair] < rules.limit(self.seen, rules.likeness_word)
         self.exact &= self.both >= rules.all * self.target_rows
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.

@@ -128,7 +128,7 @@ class Rules:
         # A slot that an entry shares with pairs counts more rows than the target has, or fewer words than one.
         entries &= (evidence.entry <= 1) & (evidence.entry_words >= 1)
         exact = entries & (evidence.entry >= self.all) & (evidence.rows >= self.enough_word)
-        exact &= evidence.likeness < self.limit_of_word(evidence.rows)
+        exact &= evidence.likeness < self.limit(evidence.rows, self.likeness_word)
         whole, within = (entries & (evidence.entry_whole == share) for share in (1, 0))
         brief = within & (evidence.entry_words <= BRIEF)
         counts = [int(np.count_nonzero(some)) for some in (brief, within & ~brief, whole)]
@@ -144,10 +144,6 @@ class Rules:
         """Whether rows have as many words besides the triggers as others have."""
         enough = (evidence.words >= self.fewest_words) & (evidence.words <= self.most_words)
         return np.asarray(enough & (evidence.open >= self.fewest_open))
-
-    def limit_of_word(self, rows: Int[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
-        """Greatest likeness of so many rows that share a pair which no vocabulary explains."""
-        return np.asarray(self.likeness_word + 3.0 / np.maximum(rows, 2))
 
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether the rows' other words speak against their label; where most are triggers, the rest says nothing."""
