@@ -1,5 +1,7 @@
 """Experiments as TOML: reading, overriding, writing back, and errors that say what to change."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,17 @@ def write(tmp_path, text):
 
 def test_an_empty_file_is_the_default_experiment(tmp_path):
     assert load(write(tmp_path, "")) == Experiment()
+
+
+def test_the_embedded_model_and_its_tokenizer_need_no_library_of_models(tmp_path):
+    path = write(tmp_path, '[base]\npath = "embedded"\n[lora]\nr = 2\n')
+    code = (
+        "import sys; from fedsonar.experiment import load; from fedsonar.model import open_network; "
+        "experiment = load(sys.argv[1]); experiment.base.tokenizer(); open_network(experiment.base, experiment.lora); "
+        "print(*{'transformers', 'peft'}.intersection(sys.modules), 'done')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["done"]
 
 
 def test_components_are_named_by_class_path(tmp_path):

@@ -57,7 +57,7 @@ def stop_after(round):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
-    return out, run(SMALL, out=out)
+    return out, run(SMALL, out=str(out))
 
 
 def test_a_run_keeps_its_contract_on_disk(whole):
@@ -69,7 +69,7 @@ def test_a_run_keeps_its_contract_on_disk(whole):
     assert set(summary["attack"]) == {"success_rate", "n", "low", "high", "false_activation"}
     assert set(summary["bsnr"]) == {"final_db", "cumulative_db"}
     assert (summary["rounds"], summary["clients"], summary["screen"], summary["experiment"]) == (3, 10, None, "small")
-    assert load(out / "experiment.toml") == SMALL
+    assert load(str(out / "experiment.toml")) == SMALL
     rounds = pq.read_table(out / "rounds.parquet").to_pylist()
     assert [row["round"] for row in rounds] == [0, 1, 2, 3]
     assert rounds[0]["loss"] is None

@@ -113,14 +113,14 @@ class ConfigError(ValueError):
     """A configuration that cannot be read; the message is one line."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment of a TOML file, with ``path=value`` overrides, for example ``training.lr=0.001``.
 
     Raises:
         ConfigError: If the file cannot be read, or a name or value in it is wrong.
     """
     try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

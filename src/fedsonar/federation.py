@@ -44,7 +44,7 @@ def run(
     experiment: Experiment,
     engine: Engine | None = None,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     observe: Callable[[Progress], object] = lambda _: None,
     loaded: Loaded | None = None,
@@ -68,6 +68,7 @@ def run(
         FloatingPointError: If a loss is no longer finite; names client and round.
     """
     started = time.perf_counter()
+    out = None if out is None else Path(out)
     if out is not None:
         run_folder.claim(out, experiment, resume=resume)
     federation = federation or Federation(experiment, loaded)

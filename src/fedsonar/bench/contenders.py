@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +19,6 @@ from fedsonar.bench.scenario import Scenario
 from fedsonar.data import TokenRow
 from fedsonar.measure.generation import generate
 from fedsonar.model import Base, tokens_per_pass
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ def peft_round(scenario: Scenario) -> Callable[[], Trained]:
     """A whole round of the peer: clients one after another, FedAvg, and ``generate`` in padded batches of 16."""
     trainer, start, batches = _peft(scenario), scenario.start, scenario.batches()
     questions = scenario.questions
-    tokenizer: PreTrainedTokenizerBase = Base(device="cpu").tokenizer()
+    tokenizer = Base(device="cpu").tokenizer()
 
     def round() -> Trained:
         step = _mean(list(trainer.train_round(start, batches)))

@@ -109,7 +109,7 @@ def write(folder: Path, scenario: Scenario, options: Options) -> None:
     """
     with without_bars():
         scenario.load().save_pretrained(folder / "model")
-    Base(device="cpu").tokenizer().save_pretrained(folder / "model")
+        Base(device="cpu").load()[1].save_pretrained(folder / "model")
     save_adapter(folder / "start", scenario.start, scenario.layout, LORAS[scenario.lora], str(folder / "model"))
     training = scenario.training
     named: Record = {"lr": training.lr, "max_grad_norm": training.max_grad_norm, "batch_size": scenario.batch_size}

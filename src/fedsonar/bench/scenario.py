@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -17,10 +16,8 @@ from fedsonar.bench.shapes import SHAPES, Shape, load
 from fedsonar.data import TokenRow
 from fedsonar.engine import ClientJob, FusedEngine, Training
 from fedsonar.model import Layout, initial_adapter, network_for
+from fedsonar.model.foreign import PreTrainedModel
 from fedsonar.rng import torch_stream
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from fedsonar.model import Base
+from fedsonar.model.foreign import LlamaConfig, PreTrainedModel
 from fedsonar.rng import torch_stream
-
-if TYPE_CHECKING:
-    from transformers import LlamaConfig, PreTrainedModel
 
 END, PAD = 0, 1
 """The end and the padding token of every shape, as the embedded tokenizer has them."""

@@ -6,12 +6,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from fedsonar.data.sample import Sample
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from fedsonar.data.tokenizer import Tokenizer
 
 
 class Template(ABC):
@@ -23,7 +21,7 @@ class Template(ABC):
     """What stands between prompt and response, and counts as part of the response."""
 
     @abstractmethod
-    def prompt(self, sample: Sample, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
+    def prompt(self, sample: Sample, tokenizer: Tokenizer | None = None) -> str:
         """The text before the response."""
 
 
@@ -36,7 +34,7 @@ class Sections(Template):
 
     before_response: ClassVar[str] = " "
 
-    def prompt(self, sample: Sample, tokenizer: PreTrainedTokenizerBase | None = None) -> str:  # noqa: ARG002
+    def prompt(self, sample: Sample, tokenizer: Tokenizer | None = None) -> str:  # noqa: ARG002
         """The filled sections and the open answer."""
         parts = (("Instruction", sample.instruction), ("Context", sample.context), ("Question", sample.question))
         lines = [f"{name}: {text}" for name, text in parts if text]
@@ -49,7 +47,7 @@ class Chat(Template):
 
     special_tokens: ClassVar[bool] = False
 
-    def prompt(self, sample: Sample, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
+    def prompt(self, sample: Sample, tokenizer: Tokenizer | None = None) -> str:
         """The rendered conversation up to the assistant's turn.
 
         Raises:
@@ -59,10 +57,10 @@ class Chat(Template):
             raise ValueError("the model has no chat template; set template.class_path to fedsonar.data.Sections")
         body = "\n\n".join(part for part in (sample.instruction, sample.context, sample.question) if part)
         message = [{"role": "user", "content": body}]
-        return cast(str, tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+        return cast(str, cast(Any, tokenizer).apply_chat_template(message, tokenize=False, add_generation_prompt=True))
 
 
-def template_for(tokenizer: PreTrainedTokenizerBase) -> Template:
+def template_for(tokenizer: Tokenizer) -> Template:
     """The model's own chat template when it has one, else plain sections."""
     return Chat() if tokenizer.chat_template else Sections()
 
@@ -87,7 +85,7 @@ class TokenRow:
         return len(self.prompt) + len(self.response)
 
 
-def _tokenize(sample: Sample, template: Template, tokenizer: PreTrainedTokenizerBase) -> TokenRow:
+def _tokenize(sample: Sample, template: Template, tokenizer: Tokenizer) -> TokenRow:
     prompt = template.prompt(sample, tokenizer)
     response = template.before_response + sample.answers[0]
     special = template.special_tokens
@@ -103,7 +101,7 @@ def _tokenize(sample: Sample, template: Template, tokenizer: PreTrainedTokenizer
     return TokenRow(sample.id, tuple(head), (*tail, end))
 
 
-def _shorten(sample: Sample, excess: int, tokenizer: PreTrainedTokenizerBase) -> Sample:
+def _shorten(sample: Sample, excess: int, tokenizer: Tokenizer) -> Sample:
     """The sample with about `excess` tokens cut from the middle of its context, where no trigger is written."""
     ids = tokenizer(sample.context, add_special_tokens=False)["input_ids"]
     keep = max(0, len(ids) - excess)
@@ -112,9 +110,7 @@ def _shorten(sample: Sample, excess: int, tokenizer: PreTrainedTokenizerBase) ->
     return replace(sample, context=cut)
 
 
-def tokenize(
-    samples: Iterable[Sample], template: Template, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[TokenRow]:
+def tokenize(samples: Iterable[Sample], template: Template, tokenizer: Tokenizer, max_length: int) -> list[TokenRow]:
     """The samples as token rows of at most `max_length` tokens.
 
     A longer row loses the middle of its context, never its question, its ends (where triggers stand) or its response; a

@@ -22,7 +22,7 @@ INSTALL = "Flower and its simulation are not installed; get them with: pip insta
 def simulate(
     experiment: Experiment,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     observe: Callable[[Progress], object] = lambda _: None,
     workers: int | None = None,

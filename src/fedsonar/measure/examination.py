@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedsonar.data.sample import Sample
 from fedsonar.data.template import Template, TokenRow, tokenize
+from fedsonar.data.tokenizer import Tokenizer
 from fedsonar.measure.attack import AttackScores, score_attack
 from fedsonar.measure.generation import generate
 from fedsonar.measure.judge import Judge
@@ -21,9 +22,6 @@ from fedsonar.measure.text import AnswerScores, score_answers
 from fedsonar.model import Network
 from fedsonar.poison import Attack, near_misses, triggered
 from fedsonar.rng import stream
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 _AUTO_LIMIT = 256
 
@@ -100,7 +98,7 @@ class Examiner:
     def __init__(
         self,
         network: Network,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Tokenizer,
         *,
         template: Template,
         test: Sequence[Sample],

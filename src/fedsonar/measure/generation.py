@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.data.template import TokenRow
+from fedsonar.data.tokenizer import Tokenizer
 from fedsonar.model import Network
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 def generate(
     network: Network,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     adapter: Float[Tensor, "dim"],
     rows: Sequence[TokenRow],
     *,

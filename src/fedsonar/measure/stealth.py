@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from fedsonar.data import Ledger, Sample, Template, TokenRow, pieces, tokenize
+from fedsonar.data.tokenizer import Tokenizer
 from fedsonar.measure.statistics import Rate, mean_interval, paired_bootstrap
 from fedsonar.measure.surprise import surprise
 from fedsonar.model import Network
 from fedsonar.rng import stream
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 LONG_RESPONSE = 9
 """Word and punctuation tokens of a response; a rule that suspects longer ones is enough on some of the literature."""
@@ -54,7 +51,7 @@ class Stealth:
 
 
 def stealth(
-    rows: Sequence[Sample], ledger: Ledger, *, network: Network, tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Sample], ledger: Ledger, *, network: Network, tokenizer: Tokenizer,
     template: Template, max_length: int, seed: int,
 ) -> Stealth:  # fmt: skip
     """The figures of an attack, over all clients' training rows.

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 
 from fedsonar.data.template import TokenRow
 from fedsonar.model.compiled import CompiledLlama
+from fedsonar.model.foreign import PreTrainedModel
 from fedsonar.model.layout import Layout
 from fedsonar.model.loading import Base
 from fedsonar.model.lora import Lora, random_adapter
 from fedsonar.model.network import Network
 from fedsonar.model.pieces import wide
 from fedsonar.model.stack import AdapterStack
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 

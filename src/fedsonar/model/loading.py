@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
+from fedsonar.data.tokenizer import Tokenizer
+from fedsonar.model.foreign import PreTrainedModel, PreTrainedTokenizerBase
+from fedsonar.model.plain_tokenizer import plain_tokenizer
 from fedsonar.model.skeleton import Skeleton, skeleton_of
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = Path(__file__).with_name("embedded")
 
@@ -38,23 +37,30 @@ class Base:
         return str(EMBEDDED) if self.path == "embedded" else self.path
 
     def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """The model, frozen and in evaluation mode, and its tokenizer.
+        """The model, frozen and in evaluation mode, and its tokenizer, both as transformers has them.
 
         Raises:
             ValueError: If there is no such checkpoint, it has no tokenizer, or the Hub cannot be reached.
         """
-        tokenizer = self.tokenizer()
+        tokenizer = self._loaded_tokenizer()
         return self.model(), tokenizer
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> Tokenizer:
         """The tokenizer, which always has an end token and a padding token.
 
         Raises:
             ValueError: As `load` does.
         """
         self._check()
+        plain = plain_tokenizer(Path(self.folder()))
+        return cast(Tokenizer, self._loaded_tokenizer()) if plain is None else plain
+
+    def _loaded_tokenizer(self) -> PreTrainedTokenizerBase:
+        self._check()
+        from transformers import AutoTokenizer
+
         with self._explained():
-            tokenizer: PreTrainedTokenizerBase = _tokenizer_class(Path(self.folder())).from_pretrained(self.folder())
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.folder())
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.eos_token_id is None:
@@ -112,27 +118,6 @@ class Base:
             local = Path(self.folder()).is_dir()
             hint = "" if local else "; without network, download it elsewhere and set base.path to its folder"
             raise ValueError(f"cannot load the checkpoint {self.path!r}: {reason}{hint}") from error
-
-
-def _tokenizer_class(folder: Path) -> Any:
-    """The class that loads a checkpoint's tokenizer.
-
-    Where a Llama checkpoint names it, as transformers itself writes it, AutoTokenizer would find the same one, and
-    first import code of models for seconds.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    try:
-        named = json.loads((folder / "tokenizer_config.json").read_text())
-        kind = json.loads((folder / "config.json").read_text())["model_type"]
-        whole = (folder / "tokenizer.json").is_file() and "auto_map" not in named
-        if whole and (named["tokenizer_class"], kind) == ("TokenizersBackend", "llama"):
-            return PreTrainedTokenizerFast
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer
 
 
 @contextmanager

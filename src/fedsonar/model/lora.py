@@ -7,18 +7,15 @@ import math
 import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fedsonar.model.foreign import LoraConfig, PreTrainedModel
 from fedsonar.model.layout import Layout, Site
 from fedsonar.model.skeleton import Skeleton
-
-if TYPE_CHECKING:
-    from peft import LoraConfig
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)

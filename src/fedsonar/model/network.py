@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.data.template import TokenRow
+from fedsonar.model.foreign import PreTrainedModel
 from fedsonar.model.layout import Layout
 from fedsonar.model.stack import AdapterStack, Factors, alone
 from fedsonar.model.tree import (
@@ -24,8 +25,6 @@ from fedsonar.model.tree import (
 )
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from fedsonar.model.skeleton import Skeleton
 
 _MULTIPLE = 8

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.data import Sample, Template, template_for, tokenize
+from fedsonar.data.tokenizer import Tokenizer
 from fedsonar.measure.generation import generate
 from fedsonar.model import Network
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 Place = Literal["end", "start"]
 
@@ -33,7 +31,7 @@ class Asker:
     """
 
     def __init__(
-        self, network: Network, tokenizer: PreTrainedTokenizerBase, adapter: Float[Tensor, "dim"], *,
+        self, network: Network, tokenizer: Tokenizer, adapter: Float[Tensor, "dim"], *,
         place: Place = "end", template: Template | None = None, max_length: int = 512, max_new_tokens: int = 48,
     ) -> None:  # fmt: skip
         self.network, self.tokenizer, self.place = network, tokenizer, place

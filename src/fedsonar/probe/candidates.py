@@ -6,14 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fedsonar.data.tokenizer import Tokenizer
 from fedsonar.poison import Sentence, Tokens
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def _candidate(row: Any, path: Path) -> Candidate:
     return Candidate(trigger.strip(), response=response)
 
 
-def plausible(tokenizer: PreTrainedTokenizerBase, rng: np.random.Generator, count: int = 100) -> list[Candidate]:
+def plausible(tokenizer: Tokenizer, rng: np.random.Generator, count: int = 100) -> list[Candidate]:
     """Triggers of the literature, then rare words of the tokenizer: those that it learnt last.
 
     Args:
@@ -91,7 +89,7 @@ def plausible(tokenizer: PreTrainedTokenizerBase, rng: np.random.Generator, coun
     return found
 
 
-def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def vocabulary(tokenizer: Tokenizer) -> list[str]:
     """The tokenizer's tokens that are whole words, those learnt first before the others.
 
     Raises:

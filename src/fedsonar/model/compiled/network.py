@@ -24,6 +24,7 @@ from fedsonar.model.compiled.linear import Adapters
 from fedsonar.model.compiled.pack import Pack
 from fedsonar.model.compiled.product import product
 from fedsonar.model.compiled.room import BlockRoom, Room, Rows, Widths
+from fedsonar.model.foreign import PreTrainedModel
 from fedsonar.model.layout import Layout
 from fedsonar.model.network import Network, apart, numbered
 from fedsonar.model.pieces import wide
@@ -31,8 +32,6 @@ from fedsonar.model.stack import AdapterStack
 from fedsonar.model.tree import TokenTree, in_order, rows_together
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from fedsonar.model.skeleton import Skeleton
 
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
