@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.fft import dctn
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
@@ -35,6 +34,8 @@ def low_frequencies(
         updates_ND: Finite updates, one row a client.
         matrices: Where the matrices lie in an update.
     """
+    from scipy.fft import dctn  # it takes a tenth of a second to load
+
     masks = [_low(matrix) for matrix in matrices]
     low_NK = torch.empty(len(updates_ND), sum(mask_HW.sum() for mask_HW in masks), dtype=torch.float64)
     start = 0
