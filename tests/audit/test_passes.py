@@ -170,8 +170,8 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
     assert evidence.rows[planted] == 30
     assert abs(evidence.likeness[planted]) < 0.2
     assert evidence.words[planted] == pytest.approx(1, abs=0.1)
-    [records] = tell(corpus(samples), SCOPE, heard, evidence, Rules())
-    judge = Judge(Rules(), SCOPE, heard, evidence)
+    judge = Judge(Rules(), SCOPE, heard[0], evidence)
+    [records] = tell(corpus(samples), heard, judge)
     of_planted = records.table[:, PAIR] == planted
     assert judge.q(records.table, of_planted)[of_planted].max() < 1e-10
     alike = slot_of(pair_of("yy", "stay where you are"), 10)

@@ -15,7 +15,8 @@ from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import LISTED, Told, findings
 from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little
-from fedsonar.audit.passes import PASSES, Tables, count, gates, told, uncounted
+from fedsonar.audit.pair_judge import Judge
+from fedsonar.audit.passes import PASSES, Tables, count, told, uncounted
 from fedsonar.audit.rules import Rules
 from fedsonar.audit.shift_findings import Listened, shift_findings
 from fedsonar.audit.shift_passes import SHIFT_PASSES, Before, judge_shifts, shifts_of, summarize_shifts, told_shifts
@@ -97,24 +98,21 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         del counts
         clock.stage(name)
     evidence = weigh(heard)
-    vocabulary = rules.vocabulary(evidence)
+    judge = Judge(rules, scope, heard[0], evidence)
     heard.pop()  # it is all in the evidence
-    surveys = [
-        clock.done("judging rows", number, survey(rows, scope, heard, evidence, rules))
-        for number, rows in enumerate(columns, 1)
-    ]
+    surveys = [clock.done("judging rows", number, survey(rows, heard, judge)) for number, rows in enumerate(columns, 1)]
     judgements = [one.judgement for one in surveys]
     clock.stage("judgement")
     certain, quiet = strongest(surveys, LISTED)
     listed = [
-        Told(samples, rows, tell(rows, scope, heard, evidence, rules, certain, quiet))
+        Told(samples, rows, tell(rows, heard, judge, certain, quiet))
         for samples, rows in zip(silos, columns, strict=True)
     ]
-    said, inputs = gates(scope, heard[0]), heard[0]["inputs"]
+    total, vocabulary, inputs = judge.total, judge.vocabulary, heard[0]["inputs"]
     heard.clear()  # findings of many rows need the room
-    found = findings(listed, evidence, said.rows, said.label_least)
+    found = findings(listed, evidence, total, judge.label_least)
     clock.stage("findings")
-    del listed, evidence
+    del listed, evidence, judge
     shift_rules, spoken = ShiftRules(bits=scope.bits, words=scope.words), list[Tables]()
     for turn in range(SHIFT_PASSES):
         sums: dict[str, np.ndarray] | None = None
@@ -132,7 +130,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     found[worrying:worrying] = shift_findings(listened, shifts_of(shift_rules, spoken), known)
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
     clock.stage("shifts")
-    return Audit(tuple(found), tuple(both), clock.seconds, said.rows, vocabulary)
+    return Audit(tuple(found), tuple(both), clock.seconds, total, vocabulary)
 
 
 class _Clock:

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Evidence
 from fedsonar.audit.kernels.tables import clearer_slot
 from fedsonar.audit.kernels.telling import (
     COLUMNS,
@@ -19,8 +18,7 @@ from fedsonar.audit.kernels.telling import (
     tell_pairs,
 )
 from fedsonar.audit.pair_judge import Judge
-from fedsonar.audit.passes import Scope, Tables, columns_of, pairs_of, singles_of
-from fedsonar.audit.rules import Rules
+from fedsonar.audit.passes import Tables, columns_of, pairs_of, singles_of
 
 AT_ONCE = 1 << 17
 """Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""
@@ -73,10 +71,8 @@ class Records:
 
 def tell(
     rows: Corpus,
-    scope: Scope,
     heard: Sequence[Tables],
-    evidence: Evidence,
-    rules: Rules,
+    judge: Judge,
     certain: UInt64[np.ndarray, "_"] | None = None,
     quiet: UInt64[np.ndarray, "_"] | None = None,
 ) -> list[Records]:
@@ -84,19 +80,16 @@ def tell(
 
     Args:
         rows: The silo's.
-        scope: What is counted.
         heard: The sums of all passes.
-        evidence: What they say.
-        rules: When a pair looks injected.
+        judge: Says which look injected.
         certain: Features of responses of which records look injected; None for any responses.
         quiet: Other features of responses whose records are asked for: as none looks injected, none makes another do
             so, and each is judged by itself.
     """
-    judge = Judge(rules, scope, heard, evidence)
     if certain is None or quiet is None:
-        return [tell_of(rows, judge, np.ones(len(evidence.rows), bool))]
-    found = [tell_of(rows, judge, _slots(certain, judge), certain)]
-    for told in records_of(rows, judge, evidence.rows > 0, _slots(quiet, judge), copies=False):
+        return [tell_of(rows, heard, judge, np.ones(len(judge.evidence.rows), bool))]
+    found = [tell_of(rows, heard, judge, _slots(certain, judge), certain)]
+    for told in records_of(rows, heard, judge, judge.evidence.rows > 0, _slots(quiet, judge), copies=False):
         found.append(Records(*told, *judge(told[0])).kept(quiet))
     return found
 
@@ -109,17 +102,19 @@ def _slots(targets: UInt64[np.ndarray, "_"], judge: Judge) -> Bool[np.ndarray, "
 
 
 def tell_of(
-    rows: Corpus, judge: Judge, asked: Bool[np.ndarray, "slots"], targets: UInt64[np.ndarray, "_"] | None = None
-) -> Records:
+    rows: Corpus, heard: Sequence[Tables], judge: Judge, asked: Bool[np.ndarray, "slots"],
+    targets: UInt64[np.ndarray, "_"] | None = None,
+) -> Records:  # fmt: skip
     """The records of a silo's rows, judged together.
 
     Args:
         rows: The silo's.
+        heard: The sums of all passes.
         judge: Says which look injected.
         asked: Whether the records of the target of a slot are asked for.
         targets: Features of responses, which may share slots with others, whose records are kept; None for all.
     """
-    told = _together(records_of(rows, judge, judge.evidence.rows > 0, asked, copies=False))
+    told = _together(records_of(rows, heard, judge, judge.evidence.rows > 0, asked, copies=False))
     judged = judge(told[0])
     found = told[0][judged[0]]
     if len(found):
@@ -127,7 +122,7 @@ def tell_of(
         wanted = np.zeros(len(asked), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
-        again = _together(records_of(rows, judge, wanted, wanted, copies=True))
+        again = _together(records_of(rows, heard, judge, wanted, wanted, copies=True))
         also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
         judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
@@ -135,21 +130,22 @@ def tell_of(
 
 
 def records_of(
-    rows: Corpus, judge: Judge, wanted: Bool[np.ndarray, "slots"], asked: Bool[np.ndarray, "slots"], *, copies: bool,
-    some: range | None = None,
+    rows: Corpus, heard: Sequence[Tables], judge: Judge, wanted: Bool[np.ndarray, "slots"],
+    asked: Bool[np.ndarray, "slots"], *, copies: bool, some: range | None = None,
 ) -> Iterator[Told]:  # fmt: skip
     """Records some at a time.
 
     Args:
         rows: The silo's.
-        judge: Knows what was heard.
+        heard: The sums of all passes.
+        judge: Knows what they say.
         wanted: Whether a slot, of a pair or of a target, is told. Pairs that are not looked into are told
             if their target is.
         asked: Whether anything is told of the target of a slot.
         copies: Whether responses that repeat words of the input are told too.
         some: Of which rows; None for all.
     """
-    scope, heard = judge.scope, judge.heard
+    scope = judge.scope
     what = (*columns_of(rows, scope), singles_of(scope, heard[0]), pairs_of(scope, heard[1]))
     slots = scope.slot_bits, judge.evidence.rows, wanted, asked
     row, end = (some.start, some.stop) if some is not None else (0, len(rows))

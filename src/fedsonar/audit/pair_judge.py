@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -33,14 +31,14 @@ class Judge:
     Args:
         rules: When a pair looks injected.
         scope: What is counted.
-        heard: The sums of all passes.
-        evidence: What they say.
+        counts: The sums of the first pass.
+        evidence: What those of all passes say.
     """
 
-    def __init__(self, rules: Rules, scope: Scope, heard: Sequence[Tables], evidence: Evidence) -> None:
-        self.rules, self.scope, self.heard, self.evidence = rules, scope, heard, evidence
-        _, self.total, self.label_least = gates(scope, heard[0])
-        self.longest_name = float(labels_of(heard[0]["answered"], self.total).longest.max())
+    def __init__(self, rules: Rules, scope: Scope, counts: Tables, evidence: Evidence) -> None:
+        self.rules, self.scope, self.evidence = rules, scope, evidence
+        _, self.total, self.label_least = gates(scope, counts)
+        self.longest_name = float(labels_of(counts["answered"], self.total).longest.max())
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
         self.nearly_alone, self.nearly_alone_label = (
             rules.alone(evidence, label=label, many=rules.likeness_exact) for label in (False, True)

@@ -46,17 +46,17 @@ class Survey:
         return Judgement(self.suspicion, self.suspicion >= 0.5)
 
 
-def survey(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Evidence, rules: Rules) -> Survey:
+def survey(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Survey:
     """Judges all records of a silo's rows, some at a time; see `tell`.
 
     What makes a record look injected may be another record, so those of such targets are judged once more, together.
     """
-    judge, every = Judge(rules, scope, heard, evidence), np.ones(len(evidence.rows), bool)
+    evidence, every = judge.evidence, np.ones(len(judge.evidence.rows), bool)
     suspicion, worrying = np.zeros(len(rows)), np.zeros(len(evidence.rows), bool)
 
     def part(some: range) -> _Best:
         best = _Best()
-        for table, _, targets in records_of(rows, judge, evidence.rows > 0, every, copies=False, some=some):
+        for table, _, targets in records_of(rows, heard, judge, evidence.rows > 0, every, copies=False, some=some):
             injected, strength = judge(table)
             worrying[table[injected, TARGET]] = True
             _raise(suspicion, table, injected, strength)
@@ -69,7 +69,7 @@ def survey(rows: Corpus, scope: Scope, heard: Sequence[Tables], evidence: Eviden
         best.note(*one.merged)
     certain = np.zeros(0, np.uint64)
     if worrying.any():
-        records = tell_of(rows, judge, worrying)
+        records = tell_of(rows, heard, judge, worrying)
         _raise(suspicion, records.table, records.injected, records.strength)
         best.note(records.targets, np.where(records.table[:, PAIR] >= 0, records.strength, 0.0))
         certain = np.unique(records.targets[records.injected])
@@ -133,6 +133,9 @@ class _Best:
 _latest: list[tuple[np.ndarray, Evidence]] = []
 """What was weighed last in this process, and the last pass's sums: all its silos hear the same."""
 
+_latest_judge: list[Judge] = []
+"""Who judged by that."""
+
 
 def weighed(heard: Sequence[Tables]) -> Evidence:
     """The evidence in the sums of all passes, worked out once for all silos of a process."""
@@ -144,4 +147,7 @@ def weighed(heard: Sequence[Tables]) -> Evidence:
 
 def judge(rows: Corpus, scope: Scope, heard: Sequence[Tables], rules: Rules) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    return survey(rows, scope, heard, weighed(heard), rules).judgement
+    evidence = weighed(heard)
+    known = [one for one in _latest_judge if one.evidence is evidence and (one.scope, one.rules) == (scope, rules)]
+    _latest_judge[:] = known or [Judge(rules, scope, heard[0], evidence)]
+    return survey(rows, heard, _latest_judge[0]).judgement
