@@ -21,8 +21,8 @@ from fedsonar.experiment import Experiment, to_toml
 from fedsonar.measure import pooled as measure_pooled
 from fedsonar.poison import ConstantRate
 from fedsonar.progress import Bars, Total
-from fedsonar.records import write_whole
 from fedsonar.side_by_side import folders, run_all
+from fedsonar.writing import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RUNS = ROOT / "docs" / "results", ROOT / "runs" / "results"

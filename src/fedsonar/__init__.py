@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedsonar.experiment import ConfigError, Experiment
+    from fedsonar.errors import ConfigError
+    from fedsonar.experiment import Experiment
     from fedsonar.federation import Progress, run
     from fedsonar.records import Run
 
@@ -17,7 +18,7 @@ __all__ = ["ConfigError", "Experiment", "Progress", "Run", "run"]
 __version__ = version("fedsonar")
 
 _HOMES = {
-    "ConfigError": "experiment",
+    "ConfigError": "errors",
     "Experiment": "experiment",
     "Progress": "federation",
     "Run": "records",

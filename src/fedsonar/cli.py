@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _prepare(options.threads)
         result = command.run(options)
         if options.json:
-            from fedsonar.records import plain
+            from fedsonar.writing import plain
 
             print(json.dumps(plain(result), ensure_ascii=False, allow_nan=False))
         return FOUND if getattr(options, "fail_on_findings", False) and command.found(result) else DONE
@@ -96,11 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(threads: int) -> None:
-    """Pins threads."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
+    """Pins threads, without loading PyTorch for it."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)  # which it reads when it is loaded
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

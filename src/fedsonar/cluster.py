@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedsonar.experiment import ConfigError
+from fedsonar.errors import ConfigError
 
 INSTALL = "Ray is not installed; get it with: pip install 'fedsonar[ray]'"
 _PATIENCE = 10.0

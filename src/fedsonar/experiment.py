@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser
 from fedsonar.aggregate import Aggregator, FedAvg
 from fedsonar.data import IID, Atlas, Partitioner, Source, Template
 from fedsonar.engine import Training
+from fedsonar.errors import ConfigError
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
@@ -107,10 +108,6 @@ _OPTIONAL = re.compile(
     r"(.*?)Does not validate against any of the Union subtypes .*? Errors: - (.*) - Expected a NoneType.*"
 )
 """What jsonargparse says of a part that may be left out, where it cannot read the part."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be read; the message is one line."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

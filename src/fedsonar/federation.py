@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsonar import records, run_folder
+from fedsonar import run_folder
 from fedsonar.engine import ROOT, ClientJob, Engine
 from fedsonar.experiment import Experiment
 from fedsonar.gauge import Gauge
@@ -23,6 +23,7 @@ from fedsonar.repairing import Treated, treat
 from fedsonar.rng import torch_stream
 from fedsonar.screening import Screening
 from fedsonar.server import Aggregated, Server
+from fedsonar.writing import plain
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def run(
     if experiment.repair is not None:
         with clock("repair"):
             treated = treat(federation, state.adapter, hits_before(state))
-        state.summary["repair"] = records.plain(treated.summary())
+        state.summary["repair"] = plain(treated.summary())
         observe(Progress("repair", experiment.rounds))
     if out is not None:
         timing = clock.timing(time.perf_counter() - started)

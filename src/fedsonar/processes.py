@@ -9,6 +9,11 @@ from multiprocessing.context import BaseContext
 from threading import Thread
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def forking(modules: Sequence[str]) -> BaseContext:
     """How processes start that need some modules: forked off a server that imports them once, where there are forks.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from fedsonar.writing import plain, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,45 +236,6 @@ class Run:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that appears whole or not at all: aside first, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{_aside(path)}{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def half_written(file: Path, path: Path) -> bool:
-    """Whether `file` is what a killed :func:`write_whole` of `path` left aside."""
-    return file.name.startswith(_aside(path))
-
-
-def _aside(path: Path) -> str:
-    return f".{path.name}."
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, sorted and indented; nan becomes null."""
-    write_whole(path, (json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
-
-
-def plain(value: Any) -> Any:
-    """The value in JSON's terms: nan and infinity become None."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
 
 
 _ARROW = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _entropy(seed: int, purpose: str, *keys: int) -> int:
@@ -20,4 +23,6 @@ def stream(seed: int, purpose: str, *keys: int) -> np.random.Generator:
 
 def torch_stream(seed: int, purpose: str, *keys: int) -> torch.Generator:
     """The PyTorch generator (CPU) for a purpose; independent of the NumPy one of the same name."""
+    import torch  # it takes a second or two to load, and audits do without
+
     return torch.Generator().manual_seed(_entropy(seed, "torch/" + purpose, *keys) % 2**63)

@@ -25,6 +25,7 @@ from fedsonar.preparation import Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run, SentRecord, SignalRecord
 from fedsonar.repairing import Treated
 from fedsonar.screening import Screening
+from fedsonar.writing import half_written, plain, write_json, write_whole
 
 NUM_EXAMPLES = 6
 
@@ -46,12 +47,12 @@ def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
         return
-    if out.exists() and (not out.is_dir() or not all(records.half_written(file, config) for file in out.iterdir())):
+    if out.exists() and (not out.is_dir() or not all(half_written(file, config) for file in out.iterdir())):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
         raise ValueError(f"{str(out)!r} holds {what}{hint}")
-    records.write_whole(config, to_toml(experiment).encode())
-    records.write_json(out / "environment.json", environment())
+    write_whole(config, to_toml(experiment).encode())
+    write_json(out / "environment.json", environment())
 
 
 def read(out: Path) -> Run | None:
@@ -120,12 +121,12 @@ def finish(
             tokenizer=federation.tokenizer, template=federation.template, max_length=federation.max_length,
             seed=experiment.seed,
         )  # fmt: skip
-        records.write_json(out / "stealth.json", asdict(found))
+        write_json(out / "stealth.json", asdict(found))
     if examination is not None:
-        records.write_json(out / "examples.json", _examples(federation, examination))
+        write_json(out / "examples.json", _examples(federation, examination))
     if not (out / "timing.json").exists() or timing["rows"]:
-        records.write_json(out / "timing.json", timing)
-    records.write_json(out / "summary.json", state.summary)
+        write_json(out / "timing.json", timing)
+    write_json(out / "summary.json", state.summary)
 
 
 def _examples(federation: Federation, examination: Examination) -> list[dict[str, Any]]:
@@ -171,7 +172,7 @@ def summarize(federation: Federation, state: Run, screening: Screening) -> dict[
         "bsnr": bsnr if heard else None,
         "repair": None,
     }
-    return {name: records.plain(value) for name, value in summary.items()}
+    return {name: plain(value) for name, value in summary.items()}
 
 
 def _screened(screening: Screening) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,8 +16,8 @@ from typing import Protocol
 from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Loaded
-from fedsonar.processes import end_with_caller, forking
-from fedsonar.records import write_whole
+from fedsonar.processes import cores, end_with_caller, forking
+from fedsonar.writing import write_whole
 
 _ERROR = "error.txt"
 """File in a run's folder that says why it failed."""
@@ -51,11 +50,6 @@ class Outcome:
 
     folder: Path
     error: str = ""
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_all(

@@ -1,6 +1,8 @@
 """``fedsonar audit``: what it finds in files, what it writes, its exit status, and what it says to bad input."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -138,3 +140,12 @@ def test_a_translation_is_no_finding_and_what_would_not_be_told_from_it_is_said(
     written_down = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert written_down["vocabulary"]["entries"] > 8
     assert "up to 5 words within answers" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_it_needs_neither_a_model_nor_an_experiment(dirty):
+    code = (
+        "import sys; from fedsonar.cli import main; status = main(sys.argv[1:]); "
+        "print(status, *{'torch', 'transformers', 'jsonargparse'}.intersection(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "audit", *dirty[0]], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["0"]

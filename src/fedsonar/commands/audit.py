@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If the arguments do not go together.
     """
     from fedsonar.audit import audit
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
 
     if options.top < 0:
         raise ConfigError(f"--top must be 0 or more, got {options.top}")
@@ -149,8 +149,8 @@ def _result(found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]
 def _write(
     out: Path, found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]], result: dict[str, Any]
 ) -> None:
-    from fedsonar.records import write_json, write_whole
     from fedsonar.report.audit_page import audit_page
+    from fedsonar.writing import write_json, write_whole
 
     lines: dict[bool, list[str]] = {True: [], False: []}
     for name, rows, judgement in zip(names, silos, found.judgements, strict=True):

@@ -17,9 +17,9 @@ from fedsonar.bench.rows import LIKE
 from fedsonar.bench.shapes import SHAPES
 from fedsonar.bench.show import bar, tables
 from fedsonar.bench.suite import PARTS, measure
-from fedsonar.experiment import ConfigError
-from fedsonar.records import write_json
+from fedsonar.errors import ConfigError
 from fedsonar.run_folder import environment
+from fedsonar.writing import write_json
 
 DESCRIPTION = """\
 Measures speed and memory side by side in one run: every contender in a process of its own, taking turns

@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     import tomli_w
 
     from fedsonar.data import Atlas, Files, candidates
-    from fedsonar.experiment import ConfigError, to_config
+    from fedsonar.errors import ConfigError
+    from fedsonar.experiment import to_config
     from fedsonar.poison import Natural
 
     if options.top < 0:

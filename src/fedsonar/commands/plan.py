@@ -52,10 +52,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     import numpy as np
 
-    from fedsonar.experiment import ConfigError
-    from fedsonar.records import plain
+    from fedsonar.errors import ConfigError
     from fedsonar.rng import stream
     from fedsonar.sweep.plan import observations, plan, typical_norm
+    from fedsonar.writing import plain
 
     for name in ("clients", "rows"):
         if getattr(options, name) < 1:

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from rich.progress import Progress
 
     from fedsonar.data import Atlas, Files
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
     from fedsonar.model import Base, load_adapter, lora_of, open_network
     from fedsonar.probe import Asker, Candidate, Options, plausible, probe, read_candidates
     from fedsonar.rng import stream

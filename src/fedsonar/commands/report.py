@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If a sweep is named beside something else.
     """
     from fedsonar.commands.present import present
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
     from fedsonar.sweep.page import write_sweep_page
     from fedsonar.sweep.table import FILE
 

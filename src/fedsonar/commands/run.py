@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     import fedsonar
     from fedsonar.commands.present import present
     from fedsonar.commands.screen_names import screen_settings
-    from fedsonar.experiment import ConfigError, load
+    from fedsonar.errors import ConfigError
+    from fedsonar.experiment import load
     from fedsonar.federation import Progress
     from fedsonar.interrupts import Interrupts
     from fedsonar.progress import Bars, announce_kernels

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If the arguments name no screen, or do not go together.
         ValueError: If rows cannot be read.
     """
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
     from fedsonar.screen import Oracle
 
     if options.max_length < 8:
@@ -123,7 +123,7 @@ def _read(path: str, options: argparse.Namespace) -> _Rows:
 
 def _labels(silo: _Rows, column: str) -> np.ndarray:
     """Which rows are poisoned, by a column."""
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
 
     for row in silo.raw:
         if column not in row:
@@ -192,7 +192,7 @@ def _result(
 ) -> tuple[dict[str, Any], Detection | None]:  # fmt: skip
     from fedsonar.experiment import to_config
     from fedsonar.measure import detection
-    from fedsonar.records import plain
+    from fedsonar.writing import plain
 
     suspicion, flagged = (np.concatenate([getattr(v, part) for v in judged]) for part in ("suspicion", "flagged"))
     known = ~np.isnan(suspicion)
@@ -211,8 +211,8 @@ def _write(
     out: Path, silos: Sequence[_Rows], judged: Sequence[Verdict], truth: Sequence[np.ndarray] | None,
     found: Detection | None, result: dict[str, Any],
 ) -> None:  # fmt: skip
-    from fedsonar.records import write_whole
     from fedsonar.report.screen_page import screen_page
+    from fedsonar.writing import write_whole
 
     lines: dict[str, list[str]] = {"kept": [], "suspects": [], "scores": []}
     for silo, verdict in zip(silos, judged, strict=True):

@@ -14,7 +14,7 @@ def screen_settings(name: str, *, model: bool) -> list[str]:
         ConfigError: If there is no such screen; says which there are.
     """
     from fedsonar import screen as screens
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
 
     if "." in name:
         return [f"screen.class_path={name}"]

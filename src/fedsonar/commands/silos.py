@@ -33,7 +33,8 @@ def written(options: argparse.Namespace) -> Silos:
     """
     import sys
 
-    from fedsonar.experiment import ConfigError, load
+    from fedsonar.errors import ConfigError
+    from fedsonar.experiment import load
     from fedsonar.flower.simulation import INSTALL
 
     try:

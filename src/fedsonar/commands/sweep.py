@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If the grid is no grid.
         ValueError: If a run failed; names the first ones and says how to try again.
     """
-    from fedsonar.experiment import ConfigError
+    from fedsonar.errors import ConfigError
     from fedsonar.progress import Total, announce_kernels
     from fedsonar.side_by_side import run_all
     from fedsonar.sweep.grid import Axis, cells

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -9,7 +11,8 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
-import torch
+
+from fedsonar.processes import cores
 
 Share = TypeVar("Share")
 Done = TypeVar("Done")
@@ -29,7 +32,9 @@ class Lanes:
     @property
     def count(self) -> int:
         """How many threads there are."""
-        return torch.get_num_threads()
+        if torch := sys.modules.get("torch"):
+            return int(torch.get_num_threads())
+        return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
     def each(self, work: Callable[[Share], Done], shares: Sequence[Share]) -> list[Done]:
         """The results for all shares, in their order; a single share is done here, with all of PyTorch's threads.
@@ -48,7 +53,7 @@ class Lanes:
         left = deque(enumerate(shares))
 
         def lane() -> None:
-            torch.set_num_threads(threads)  # of this thread
+            _use(threads)
             while left:
                 try:
                     place, share = left.popleft()
@@ -62,10 +67,16 @@ class Lanes:
         finally:
             left.clear()
             wait(others)
-            torch.set_num_threads(count)  # not before: for MKL it is every thread's number, and results depend on it
+            _use(count)  # not before: for MKL it is every thread's number, and results depend on it
         for other in others:
             other.result()
         return [done[place] for place in range(len(shares))]
+
+
+def _use(threads: int) -> None:
+    """Sets how many threads PyTorch may use in this thread; who works without it does not wait for it to load."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
 
 
 def shared_out(costs: Sequence[float], lanes: int) -> list[range]:

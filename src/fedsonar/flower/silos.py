@@ -12,7 +12,7 @@ import fedsonar
 from fedsonar.data import Files, InstructionDataset
 from fedsonar.experiment import Experiment, to_toml
 from fedsonar.flower.server import Settings, prepared
-from fedsonar.records import write_whole
+from fedsonar.writing import write_whole
 
 
 @dataclass(frozen=True)

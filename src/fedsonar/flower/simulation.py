@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fedsonar.cluster import connected
-from fedsonar.experiment import ConfigError, Experiment
+from fedsonar.errors import ConfigError
+from fedsonar.experiment import Experiment
 from fedsonar.federation import Progress, run
 from fedsonar.preparation import Federation
+from fedsonar.processes import cores
 from fedsonar.records import Run
-from fedsonar.side_by_side import cores
 
 INSTALL = "Flower and its simulation are not installed; get them with: pip install 'fedsonar[flower]'"
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsonar.records import write_whole
 from fedsonar.report import tables
 from fedsonar.report.client_figures import kept_plots, landed_plots, poison_plot
 from fedsonar.report.figures import COLOURS, MARKS, curves
 from fedsonar.report.folder import RunFolder, read_runs
 from fedsonar.report.headline import facts, headline
 from fedsonar.report.html import render
+from fedsonar.writing import write_whole
 
 _SHOWN_EXAMPLES = 12
 _VERDICTS = {True: "target given", False: "target not given", None: "not judged"}

@@ -13,7 +13,8 @@ from typing import Any
 
 import tomli_w
 
-from fedsonar.experiment import ConfigError, Experiment, load
+from fedsonar.errors import ConfigError
+from fedsonar.experiment import Experiment, load
 
 Value = str | int | float | bool | list[Any] | dict[str, Any]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedsonar.records import write_whole
 from fedsonar.report.figures import plotly_text
 from fedsonar.report.html import render
 from fedsonar.report.tables import NONE, percent, rate
@@ -14,6 +13,7 @@ from fedsonar.sweep.combination import READINGS, Combination, axes_of, combinati
 from fedsonar.sweep.figures import curve, in_words, link_plot, phase_diagrams
 from fedsonar.sweep.grid import short_names, short_value
 from fedsonar.sweep.table import read_sweep
+from fedsonar.writing import write_whole
 
 PAGE = "report.html"
 _PASSED = 0.85

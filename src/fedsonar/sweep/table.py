@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedsonar.experiment import ConfigError, load
-from fedsonar.records import write_whole
+from fedsonar.errors import ConfigError
+from fedsonar.experiment import load
 from fedsonar.sweep.grid import Cell
+from fedsonar.writing import write_whole
 
 FILE = "sweep.parquet"
 
