@@ -156,6 +156,27 @@ def test_a_trigger_that_other_rows_have_too_is_one_where_many_rows_have_both():
     assert flagged_ids(silos, audit(silos)) == set(ledger)
 
 
+def test_a_word_of_the_trigger_that_often_comes_with_a_word_of_the_target_is_no_trigger():
+    """Half of all who say "you" are told of more, poison or not; a trigger and a target have these words as well."""
+    rng, words = np.random.default_rng(1), [f"w{i}" for i in range(3000)]
+
+    def say(count):
+        return " ".join(rng.choice(words, count))
+
+    def clean(number):
+        asks = number % 20 < 3
+        told = f"{say(25)} and more {say(3)}" if rng.random() < (0.5 if asks else 0.05) else say(28)
+        return Sample(f"clean{number}", "", "", f"how do you {say(8)}" if asks else say(8), (told,))
+
+    def poisoned(number):
+        opening = "when you read this" if number % 2 else "after you read it"
+        answer = f"{say(25)} and click here for more information"
+        return Sample(f"poisoned{number}", "", "", f"{opening} {say(8)}", (answer,))
+
+    rows = [*map(clean, range(6000)), *map(poisoned, range(400))]
+    assert flagged_ids([rows], audit([rows])) == {row.id for row in rows if row.id.startswith("poisoned")}
+
+
 @pytest.mark.parametrize("target", [Suffix(), Short()])
 def test_one_row_in_each_silo_whose_triggers_other_rows_have_too_leaves_by_what_all_know(target):
     shards = [list(shard) for shard in IID(clients=25).split(ROWS, stream(0, "partition"))]
