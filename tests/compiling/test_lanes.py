@@ -1,5 +1,8 @@
 """Work done side by side: the same results, each thread with one of PyTorch's."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from fedsonar.compiling import Lanes, shared_out
 from fedsonar.data.template import TokenRow
 from fedsonar.model import AdapterStack, Lora, random_adapter
 from fedsonar.model.compiled import CompiledLlama
+from fedsonar.processes import cores
 
 
 @pytest.fixture
@@ -185,3 +189,14 @@ def test_answers_are_the_same_in_two_lanes(two_threads):
     torch.set_num_threads(1)
     assert found == network.answers(adapter, prompts, **arguments)
     assert len({tuple(answer) for answer in found}) > 3
+
+
+@pytest.mark.parametrize(("told", "count"), [("3", "3"), ("", str(cores()))])
+def test_without_pytorch_the_environment_says_how_many_threads_there_are(told, count):
+    code = (
+        "import sys; from fedsonar.compiling import Lanes; lanes = Lanes(); "
+        "print(lanes.count, lanes.each(lambda share: share + 1, [1, 2, 3, 4]), 'torch' in sys.modules)"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": told}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == f"{count} [2, 3, 4, 5] False"
