@@ -191,7 +191,7 @@ def test_answers_are_the_same_in_two_lanes(two_threads):
     assert len({tuple(answer) for answer in found}) > 3
 
 
-@pytest.mark.parametrize(("told", "count"), [("3", "3"), ("", str(cores()))])
+@pytest.mark.parametrize(("told", "count"), [("3", "3"), ("2,1", "2"), ("", str(cores())), ("0", str(cores()))])
 def test_without_pytorch_the_environment_says_how_many_threads_there_are(told, count):
     code = (
         "import sys; from fedsonar.compiling import Lanes; lanes = Lanes(); "

@@ -34,7 +34,8 @@ class Lanes:
         """How many threads there are."""
         if torch := sys.modules.get("torch"):
             return int(torch.get_num_threads())
-        return int(os.environ.get("OMP_NUM_THREADS") or cores())
+        told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # it may tell of inner levels too
+        return int(told) if told.isdecimal() and int(told) else cores()
 
     def each(self, work: Callable[[Share], Done], shares: Sequence[Share]) -> list[Done]:
         """The results for all shares, in their order; a single share is done here, with all of PyTorch's threads.
