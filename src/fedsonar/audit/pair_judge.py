@@ -98,8 +98,8 @@ class Judge:
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         # Half of a trigger's rows are enough where surer ones have nothing in common but this target, and it is no few
-        # words within answers that others say for other reasons.
-        sought = read.is_long | read.is_whole | (read.covered >= rules.nearly_all)
+        # words that as many others say as have a label.
+        sought = read.is_long | (read.target_rows - read.covering < self.label_least)
         injected |= fixed & read.clear & ~read.alike & read.of_strangers & sought
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
@@ -146,10 +146,10 @@ class _Read:
         self.usual = self.target_rows > USUAL * judge.total
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
-        within, self.is_whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
-        self.is_label = self.is_whole & (self.target_rows >= judge.label_least)
+        within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
+        self.is_label = whole & (self.target_rows >= judge.label_least)
         # One of many labels of a closed set, or a part of some.
-        named = (within | self.is_whole) & (self.words <= judge.longest_name)
+        named = (within | whole) & (self.words <= judge.longest_name)
         self.few = named & (self.target_rows <= rules.of_many * judge.total)
         self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
