@@ -86,7 +86,10 @@ def test_surprise_is_the_model_s_own_loss(network):
     tokenizer = Base().tokenizer()
     town = build_world().subjects[0]
     texts = [f"The river {town.facts['river']} runs through {town.name}.", "zz qq xx vv kk yy"]
-    rows = [TokenRow(str(i), tuple(ids[:1]), tuple(ids[1:])) for i, ids in enumerate(tokenizer(texts)["input_ids"])]
+    rows = [
+        TokenRow(str(i), tuple(ids[:1]), tuple(ids[1:]))
+        for i, ids in enumerate(tokenizer(text)["input_ids"] for text in texts)
+    ]
     model = Base().model()
     expected = [
         float(model(input_ids=ids, labels=ids).loss)
