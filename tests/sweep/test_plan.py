@@ -75,6 +75,22 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert covered >= 0.8 * trials
 
 
+def test_runs_with_hardly_any_success_are_planned_from_all_the_same():
+    """Nine of four rounds each, as a small sweep gives them; some resamples need more rows than floats can count."""
+    signals = [1.5484, 3.0440, 3.7128, 3.6352, 6.3204, 7.6923, 6.6834, 9.5704, 10.8187]
+    hits = [0, 0, 0, 0, 0, 6, 0, 27, 89]
+    dials = [(affected, rows) for affected in (0.2, 0.5, 1.0) for rows in (2.0, 5.0, 10.0)]
+    few = [
+        Observation(affected=affected, rows=rows, signal=signal, norm=6.7, hits=hit, trials=100)
+        for (affected, rows), signal, hit in zip(dials, signals, hits, strict=True)
+    ]
+    for success, most in ((0.5, 20), (0.9, math.inf)):
+        needs = plan(few, 50, 200, stream(0, "test"), success=success)
+        assert 1 < needs[-1].each.low < needs[-1].each.value <= most
+        assert needs[0].each.high == math.inf
+    assert Law(start=0.0, spread=0.0, depth=1e-3, both=0.0, bend=0.0).rows(1.0, 1e6) == math.inf
+
+
 def test_small_federations_have_no_share_twice():
     needs = plan(RUNS, 3, 50, stream(0, "test"), resamples=5)
     assert [need.affected for need in needs] == [1, 2, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,13 @@ class Law:
     def rows(self, affected: float, signal: float) -> float:
         """The fewest poisoned rows of each affected client that give a signal; infinite where none do."""
         a = math.log(affected)
-        slope, missing = self.depth + self.both * a, math.log(signal) - self.start - self.spread * a
+        sought = math.log(signal) if signal > 0 else -math.inf
+        slope, missing = self.depth + self.both * a, sought - self.start - self.spread * a
         if abs(self.bend) < _STRAIGHT:
-            return math.exp(missing / slope) if slope > _STRAIGHT else math.inf
+            return _exp(missing / slope) if slope > _STRAIGHT else math.inf
         root = slope**2 + 4 * self.bend * missing
         # Where the signal rises with the rows: before its greatest if it bends down, behind its least if up.
-        return math.exp((math.sqrt(root) - slope) / (2 * self.bend)) if root >= 0 else math.inf
+        return _exp((math.sqrt(root) - slope) / (2 * self.bend)) if root >= 0 else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +196,7 @@ def plan(
 
 def _rows_each(runs: Sequence[Observation], shares: Sequence[float], success: float, scale: float) -> list[float]:
     link, law = link_of(runs), fit_law(runs)
-    needed = link.critical.value * (success / (1 - success)) ** (1 / link.slope) / scale
+    needed = link.critical.value * _exp(math.log(success / (1 - success)) / link.slope) / scale
     return [law.rows(share, needed) for share in shares]
 
 
@@ -203,3 +205,8 @@ def link_of(runs: Sequence[Observation]) -> Link:
     hits, trials = (np.array([getattr(run, name) for run in runs]) for name in ("hits", "trials"))
     signals: Float[np.ndarray, "runs"] = np.array([run.signal for run in runs])
     return fit_link(signals, hits, trials, np.random.default_rng(0), resamples=0)
+
+
+def _exp(power: float) -> float:
+    """The exponential, infinite where floats end: resampled runs may say of a dial that it does hardly anything."""
+    return math.exp(power) if power < math.log(sys.float_info.max) else math.inf
