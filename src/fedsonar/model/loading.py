@@ -51,7 +51,6 @@ class Base:
         Raises:
             ValueError: As `load` does.
         """
-        self._check()
         plain = plain_tokenizer(Path(self.folder()))
         return cast(Tokenizer, self._loaded_tokenizer()) if plain is None else plain
 
