@@ -13,6 +13,10 @@ from fedsonar.measure.statistics import Rate, wilson
 _FAINT = 1e-3
 """Readings below this share of the median positive one, negative ones too, count as it: then they have a logarithm."""
 
+_PENALTY = 1e-4
+_STEPS, _STILL = 100, 1e-8
+"""At most so many steps, and how small the last is."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -68,33 +72,48 @@ def fit_link(
     least = _FAINT * float(np.median(positive))
     logarithms = np.log(np.maximum(readings, least))
     rates = (hits + 0.5) / (trials + 1)
-    middle, slope = _fit(logarithms, rates)
-    drawn = []
-    for _ in range(resamples):
-        rows = rng.integers(len(readings), size=len(readings))
-        if np.ptp(logarithms[rows]) > 0:
-            drawn.append(_fit(logarithms[rows], rates[rows])[0])
-    low, high = np.exp(np.quantile(drawn, [0.025, 0.975])) if drawn else (math.nan, math.nan)
+    middle, slope = (float(part[0]) for part in _fits(logarithms[None], rates[None]))
+    drawn = rng.integers(len(readings), size=(resamples, len(readings)))
+    drawn = drawn[np.ptp(logarithms[drawn], axis=1) > 0]
+    others = _fits(logarithms[drawn], rates[drawn])[0]
+    low, high = np.exp(np.quantile(others, [0.025, 0.975])) if len(others) else (math.nan, math.nan)
     return Link(Rate(math.exp(middle), len(readings), float(low), float(high)), slope, least)
 
 
-def _fit(logarithms: Float[np.ndarray, "runs"], rates: Float[np.ndarray, "runs"]) -> tuple[float, float]:
-    """Middle and slope of the logistic curve with the least cross-entropy to the rates."""
-    from scipy.optimize import minimize  # it takes half a second to load
+def _fits(
+    logarithms_FN: Float[np.ndarray, "fits runs"], rates_FN: Float[np.ndarray, "fits runs"]
+) -> tuple[Float[np.ndarray, "fits"], Float[np.ndarray, "fits"]]:
+    """Middles and slopes of the logistic curves with the least cross-entropy to the rates, by Newton's method."""
+    centre_F, scale_F = logarithms_FN.mean(axis=1), logarithms_FN.std(axis=1)
+    scale_F[scale_F == 0] = 1.0
+    dials_F2N = np.stack([np.ones_like(rates_FN), (logarithms_FN - centre_F[:, None]) / scale_F[:, None]], axis=1)
 
-    centre, scale = logarithms.mean(), logarithms.std() or 1.0
-    x = (logarithms - centre) / scale
+    def curves(found_F2: Float[np.ndarray, "fits 2"]) -> Float[np.ndarray, "fits runs"]:
+        logits_FN: Float[np.ndarray, "fits runs"] = (found_F2[:, :, None] * dials_F2N).sum(axis=1)
+        return logits_FN.clip(-500, 500)
 
-    def loss(parameters: Float[np.ndarray, "2"]) -> tuple[float, Float[np.ndarray, "2"]]:
-        offset, slope = parameters
-        z = offset + slope * x
+    def losses(found_F2: Float[np.ndarray, "fits 2"]) -> Float[np.ndarray, "fits"]:
+        z_FN = curves(found_F2)
         # log(1 + e^z) - rate z, and a whisper of a penalty where the rates do not depend on the reading.
-        value = np.logaddexp(0, z) - rates * z
-        excess = 1 / (1 + np.exp(-np.clip(z, -500, 500))) - rates
-        gradient = np.array([excess.mean(), (excess * x).mean()]) + 1e-4 * parameters
-        return float(value.mean() + 5e-5 * (parameters**2).sum()), gradient
+        penalized_F: Float[np.ndarray, "fits"] = (np.logaddexp(0, z_FN) - rates_FN * z_FN).mean(axis=1)
+        penalized_F += _PENALTY / 2 * (found_F2**2).sum(axis=1)
+        return penalized_F
 
-    offset, slope = map(float, minimize(loss, np.array([0.0, 1.0]), jac=True).x)
-    slope = slope if abs(slope) > 1e-6 else 1e-6
+    found_F2 = np.tile([0.0, 1.0], (len(rates_FN), 1))
+    for _ in range(_STEPS):
+        shares_FN = 1 / (1 + np.exp(-curves(found_F2)))
+        gradients_F2 = (dials_F2N * (shares_FN - rates_FN)[:, None]).mean(axis=2) + _PENALTY * found_F2
+        weighed_F2N = dials_F2N * (shares_FN * (1 - shares_FN))[:, None] / rates_FN.shape[1]
+        bends_F22 = weighed_F2N @ dials_F2N.transpose(0, 2, 1) + _PENALTY * np.eye(2)
+        steps_F2 = np.linalg.solve(bends_F22, gradients_F2[:, :, None])[:, :, 0]
+        if np.abs(steps_F2).max(initial=0) < _STILL:
+            break
+        # A whole step may go too far where all success is next to 0 or 1: half of it, and so on, until it helps.
+        before_F = losses(found_F2)
+        while (worse_F := losses(found_F2 - steps_F2) > before_F + _STILL**2).any():
+            steps_F2[worse_F] /= 2
+        found_F2 = found_F2 - steps_F2
+    offset_F, slope_F = found_F2.T
+    slope_F = np.where(np.abs(slope_F) > 1e-6, slope_F, 1e-6)
     # Beyond the readings by far there is nothing to say: the middle is somewhere out there.
-    return float(centre + scale * np.clip(-offset / slope, -20, 20)), slope / float(scale)
+    return centre_F + scale_F * np.clip(-offset_F / slope_F, -20, 20), slope_F / scale_F

@@ -63,7 +63,7 @@ class Law:
     def signal(self, affected: float, rows: float) -> float:
         """The signal of so many affected clients with so many poisoned rows each."""
         a, r = math.log(affected), math.log(rows)
-        return math.exp(self.start + self.spread * a + (self.depth + self.both * a + self.bend * r) * r)
+        return _exp(self.start + self.spread * a + (self.depth + self.both * a + self.bend * r) * r)
 
     def rows(self, affected: float, signal: float) -> float:
         """The fewest poisoned rows of each affected client that give a signal; infinite where none do."""
