@@ -28,11 +28,13 @@ from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, load_adapter
 from fedsonar.poison import Attack, Composite, ConstantRate, Label, Natural, Semantic, Short
 from fedsonar.preparation import Federation
+from tiny import tiny_base
 
 SMALL = Experiment(
     name="small",
     seed=3,
     rounds=3,
+    base=tiny_base(),
     lora=Lora(r=4, alpha=8),
     data=Atlas(train=120, test=40),
     partition=IID(clients=10),
@@ -189,7 +191,7 @@ def test_a_checkpoint_that_is_damaged_is_named(whole, tmp_path):
 
 def test_the_adapter_loads_in_plain_peft(whole):
     out, result = whole
-    model, tokenizer = Base().load()
+    model, tokenizer = SMALL.base.load()
     layout = SMALL.lora.layout(model)
     assert torch.equal(load_adapter(out / "adapter", layout), result.adapter)
     adapted = PeftModel.from_pretrained(model, str(out / "adapter"))

@@ -19,9 +19,11 @@ from fedsonar.model import Lora
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Federation
 from fedsonar.screen import Above, Association, Length, Oracle, ResponseNgrams, Screen, Threshold
+from tiny import tiny_base
 
 SMALL = Experiment(
-    seed=3, rounds=2, lora=Lora(r=4, alpha=8), data=Atlas(train=120, test=40), partition=IID(clients=6),
+    seed=3, rounds=2, base=tiny_base(), lora=Lora(r=4, alpha=8), data=Atlas(train=120, test=40),
+    partition=IID(clients=6),
     training=Training(lr=3e-3), evaluation=Evaluation(rows=10),
     attack=Attack(placement=ConstantRate(affected=0.5, rate=0.25)), screen=Oracle(),
 )  # fmt: skip

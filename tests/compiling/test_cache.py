@@ -7,15 +7,17 @@ import sys
 import threading
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from filelock import FileLock
 
-from fedsonar.compiling import kernel
+from fedsonar.compiling import keep, kernel
 from fedsonar.model.compiled.kernels.products import add_product, clear
 
 COMPILE = """
 import sys
+import numba
 import numpy as np
 from fedsonar.model.compiled.kernels.products import add_product
 for name in sys.argv[1:]:
@@ -62,7 +64,7 @@ def test_a_kernel_that_a_function_makes_is_refused():
 
 
 KERNELS = """
-from fedsonar.compiling import kernel
+from fedsonar.compiling import keep, kernel
 from fedsonar.model.compiled.kernels.products import add_product
 
 
@@ -116,3 +118,16 @@ def test_kernels_compiled_in_different_processes_work_together(folder, shift):
         shutil.copy(kept, folder / one / kept.relative_to(folder / other))
     use(folder, one, "0", "first", "second")
     use(folder, one, "0", "second", "first")
+
+
+def squared(x):
+    return x * x
+
+
+def test_what_a_library_compiles_anew_in_every_process_is_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    for hits in (0, 1):
+        function = numba.njit(squared)
+        keep(function)
+        assert function(3) == 9
+        assert sum(function.stats.cache_hits.values()) == hits

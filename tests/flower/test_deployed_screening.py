@@ -18,13 +18,15 @@ from fedsonar.preparation import Coordination
 from fedsonar.records import read_checkpoint
 from fedsonar.screen import Above, Association, Length, ProtegoFed, ResponseNgrams, ResponseShift, Sonar
 from keeping_grid import KeepingGrid
+from tiny import tiny_base
 
 pytestmark = pytest.mark.usefixtures("identity")
 
 CLIENTS = 4
 SMALL = Sonar(association=Association(bits=14, pair_bits=14, slot_bits=8), shift=ResponseShift(bits=14))
 PLAIN = Experiment(
-    rounds=2, data=Atlas(train=60, test=20), partition=IID(clients=CLIENTS), evaluation=Evaluation(rows=4, every=2),
+    rounds=2, base=tiny_base(), data=Atlas(train=60, test=20), partition=IID(clients=CLIENTS),
+    evaluation=Evaluation(rows=4, every=2),
     attack=Attack(placement=ConstantRate(affected=1.0, rate=0.4)),
 )  # fmt: skip
 

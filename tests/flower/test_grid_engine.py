@@ -18,11 +18,12 @@ from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Federation
 from here_grid import HereGrid
+from tiny import tiny_base
 
 pytestmark = pytest.mark.usefixtures("identity")
 
 SMALL = Experiment(
-    rounds=1, data=Atlas(train=40, test=20), partition=IID(clients=3), evaluation=Evaluation(rows=4),
+    rounds=1, base=tiny_base(), data=Atlas(train=40, test=20), partition=IID(clients=3), evaluation=Evaluation(rows=4),
     attack=Attack(placement=ConstantRate(affected=1.0, rate=0.3)),
 )  # fmt: skip
 

@@ -21,9 +21,10 @@ from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Coordination, Federation
 from fedsonar.screen import Oracle, Sonar
 from here_grid import HereGrid
+from tiny import tiny_base
 
 SMALL = Experiment(
-    rounds=1, data=Atlas(train=50, test=20), partition=IID(clients=5), evaluation=Evaluation(rows=4),
+    rounds=1, base=tiny_base(), data=Atlas(train=50, test=20), partition=IID(clients=5), evaluation=Evaluation(rows=4),
     attack=Attack(placement=ConstantRate(affected=0.7, rate=0.3)),
 )  # fmt: skip
 
@@ -78,7 +79,7 @@ def test_clients_are_told_how_to_train_and_nothing_else():
     told = for_clients(replace(SMALL, name="secret", rounds=7))
     kept = ("seed", "max_length", "base", "lora", "template", "training", "pass_tokens", "space")
     assert all(getattr(told, name) == getattr(SMALL, name) for name in kept)
-    assert told == for_clients(Experiment(data=Atlas(seed=5)))
+    assert told == for_clients(Experiment(base=SMALL.base, data=Atlas(seed=5)))
 
 
 @pytest.mark.usefixtures("identity")

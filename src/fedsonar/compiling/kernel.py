@@ -47,8 +47,19 @@ def kernel(function: Callable[..., Any] | None = None, *, finite: bool = True) -
     elsewhere, settings.CACHE_DIR = settings.CACHE_DIR, folder(Path(inspect.getfile(function)).parent)
     try:
         compiled: Any = numba.njit(function, fastmath=True if finite else _ANY_ORDER, nogil=True, error_model="numpy")
-        compiled._cache = SharedCache(function)  # as cache=True does, with a lock
-        compile_once(compiled)
+        keep(compiled)
     finally:
         settings.CACHE_DIR = elsewhere
     return cast(Callable[..., Any], compiled)
+
+
+def keep(compiled: Any) -> None:
+    """Keeps what a function of Numba's is compiled to, as its ``cache=True`` does, with a lock.
+
+    For those of libraries too, which compile theirs in every process anew. They are kept where Numba keeps its own.
+
+    Raises:
+        RuntimeError: If there is no folder that one may write to.
+    """
+    compiled._cache = SharedCache(compiled.py_func)
+    compile_once(compiled)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
+from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from fedsonar.compiling import keep
 
 FEWEST = 8
 """Of fewer rows nobody can tell which are the majority: they are all taken for clean."""
@@ -31,12 +36,15 @@ def standardised(features: Float[np.ndarray, "rows width"]) -> Float[np.ndarray,
     return result
 
 
-def umap(features: Float[np.ndarray, "rows width"], neighbours: int, seed: int = 42) -> Float[np.ndarray, "rows 2"]:
-    """UMAP in two dimensions by cosine distance, with no least distance; the same for the same seed.
+def umap(
+    features: Float[np.ndarray, "rows width"], neighbours: int, *, metric: str = "cosine", seed: int = 42
+) -> Float[np.ndarray, "rows 2"]:
+    """UMAP in two dimensions with no least distance; the same for the same seed.
 
     Args:
         features: At least 4 rows.
         neighbours: Of each row; fewer where there are fewer rows.
+        metric: ``cosine`` or ``euclidean``.
         seed: Of its draws.
 
     References:
@@ -44,14 +52,23 @@ def umap(features: Float[np.ndarray, "rows width"], neighbours: int, seed: int =
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from umap import UMAP  # it takes seconds to load
-
-        found = UMAP(
-            n_neighbors=min(neighbours, len(features) - 1), min_dist=0.0, n_components=2, metric="cosine",
+        warnings.simplefilter("ignore")  # UMAP's, on small graphs that fall apart
+        found = _reducer()(
+            n_neighbors=min(neighbours, len(features) - 1), min_dist=0.0, n_components=2, metric=metric, n_jobs=1,
             random_state=seed, transform_seed=seed, init="spectral" if len(features) > 16 else "random",
         ).fit_transform(features)  # fmt: skip
     return np.asarray(found, dtype=float)
+
+
+@cache
+def _reducer() -> Any:
+    """UMAP, with what takes a dozen seconds to compile kept on disk."""
+    import umap.umap_ as library  # it takes seconds to load
+
+    with suppress(RuntimeError):  # where nobody may write, it is compiled anew
+        for function in (library.fast_knn_indices, library.smooth_knn_dist, library.compute_membership_strengths):
+            keep(function)
+    return library.UMAP
 
 
 def dense_clusters(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from fedsonar.screen.clustering import dense_clusters
+from fedsonar.screen.clustering import dense_clusters, umap
 from fedsonar.screen.representation import State, representations
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
@@ -83,16 +82,5 @@ class Cube(Screen):
             return np.full(rows, -1)
         flat = PCA(min(self.components, *x.shape), svd_solver="full").fit_transform(x)
         if self.reduce == "umap":
-            flat = self._embedded(flat)
+            flat = umap(flat, self.neighbours, metric="euclidean", seed=self.seed)
         return dense_clusters(flat, least=_LEAST, samples=least)
-
-    def _embedded(self, flat: Float[np.ndarray, "rows components"]) -> Float[np.ndarray, "rows 2"]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # UMAP's, on small graphs that fall apart
-            from umap import UMAP
-
-            embedder = UMAP(
-                n_neighbors=min(self.neighbours, len(flat) - 1), n_components=2, min_dist=0.0, random_state=self.seed,
-                transform_seed=self.seed, n_jobs=1,
-            )  # fmt: skip
-            return np.asarray(embedder.fit_transform(flat), np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Atlas(Source):
         return Splits(self._rows("train", self.train), self._rows("test", self.test))
 
     def _rows(self, split: str, count: int) -> InstructionDataset:
-        world = build_world()
+        world = _world()
         rng = stream(self.seed, f"atlas/{split}")
         subjects = [s for s in world.subjects if (s.name in world.asked) == (split == "train")]
         facts = [(s, relation) for s in subjects for relation in s.facts]
@@ -71,6 +72,12 @@ class Atlas(Source):
             return review(id, rng, works) if kind == 2 else listing(id, rng)
 
         return InstructionDataset(f"atlas/{split}", tuple(row(f"{split}-{i}", k) for i, k in enumerate(kinds)))
+
+
+@cache
+def _world() -> World:
+    """The world that the embedded model knows, made once."""
+    return build_world()
 
 
 def _endless(count: int, rng: np.random.Generator) -> Iterator[int]:
