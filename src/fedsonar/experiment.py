@@ -7,6 +7,7 @@ import tomllib
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,13 +165,20 @@ def from_config(config: Mapping[str, Any]) -> Experiment:
     Raises:
         ConfigError: Naming the key and the remedy.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Experiment, None)
+    parser = _parser()
     try:
         parsed = parser.instantiate(parser.parse_object(dict(config)))
         return Experiment(**vars(parsed))
     except Exception as error:  # jsonargparse raises many kinds; each says in words what is wrong
         raise ConfigError(_one_line(error)) from error
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """What reads an experiment, made once."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Experiment, None)
+    return parser
 
 
 def _one_line(error: BaseException) -> str:
