@@ -142,10 +142,12 @@ def test_a_translation_is_no_finding_and_what_would_not_be_told_from_it_is_said(
     assert "up to 5 words within answers" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_it_needs_neither_a_model_nor_an_experiment(dirty):
+def test_it_needs_neither_a_model_nor_an_experiment(dirty, tmp_path):
     code = (
         "import sys; from fedsonar.cli import main; status = main(sys.argv[1:]); "
         "print(status, *{'torch', 'transformers', 'jsonargparse'}.intersection(sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, "audit", *dirty[0]], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code, "audit", *dirty[0], "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.split() == ["0"]
+    assert (tmp_path / "out" / "report.html").exists()

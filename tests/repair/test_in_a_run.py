@@ -15,7 +15,8 @@ from fedsonar.model import Lora, load_adapter
 from fedsonar.poison import Attack, Short
 from fedsonar.preparation import Federation
 from fedsonar.repair import CleanGen, FineMixing
-from fedsonar.report import comparison_table, write_report
+from fedsonar.report.page import write_report
+from fedsonar.report.terminal import comparison_table
 
 SMALL = Experiment(
     name="small", rounds=1, lora=Lora(r=2, alpha=4), data=Atlas(train=30, test=40), partition=IID(clients=2),

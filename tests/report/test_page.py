@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from plotly.offline import get_plotlyjs
 
-from fedsonar.report import write_report
+from fedsonar.report.page import write_report
 
 MakeRun = Callable[..., Path]
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fedsonar.report import comparison_table
+from fedsonar.report.terminal import comparison_table
 
 MakeRun = Callable[..., Path]
 

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
         from rich.console import Console
         from rich.markup import escape
 
-        from fedsonar.report import feature_table
+        from fedsonar.report.terminal import feature_table
 
         console = Console(highlight=False)
         console.print(feature_table(shown, f"{rows.name}: {len(rows):,} rows, {len(found):,} features"))

@@ -18,7 +18,8 @@ def present(folders: list[Path], page: Path, title: str | None, quiet: bool) -> 
     """
     from rich.console import Console
 
-    from fedsonar.report import comparison_table, write_report
+    from fedsonar.report.page import write_report
+    from fedsonar.report.terminal import comparison_table
 
     write_report(folders, page, title)
     if not quiet:

@@ -1,6 +1,1 @@
-"""What a run looked like: a self-contained HTML page, and a table for the terminal."""
-
-from fedsonar.report.page import write_report
-from fedsonar.report.terminal import comparison_table, feature_table
-
-__all__ = ["comparison_table", "feature_table", "write_report"]
+"""What a run, a sweep or an audit looked like: HTML pages that stand alone, and tables for the terminal."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
 
-from fedsonar.report.figures import Plot
+if TYPE_CHECKING:
+    from fedsonar.report.figures import Plot
 
 _CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
@@ -35,15 +35,22 @@ def render(template: str, title: str, headline: str, plots: Sequence[Plot], **va
     )
     environment.filters["tie"] = _tie
     drawn = [(plot, _drawn(plot)) for plot in sorted(plots, key=lambda plot: plot.figure is None)]
-    plotly_js = Markup(get_plotlyjs() if drawn else "")  # four megabytes that a page without plots can do without
+    script = _script() if drawn else Markup("")
     return environment.get_template(template).render(
-        title=title, headline=headline, plots=drawn, plotly_js=plotly_js, **values
+        title=title, headline=headline, plots=drawn, plotly_js=script, **values
     )
 
 
 def _tie(text: str) -> Markup:
     """`text` escaped, with each percentage and its interval kept on one line."""
     return Markup(re.sub(r"\d[\d.]* %(?: \[[\d., ]+\])?", r'<span class="tie">\g<0></span>', str(escape(text))))
+
+
+def _script() -> Markup:
+    """What draws plots: four megabytes that a page without any can do without, and half a second to load."""
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
 
 
 def _drawn(plot: Plot) -> Markup | None:
