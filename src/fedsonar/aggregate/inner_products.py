@@ -9,8 +9,11 @@ from jaxtyping import Float, Int
 from fedsonar.aggregate.columns import on_strips
 from fedsonar.aggregate.kernels.products import HELD, add_products
 
-PIECE = 1024
-"""Columns whose products are summed in the precision of the centre; from there on sums are in float64."""
+PIECE = 1008
+"""Columns whose products are summed in the precision of the centre; from there on sums are in float64.
+
+A multiple of all `LANES`, but of no higher power of two: rows of 1,024 would share the same few places of a cache.
+"""
 
 
 def inner_products(

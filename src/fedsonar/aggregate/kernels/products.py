@@ -20,10 +20,16 @@ _BITS = 512 if _FEATURES.get("avx512f") else 256 if _FEATURES.get("avx2") else 1
 _MANY = _BITS == 512 or platform.machine() in ("aarch64", "arm64")
 """Whether a core has 32 vector registers, or 16."""
 
-HELD, _ACROSS = 4, 4 if _MANY else 2
-"""Rows of a tile, and those that they meet: its sums, a vector of each row met and one more fit a core's registers."""
+HELD, _ACROSS = (4, 4) if _MANY else (6, 2)
+"""Rows of a tile, and those that they meet: its sums, a vector of each row met and one more fit a core's registers.
+
+There are more sums than eight, as a core begins two multiply-adds before each of four that it waits for is done.
+"""
 
 _SUMS = HELD * _ACROSS
+
+_KEPT = 1 << (_SUMS - 1).bit_length()
+"""Numbers that a tile's sums are kept in: vectors are added up by twos, so that there have to be a power of two."""
 
 LANES = _BITS // 32
 """Sums beside one another in float32, each of every so many columns, of which an inner product is made in the end.
@@ -32,8 +38,8 @@ They are as many as a vector holds, and no more than a tile has products. The fe
 see `rough_distances`.
 """
 
-_NEAR = np.uint64(64)
-"""Rows that all others meet before the next ones: 256 KB in float32, to stay in a second-level cache."""
+_NEAR = np.uint64(60)
+"""Rows that all others meet before the next ones, whole tiles: 240 KB in float32, to stay in a second-level cache."""
 
 
 @kernel(finite=False)
@@ -56,7 +62,7 @@ def add_products(rows, which, centre, first, last, room, out):
     start, end, one, held, lanes = np.uint64(first), np.uint64(last), np.uint64(1), np.uint64(HELD), np.uint64(LANES)
     across, high = np.uint64(_ACROSS), len(room) // HELD
     # In the order in which they are met, to be read and written so.
-    tiles = np.zeros((high * (high + 1) // 2 * (HELD // _ACROSS), _SUMS))
+    tiles = np.zeros((high * (high + 1) // 2 * (HELD // _ACROSS), _KEPT))
     while start < end:
         count = min(width, end - start)
         whole = (count + lanes - one) // lanes * lanes
@@ -124,7 +130,8 @@ def _add_tile(context, room, i, j, count, tiles, tile):
                     builder.store(builder.call(fused, [along, other, builder.load(total)]), total)
 
         # Two vectors become one with half as many lanes of each sum, until each has one lane of every sum in it.
-        vectors, lanes = [builder.load(total) for total in sums], width
+        vectors = [builder.load(total) for total in sums] + [ir.Constant(vector, [0.0] * width)] * (_KEPT - _SUMS)
+        lanes = width
         while lanes > 1:
             half = lanes // 2
             starts = range(0, 2 * width, lanes)
@@ -139,7 +146,7 @@ def _add_tile(context, room, i, j, count, tiles, tile):
             lanes = half
         exact = ir.VectorType(ir.DoubleType(), width)
         tiles = context.make_array(tiles_type)(context, builder, arguments[4])
-        first = builder.mul(arguments[5], whole(_SUMS))
+        first = builder.mul(arguments[5], whole(_KEPT))
         for k, found in enumerate(vectors):
             place = builder.add(first, whole(k * width))
             at = builder.bitcast(builder.gep(tiles.data, [place]), exact.as_pointer())
