@@ -65,7 +65,7 @@ def _reducer() -> Any:
     """UMAP, with what takes a dozen seconds to compile kept on disk."""
     import umap.umap_ as library  # it takes seconds to load
 
-    with suppress(RuntimeError):  # where nobody may write, it is compiled anew
+    with suppress(RuntimeError, AttributeError):  # where nobody may write, or under other names, compiled anew
         for function in (library.fast_knn_indices, library.smooth_knn_dist, library.compute_membership_strengths):
             keep(function)
     return library.UMAP
