@@ -17,7 +17,6 @@ from fedsonar.model.compiled.kernels.products import add_product, clear
 
 COMPILE = """
 import sys
-import numba
 import numpy as np
 from fedsonar.model.compiled.kernels.products import add_product
 for name in sys.argv[1:]:
@@ -64,7 +63,7 @@ def test_a_kernel_that_a_function_makes_is_refused():
 
 
 KERNELS = """
-from fedsonar.compiling import keep, kernel
+from fedsonar.compiling import kernel
 from fedsonar.model.compiled.kernels.products import add_product
 
 
