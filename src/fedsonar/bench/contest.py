@@ -21,6 +21,10 @@ from fedsonar.processes import end_with_caller, forking
 _NEEDED = ("torch", "transformers", "peft", "fedsonar.bench.contenders")
 """What most contenders import."""
 
+_PAUSE = 0.25
+"""Seconds between two turns. Idle threads of BLAS and OpenMP still spin for 25 to 200 ms after their last work, and a
+turn that began then would share its cores with those of the turn before."""
+
 T = TypeVar("T")
 Prepare = Callable[[], Callable[[], T]]
 """Loads what a contender needs and returns what it does each turn; must be picklable, a `functools.partial` say.
@@ -102,7 +106,8 @@ def take_turns(
 ) -> dict[str, Measured[Any]]:
     """What each contender measured, after one turn each that does not count: A B C, A B C, ...
 
-    A process of its own for each keeps their memory apart; only one of them works at any time.
+    A process of its own for each keeps their memory apart; only one of them works at any time, and a short pause
+    between turns lets the threads of the last one fall asleep.
 
     Args:
         contenders: Name -> how to prepare it.
@@ -119,6 +124,7 @@ def take_turns(
             processes[name].do(_prepare, prepare, threads)
         for turn in range(repeats + 1):
             for name, process in processes.items():
+                time.sleep(_PAUSE)
                 timing, result = process.do(_turn)
                 if turn:
                     measured[name].timings.append(timing)
