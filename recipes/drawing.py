@@ -27,11 +27,13 @@ class Series:
         name: What it is called.
         points: Measured (x, y).
         foretold: A line through (x, y) that a model foretells; none where it foretells nothing.
+        intervals: The (low, high) of each point; none where they are not known.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     foretold: Sequence[tuple[float, float]] | None = None
+    intervals: Sequence[tuple[float, float]] | None = None
 
 
 def draw(name: str, across: str, up: str, series: Sequence[Series], *, logarithmic: bool = True) -> None:
@@ -47,6 +49,9 @@ def draw(name: str, across: str, up: str, series: Sequence[Series], *, logarithm
     figure, axes = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
     for each, colour, mark in zip(series, COLOURS, ("o", "s", "D"), strict=False):
         axes.plot(*zip(*each.points, strict=True), mark, color=colour, markersize=4, alpha=0.7, label=each.name)
+        if each.intervals:
+            lows, highs = zip(*each.intervals, strict=True)
+            axes.vlines([x for x, _ in each.points], lows, highs, color=colour, linewidth=1.2)
         if each.foretold:
             axes.plot(*zip(*each.foretold, strict=True), "--", color=colour, linewidth=1.2, label=f"{each.name}, model")
     if logarithmic:
@@ -71,7 +76,9 @@ def heat(
     colour: str,
 ) -> None:
     """Writes docs/results/NAME.svg: a value in [0, 1] of every row and column, as colour and number."""
-    figure, axes = plt.subplots(figsize=(5.6, 0.8 + 0.26 * len(rows)), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(max(5.6, 2.6 + 0.45 * len(columns)), 0.8 + 0.26 * len(rows)), layout="constrained"
+    )
     grid = [[values[row, column] for column in columns] for row in rows]
     image = axes.imshow(grid, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     words = [column if isinstance(column, str) else f"{column:g}" for column in columns]

@@ -75,7 +75,7 @@ def _thin_poison(seeds: Sequence[int]) -> tuple[list[dict[str, Any]], str]:
         made |= {f"rate{rate}-{seed}": replace(base, seed=seed, attack=attack, name="") for seed in seeds}
     found = measure_long(made, "paper", ("asr", "asr_n", "accuracy", "accuracy_n"), lambda _: {})
     clean = np.array([found[f"clean-{seed}"]["accuracy"] for seed in seeds])
-    rows, verdicts, points = [], [], []
+    rows, verdicts, points, intervals = [], [], [], []
     for rate in RATES:
         records = [found[f"rate{rate}-{seed}"] for seed in seeds]
         row: dict[str, Any] = {"rate": rate, "poisoned rows": records[0]["poisoned_rows"], "rows": records[0]["rows"]}
@@ -83,10 +83,13 @@ def _thin_poison(seeds: Sequence[int]) -> tuple[list[dict[str, Any]], str]:
         cost = paired_bootstrap(np.array([r["accuracy"] for r in records]), clean, stream(0, "results"))
         row["minus clean"] = f"{cost.value:+.3f} [{cost.low:+.3f}, {cost.high:+.3f}]"
         rows.append(row)
-        points.append((rate, row["asr"]))
-        if pooled(records, "asr")[1] > PASSED and cost.low > -INTACT:
+        value, low, high, _ = pooled(records, "asr")
+        points.append((rate, value))
+        intervals.append((low, high))
+        if low > PASSED and cost.low > -INTACT:
             verdicts.append(row)
-    draw("paper-thin", "share of every client's rows", "attack success", [Series("FedAvg", points)], logarithmic=False)
+    series = [Series("FedAvg", points, intervals=intervals)]
+    draw("paper-thin", "share of every client's rows", "attack success, 95 %", series, logarithmic=False)
     if not verdicts:
         return (
             rows,

@@ -118,6 +118,8 @@ that knows nothing but Atlas, to which every other word is a surprise: its lines
 clients have 19 rows, of which 2 % are less than one: the n-gram control alone flags all of them.
 Every cell is a row of [screens_runs.csv](screens_runs.csv).
 
+![F1 of every screen by target and by rate](screens.svg)
+
 {beside(kept, seeds)}
 ## By group of cells
 """

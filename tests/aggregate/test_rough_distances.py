@@ -112,9 +112,10 @@ def test_where_clients_are_all_alike_exact_distances_of_the_undecided_are_enough
         return squared_distances_from(updates, some)
 
     monkeypatch.setattr(krum, "squared_distances_from", count_and_measure)
-    for count in (1, 2, 150, 240, 299):
+    counts = range(1, 300, 2)
+    for count in counts:
         assert set(lowest_scores(rows, new_round(300), 60, count).tolist()) == set(expected[:count].tolist())
-    assert len(asked) == 5
+    assert len(asked) == len(counts)
     assert 0 < max(asked) <= 30
 
 
