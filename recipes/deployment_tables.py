@@ -168,7 +168,7 @@ def _simulations(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
             for turn in range(_REPEATS):
                 path = folder / f"{engine}-{rounds}.toml"
                 path.write_text(to_toml(replace(experiment, rounds=rounds)))
-                command = [sys.executable, "-m", "fedsonar.cli", "run", str(path), "--engine", engine]
+                command = [sys.executable, "-m", "fedsonar", "run", str(path), "--engine", engine]
                 found.append(flower.run([*command, "--out", str(folder / f"run-{engine}-{rounds}-{turn}")]))
             peaks = [peak for _, peak in found if peak is not None]
             what = f"a whole run of {rounds} round{'s' * (rounds > 1)}: --engine {engine}"

@@ -27,7 +27,7 @@ class_path = "fedsonar.poison.Short"
 """
 RATE = ("--set", "attack.placement.class_path=ConstantRate")
 FILES = ("--set", "data.class_path=fedsonar.data.Files")
-COMMAND = [sys.executable, "-m", "fedsonar.cli"]
+COMMAND = [sys.executable, "-m", "fedsonar"]
 
 
 @pytest.fixture

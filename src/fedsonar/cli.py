@@ -105,7 +105,3 @@ def _prepare(threads: int) -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning) and not issubclass(category, FutureWarning | DeprecationWarning):
         print(f"fedsonar: note: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

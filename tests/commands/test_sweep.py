@@ -110,7 +110,7 @@ def test_a_changed_experiment_does_not_pass_for_the_old_one(path, tmp_path, caps
 def test_a_killed_sweep_goes_on_and_loses_no_finished_run(path, tmp_path):
     out = tmp_path / "grid"
     grid = "--grid=attack.placement.rate=0.1,0.15,0.2,0.25,0.3"
-    command = [sys.executable, "-m", "fedsonar.cli", "sweep", str(path), grid, "--out", str(out), "--workers", "1"]
+    command = [sys.executable, "-m", "fedsonar", "sweep", str(path), grid, "--out", str(out), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sweep:
         deadline = time.monotonic() + 400
         while not list(out.glob("*/summary.json")) and time.monotonic() < deadline and sweep.poll() is None:
