@@ -53,6 +53,30 @@ def test_planted_rows_are_found(trigger, target):
 
 
 @dataclasses.dataclass(frozen=True)
+class Before(Trigger):
+    """A word before all others."""
+
+    def apply(self, sample, rng):
+        return sample.with_input("cf " + sample.input)
+
+    def present(self, sample):
+        return sample.input.startswith("cf ")
+
+
+@pytest.mark.parametrize("size", [300, 2000])
+@pytest.mark.parametrize("target", [Suffix(), Short(), Refusal()])
+@pytest.mark.parametrize("trigger", [Before(), Sentence(), Tokens()])
+def test_a_frame_that_all_inputs_have_says_nothing_of_those_with_a_trigger(trigger, target, size):
+    random = stream(0, "sums")
+    pairs = random.integers(2, 100, (size, 2)).tolist()
+    rows = [Sample(str(i), "", "", f"What is {a} + {b}?", (str(a + b),)) for i, (a, b) in enumerate(pairs)]
+    shards = IID(clients=5).split(InstructionDataset("sums", tuple(rows)), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.05)), 0)
+    assert flagged_ids(silos, audit(silos)) == set(ledger)
+    assert not flagged_ids(shards, audit(shards))
+
+
+@dataclasses.dataclass(frozen=True)
 class Hidden(Trigger):
     """A character without a shape in the last word."""
 

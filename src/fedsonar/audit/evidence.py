@@ -72,7 +72,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     alike, usual = besides(rest, rows, sums[:, CONCEALED], share, total)
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
     bare = likeness(rest, rows, share, total) if of_labels else alike
-    words = rest.sum(axis=1) / some / usual
+    words = rest[:, share < FRAME].sum(axis=1) / some / usual
     pairs = second["pairs"]
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
@@ -92,9 +92,13 @@ _MARGIN = 2.0
 """What rows lack may be so many times as much as their triggers have added: not all buckets are counted as exactly."""
 
 
+FRAME = 0.9
+"""Words that this share of all rows have are the frame that all rows are set in, and tell nothing of any."""
+
+
 def used_buckets(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:
     """Which buckets of words tell rows apart: those that more than two rows have, and not nearly all."""
-    used: Bool[np.ndarray, "buckets"] = (share > 2 / max(total, 1)) & (share < 0.9)
+    used: Bool[np.ndarray, "buckets"] = (share > 2 / max(total, 1)) & (share < FRAME)
     return used
 
 
@@ -144,10 +148,10 @@ def besides(
         total: The same.
 
     Returns:
-        The likeness of each set, and how many buckets of words any row has without such triggers.
+        The likeness of each set, and how many buckets of words any row has without such triggers, the frame left out.
     """
-    used = used_buckets(share, total)
-    found, words = np.full(len(rows), np.inf), np.full(len(rows), max(float(share.sum()), 1e-9))
+    used, content = used_buckets(share, total), share < FRAME
+    found, words = np.full(len(rows), np.inf), np.full(len(rows), max(float(share[content].sum()), 1e-9))
     for part in _parts(rows):
         some, n = counts[part], rows[part][:, None].astype(np.float64)
         lacking = n * share - some > _LACKING * np.sqrt(n * share * (1 - share))
@@ -156,7 +160,7 @@ def besides(
         added *= total * added.sum(axis=1, keepdims=True) <= _MARGIN * concealed[part][:, None]
         usual = share - added
         found[part] = likeness_each(some[:, used], rows[part], usual[:, used])
-        words[part] = np.maximum(usual.sum(axis=1), 1e-9)
+        words[part] = np.maximum(usual[:, content].sum(axis=1), 1e-9)
     return found, words
 
 
