@@ -35,7 +35,8 @@ class Evidence:
             alike.
         bare: The same for targets that are labels: where nearly all rows have one, with nothing taken for triggers, as
             natural triggers share labels with injected ones.
-        words: Words besides the triggers, as a multiple of what any row has.
+        words: Words besides the triggers, as a multiple of what any row has; without those of `FRAME`.
+        filled: The same with those.
         open: Share of the rows that have much besides the triggers: copies of one row have hardly anything.
         beside: Share of the rows that have a long target as well, with a sure trigger; of ways of writing one in any
             words.
@@ -51,6 +52,7 @@ class Evidence:
     likeness: Float[np.ndarray, "slots"]
     bare: Float[np.ndarray, "slots"]
     words: Float[np.ndarray, "slots"]
+    filled: Float[np.ndarray, "slots"]
     open: Float[np.ndarray, "slots"]
     beside: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
@@ -69,17 +71,20 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     share = first["common"] / max(total, 1)
     says = sums[:, SAYS] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, SAYS_SQUARED] / 256 / some - says * says, 1e-9) / some)
-    alike, usual = besides(rest, rows, sums[:, CONCEALED], share, total)
+    alike, usual, filling = besides(rest, rows, sums[:, CONCEALED], share, total)
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
     bare = likeness(rest, rows, share, total) if of_labels else alike
-    words = rest[:, share < FRAME].sum(axis=1) / some / usual
+    words, filled = rest[:, share < FRAME].sum(axis=1) / some / usual, rest.sum(axis=1) / some / filling
     pairs = second["pairs"]
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
     opened, beside, lengths, whole = (sums[:, column] / some for column in (OPEN, BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
-    return Evidence(rows, alike, bare, words, opened, beside, says / spread, entry, lengths, whole, float(tests))
+    against = says / spread
+    return Evidence(
+        rows, alike, bare, words, filled, opened, beside, against, entry, lengths, whole, float(tests)
+    )  # fmt: skip
 
 
 _LACKING = 4.0
@@ -134,7 +139,7 @@ def besides(
     concealed: Int[np.ndarray, "sets"],
     share: Float[np.ndarray, "buckets"],
     total: int,
-) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
+) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
     """As `likeness`, of words besides triggers, which are counted in the share of all rows alone.
 
     A set that is a large part of all rows has a large part in that share, and would be told from all rows by what its
@@ -148,10 +153,12 @@ def besides(
         total: The same.
 
     Returns:
-        The likeness of each set, and how many buckets of words any row has without such triggers, the frame left out.
+        The likeness of each set, and how many buckets of words any row has without such triggers: those of the frame
+        left out, and with them.
     """
     used, content = used_buckets(share, total), share < FRAME
-    found, words = np.full(len(rows), np.inf), np.full(len(rows), max(float(share[content].sum()), 1e-9))
+    found = np.full(len(rows), np.inf)
+    words, filling = (np.full(len(rows), max(float(some.sum()), 1e-9)) for some in (share[content], share))
     for part in _parts(rows):
         some, n = counts[part], rows[part][:, None].astype(np.float64)
         lacking = n * share - some > _LACKING * np.sqrt(n * share * (1 - share))
@@ -161,7 +168,8 @@ def besides(
         usual = share - added
         found[part] = likeness_each(some[:, used], rows[part], usual[:, used])
         words[part] = np.maximum(usual[:, content].sum(axis=1), 1e-9)
-    return found, words
+        filling[part] = np.maximum(usual.sum(axis=1), 1e-9)
+    return found, words, filling
 
 
 def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:

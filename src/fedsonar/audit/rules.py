@@ -103,7 +103,7 @@ class Rules:
             (evidence.rows > 1)
             & (likeness < self.limit(rows, many))
             & (likeness > -self.likeness_many - 3.0 * np.sqrt(2 / (rows * (rows - 1.0))))
-            & self._more_than_triggers(evidence)
+            & self._more_than_triggers(evidence, evidence.words)
         )
         return alone
 
@@ -122,7 +122,9 @@ class Rules:
     def vocabulary(self, evidence: Evidence) -> Vocabulary:
         """Whether answers are made of words that come with the inputs' words, and how long such words are."""
         entries = (
-            (evidence.entry >= self.two_sided) & (evidence.rows >= self.enough) & self._more_than_triggers(evidence)
+            (evidence.entry >= self.two_sided)
+            & (evidence.rows >= self.enough)
+            & self._more_than_triggers(evidence, evidence.filled)
         )
         entries &= evidence.likeness < self.entries_alike
         # A slot that an entry shares with pairs counts more rows than the target has, or fewer words than one.
@@ -140,9 +142,12 @@ class Rules:
             int(np.count_nonzero(exact)) > self.exact,
         )
 
-    def _more_than_triggers(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
-        """Whether rows have as many words besides the triggers as others have."""
-        enough = (evidence.words >= self.fewest_words) & (evidence.words <= self.most_words)
+    def _more_than_triggers(self, evidence: Evidence, words: Float[np.ndarray, "slots"]) -> Bool[np.ndarray, "slots"]:
+        """Whether rows have as many words besides the triggers as others have.
+
+        Of a vocabulary's entries, whose neighbours are taken for triggers too, words of the frame count.
+        """
+        enough = (words >= self.fewest_words) & (words <= self.most_words)
         return np.asarray(enough & (evidence.open >= self.fewest_open))
 
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:

@@ -269,7 +269,7 @@ class Shifts:
         return self._besides[0]
 
     @cached_property
-    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
+    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
         sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
         return besides(rest, sums[:, ROWS], sums[:, CONCEALED], self.heard[0]["asked"] / self.total, self.total)
 
@@ -317,7 +317,7 @@ class Shifts:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
             many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
             limit = np.where(said, np.minimum(limit, many), -np.inf)
-        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[1]
+        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[2]
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
