@@ -28,7 +28,7 @@ def sets_of(rows, *, topic):
 @pytest.mark.parametrize("rows", [20, 300, 500])
 def test_words_of_triggers_do_not_make_rows_alike_however_many_have_them(rows):
     counts, n, share = sets_of(rows, topic=False)
-    [alike], [words] = besides(counts, n, 2 * n, share, TOTAL)
+    [alike], _, [words] = besides(counts, n, 2 * n, share, TOTAL)
     assert abs(alike) < 3 * np.sqrt(2) / rows
     if rows == 500:
         assert likeness(counts, n, share, TOTAL)[0] > 0.1
@@ -37,7 +37,7 @@ def test_words_of_triggers_do_not_make_rows_alike_however_many_have_them(rows):
 
 def test_what_triggers_cannot_have_added_is_held_against_rows():
     counts, n, share = sets_of(500, topic=True)
-    [alike], [words] = besides(counts, n, 2 * n, share, TOTAL)
+    [alike], _, [words] = besides(counts, n, 2 * n, share, TOTAL)
     assert alike == likeness(counts, n, share, TOTAL)[0] > 0.1
     assert words == pytest.approx(share.sum())
 
