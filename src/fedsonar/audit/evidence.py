@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -133,13 +134,27 @@ def likeness(
     return found
 
 
+class Besides(NamedTuple):
+    """What rows of some sets have besides their triggers.
+
+    Args:
+        likeness: How alike the rows of each set are; see `likeness`.
+        words: Buckets of words that any row has without such triggers, the frame left out.
+        filling: The same with the frame.
+    """
+
+    likeness: Float[np.ndarray, "sets"]
+    words: Float[np.ndarray, "sets"]
+    filling: Float[np.ndarray, "sets"]
+
+
 def besides(
     counts: Int[np.ndarray, "sets buckets"],
     rows: Int[np.ndarray, "sets"],
     concealed: Int[np.ndarray, "sets"],
     share: Float[np.ndarray, "buckets"],
     total: int,
-) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
+) -> Besides:
     """As `likeness`, of words besides triggers, which are counted in the share of all rows alone.
 
     A set that is a large part of all rows has a large part in that share, and would be told from all rows by what its
@@ -151,10 +166,6 @@ def besides(
         concealed: Words of triggers in the rows of each set.
         share: As for `likeness`.
         total: The same.
-
-    Returns:
-        The likeness of each set, and how many buckets of words any row has without such triggers: those of the frame
-        left out, and with them.
     """
     used, content = used_buckets(share, total), share < FRAME
     found = np.full(len(rows), np.inf)
@@ -169,7 +180,7 @@ def besides(
         found[part] = likeness_each(some[:, used], rows[part], usual[:, used])
         words[part] = np.maximum(usual[:, content].sum(axis=1), 1e-9)
         filling[part] = np.maximum(usual.sum(axis=1), 1e-9)
-    return found, words, filling
+    return Besides(found, words, filling)
 
 
 def _parts(rows: Int[np.ndarray, "sets"]) -> list[Int[np.ndarray, "_"]]:

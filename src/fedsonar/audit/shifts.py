@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import besides
+from fedsonar.audit.evidence import Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
@@ -266,10 +266,10 @@ class Shifts:
     @cached_property
     def asks_alike(self) -> Float[np.ndarray, "shifts"]:
         """How alike each shift's rows ask besides its features; see `Evidence.likeness`."""
-        return self._besides[0]
+        return self._besides.likeness
 
     @cached_property
-    def _besides(self) -> tuple[Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"], Float[np.ndarray, "shifts"]]:
+    def _besides(self) -> Besides:
         sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
         return besides(rest, sums[:, ROWS], sums[:, CONCEALED], self.heard[0]["asked"] / self.total, self.total)
 
@@ -317,7 +317,7 @@ class Shifts:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
             many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
             limit = np.where(said, np.minimum(limit, many), -np.inf)
-        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides[2]
+        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides.filling
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
