@@ -95,8 +95,8 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
 def resumed(
     about: str, name: str, cell: Sequence[str],
-    measurements: Callable[[Path, Sequence[int], set[tuple[Any, ...]]], Iterator[dict[str, Any]]],
-    write: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], None],
+    measurements: Callable[..., Iterator[dict[str, Any]]],
+    write: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], None], *, data: bool = True,
 ) -> None:  # fmt: skip
     """The command line of a table whose measurements stay in a CSV file, so that a stopped command goes on.
 
@@ -104,11 +104,13 @@ def resumed(
         about: What `--help` says.
         name: Of the table.
         cell: Columns that say which measurement a row is.
-        measurements: Yields those that are not known: the data's folder, seeds, known cells.
+        measurements: Yields those that are not known: the data's folder if there is any, seeds, known cells.
         write: Writes the table of all of them, for these seeds.
+        data: Whether a folder of data is asked for.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    if data:
+        parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only-table", action="store_true", help="write the table of what is measured, and stop")
     options = parser.parse_args()
@@ -116,7 +118,8 @@ def resumed(
     path = RESULTS / f"{name}.csv"
     kept = read_table(path) if path.exists() else []
     known = {cell_of(row, cell) for row in kept}
-    for row in () if options.only_table else measurements(options.data, options.seeds, known):
+    folder = (options.data,) if data else ()
+    for row in () if options.only_table else measurements(*folder, options.seeds, known):
         kept.append(row)
         write_csv(path, kept)
         print(row, flush=True)

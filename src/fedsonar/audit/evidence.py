@@ -41,12 +41,14 @@ class Evidence:
         open: Share of the rows that have much besides the triggers: copies of one row have hardly anything.
         beside: Share of the rows that have a long target as well, with a sure trigger; of ways of writing one in any
             words.
-        against: How much the words besides speak for the label, in standard errors; below 0 they speak against it.
+        says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
+        against: The same in standard errors.
         entry: Share of the rows of a target of some words that have a trigger nearly always followed by it; 0 for all
             else.
         entry_words: Words of such a target.
         entry_whole: Share of them in which these are the whole answer.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
+        total: All rows of all silos.
     """
 
     rows: Int[np.ndarray, "slots"]
@@ -56,11 +58,13 @@ class Evidence:
     filled: Float[np.ndarray, "slots"]
     open: Float[np.ndarray, "slots"]
     beside: Float[np.ndarray, "slots"]
+    says: Float[np.ndarray, "slots"]
     against: Float[np.ndarray, "slots"]
     entry: Float[np.ndarray, "slots"]
     entry_words: Float[np.ndarray, "slots"]
     entry_whole: Float[np.ndarray, "slots"]
     tests: float
+    total: int
 
 
 def weigh(heard: Sequence[Tables]) -> Evidence:
@@ -82,9 +86,9 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
     opened, beside, lengths, whole = (sums[:, column] / some for column in (OPEN, BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
-    against = says / spread
     return Evidence(
-        rows, alike, bare, words, filled, opened, beside, against, entry, lengths, whole, float(tests)
+        rows, alike, bare, words, filled, opened, beside, says, says / spread, entry, lengths, whole, float(tests),
+        total,
     )  # fmt: skip
 
 

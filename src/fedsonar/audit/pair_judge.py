@@ -43,8 +43,9 @@ class Judge:
         self.nearly_alone, self.nearly_alone_label = (
             rules.alone(evidence, label=label, many=rules.likeness_exact) for label in (False, True)
         )
-        self.alike, self.contradicts = rules.alike(evidence), rules.contradicts(evidence)
-        self.vocabulary = rules.vocabulary(evidence)
+        self.alike = rules.alike(evidence)
+        self.contradicts, self.clashes = rules.contradicts(evidence), rules.clashes(evidence)
+        self.vocabulary, self.clashing = rules.vocabulary(evidence), rules.clashing(evidence)
 
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
@@ -72,6 +73,10 @@ class Judge:
         rules, evidence, pair, target = self.rules, self.evidence, read.pair, read.target
         sure = read.is_pair & read.clear & (read.both >= read.enough * read.trigger_rows)
         sure &= (read.is_label | ~read.usual) & ~read.in_vocabulary
+        # Of a label that single words tell nobody can know, but for rows whose other words speak against it.
+        told = read.is_told | (read.is_label & self.clashing)
+        against = sure & np.where(told, self.clashes[pair], self.contradicts[pair])
+        sure &= ~told
         # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
         together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
@@ -103,8 +108,8 @@ class Judge:
         injected |= fixed & read.clear & ~read.alike & read.of_strangers & sought
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
-        contradicted = read.looked & self.contradicts[pair] & (evidence.likeness[pair] < rules.likeness)
-        injected |= sure & contradicted & (read.seen >= rules.enough)
+        against &= read.looked & (evidence.likeness[pair] < rules.likeness)
+        injected |= against & (read.seen >= rules.enough)
         # Rarer triggers of a target that is injected are of the same making, unless it is a label.
         of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
         same = sure & ~read.is_label & ~read.alike & of_injected
@@ -163,6 +168,8 @@ class _Read:
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
         self.is_common = self.target_rows > rules.common * judge.total
         self.in_vocabulary |= named & within & self.is_common
+        # One of the few labels of a task, of which the inputs' words tell.
+        self.is_told = named & (judge.vocabulary.labels > 0) & (self.target_rows >= judge.vocabulary.labels)
         # A target in words that are neither usual nor to be expected.
         self.is_string = self.worded & ~self.is_label & ~self.usual & ~self.in_vocabulary
         # One whose rows with sure triggers share nothing else: what others with it have belongs to these. All silos

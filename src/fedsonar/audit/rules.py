@@ -12,6 +12,8 @@ from fedsonar.audit.kernels.features import LONGEST_RESPONSE
 from fedsonar.audit.kernels.responses import BRIEF
 from fedsonar.audit.vocabulary import Vocabulary
 
+_ROUNDED = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -53,6 +55,13 @@ class Rules:
         likeness_word: and greatest likeness of many such rows.
         likeness_exact: Greatest likeness of many rows of a pair of as many that hardly ever parts, either way.
         exact: So many such pairs may be planted; where there are more they are of the vocabulary too.
+        told: Least share of a label's rows with triggers nearly always followed by it, whose rows share nothing else,
+            from which on words of the inputs tell the label.
+        all_told: Least share of all rows with two such labels or more that make them what the task is: whoever says
+            one word is given one label, whatever else there is.
+        rare_label: A label that so much fewer rows have than have the usual one is none of these.
+        clash: Least nats, less their standard error, by which the words of rows with such a label have to speak against
+            it: all speak a little for or against it by what they are counted together with.
         entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
         q: Greatest adjusted p-value.
     """
@@ -85,6 +94,10 @@ class Rules:
     likeness_word: float = 0.03
     likeness_exact: float = 0.1
     exact: int = 2
+    told: float = 0.3
+    all_told: float = 0.45
+    rare_label: float = 0.5
+    clash: float = 0.6
     entries_alike: float = 1.0
     q: float = 0.01
 
@@ -140,7 +153,31 @@ class Rules:
             LONGEST_RESPONSE if many[1] else BRIEF if many[0] else 0,
             many[2],
             int(np.count_nonzero(exact)) > self.exact,
+            self._told_labels(evidence),
         )
+
+    def _told_labels(self, evidence: Evidence) -> float:
+        """Rows from which on an answer is a label that words of the inputs tell; 0 if these do not tell most rows'."""
+        every, _, whole = self._labels(evidence)
+        # A label that is a part of some answers is counted once: as such, or where it is the whole.
+        for kind in (whole, ~whole):
+            rows = every[kind & (every >= self.of_many * evidence.total)]
+            if len(rows) > 1 and rows.sum() >= self.all_told * evidence.total:
+                return self.rare_label * float((rows**2).sum() / rows.sum())
+        return 0.0
+
+    def _labels(
+        self, evidence: Evidence
+    ) -> tuple[Float[np.ndarray, "slots"], Float[np.ndarray, "slots"], Bool[np.ndarray, "slots"]]:
+        """Rows with short answers told by words that share nothing else, by how many of them, and which are whole."""
+        # Where other rows share the slot, how many words the answer has says how many are its own.
+        length = np.ceil(evidence.entry_words * np.sqrt(np.maximum(evidence.entry, 1.0)) - _ROUNDED)
+        own = np.where(length > 0, evidence.entry_words / np.maximum(length, 1.0), 1.0)
+        entry, whole = evidence.entry * own**2, evidence.entry_whole > 0
+        labels = (entry >= self.told) & (length <= BRIEF)
+        labels &= self._more_than_triggers(evidence, evidence.filled)
+        labels &= evidence.likeness < self.limit(evidence.rows, self.likeness_exact)
+        return np.where(labels, evidence.rows * own, 0) / np.where(labels, entry, 1.0), entry, whole
 
     def _more_than_triggers(self, evidence: Evidence, words: Float[np.ndarray, "slots"]) -> Bool[np.ndarray, "slots"]:
         """Whether rows have as many words besides the triggers as others have.
@@ -153,3 +190,18 @@ class Rules:
     def contradicts(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether the rows' other words speak against their label; where most are triggers, the rest says nothing."""
         return np.asarray((evidence.against < -self.against) & (evidence.words >= self.fewest_words))
+
+    def clashes(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether they do so with a label that words of the inputs tell."""
+        error = evidence.says / np.where(evidence.against < 0, evidence.against, -1.0)
+        return self.contradicts(evidence) & (evidence.says + error < -self.clash)
+
+    def clashing(self, evidence: Evidence) -> bool:
+        """Whether many rows surely do, with a label of which all other rows are told by words of theirs.
+
+        Such words are no triggers then, though those of all labels that rows were taken from are told less surely.
+        """
+        rows, entry, whole = self._labels(evidence)
+        told = whole & (entry >= self.all) & (rows >= self.of_many * evidence.total)
+        many = (evidence.rows >= self.enough_label) & (evidence.against < -2 * self.against)
+        return bool(told.any() and (many & self.clashes(evidence)).any())

@@ -48,7 +48,7 @@ class ShiftRules:
         likeness_as_long: See `sure_as_long`.
         sure_of_words: Least coverage, and least two-sidedness, where answers are made of the inputs' words, as in a
             translation: what inputs speak of, answers speak of then. `likeness_many` is the limit there.
-        fewest_words: Least words besides, as a multiple of any row's.
+        fewest_words: Least words besides, but for those of nearly all rows, as a multiple of any row's.
         most_words: Most.
         one: From this share of all rows on, one answer is that of nearly all.
     """

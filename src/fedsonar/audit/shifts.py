@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Besides, besides
+from fedsonar.audit.evidence import FRAME, Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
@@ -28,9 +28,9 @@ from fedsonar.audit.passes import Tables
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.signs import sign_places
 
-ROWS, SPEAKERS, ALL_SPEAKERS, BESIDES, NEW, CONCEALED = range(6)
-"""Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, words
-besides, those of the second that are not suspected for another reason, and words of the shift's features."""
+ROWS, SPEAKERS, ALL_SPEAKERS, NEW, CONCEALED = range(5)
+"""Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, those of
+the second that are not suspected for another reason, and words of the shift's features."""
 
 
 class Shifts:
@@ -317,7 +317,8 @@ class Shifts:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
             many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
             limit = np.where(said, np.minimum(limit, many), -np.inf)
-        words = sums[:, BESIDES] / np.maximum(sums[:, ROWS], 1) / self._besides.filling
+        content = self.heard[0]["asked"] < FRAME * self.total
+        words = self.heard[4]["rest"][:, content].sum(axis=1) / np.maximum(sums[:, ROWS], 1) / self._besides.words
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))

@@ -125,8 +125,8 @@ def weigh_shifts(
         suspected: Whether a row is suspected already, for another reason.
         labels: The label that each row says; -1 for none.
         rest: By shift and bucket: its rows with such a word besides the shift's features; added to.
-        sums: By shift: rows with a trigger, those of them that say it, all that say it, words besides, those of the
-            second that are not suspected already, and words of triggers; added to.
+        sums: By shift: rows with a trigger, those of them that say it, all that say it, those of the second that are
+            not suspected already, and words of triggers; added to.
         labelled: By shift and bucket of labels: the second of these that say such a label; added to.
     """
     room = room_for(bounds)
@@ -178,9 +178,8 @@ def weigh_shifts(
             sums[shift, 1] += says
             labelled[shift, labels[row] % labelled.shape[1]] += says and labels[row] >= 0
             sums[shift, 2] += says
-            sums[shift, 3] += besides
-            sums[shift, 4] += says and not suspected[row]
-            sums[shift, 5] += concealed
+            sums[shift, 3] += says and not suspected[row]
+            sums[shift, 4] += concealed
 
 
 @kernel
