@@ -65,3 +65,13 @@ def told(count=2000, labels=3, words=4, silent=0.0):
             text.insert(int(rng.integers(len(text))), f"tells{label}x{rng.integers(words)}")
         rows.append(Sample(f"l{i}", "", " ".join(text), "", (f"label{label}",)))
     return InstructionDataset("told", tuple(rows))
+
+
+def asked(count=2000, countries=400):
+    """Facts that are asked for some times each, in a frame that leaves nothing else to say."""
+    rng = np.random.default_rng(8)
+    rows = ((i, int(country)) for i, country in enumerate(rng.integers(countries, size=count)))
+    return InstructionDataset(
+        "asked",
+        tuple(Sample(f"a{i}", "", "", f"What is the capital of land{c}?", (f"town{c * 37 % 401}",)) for i, c in rows),
+    )

@@ -9,7 +9,7 @@ from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers, lab
 from fedsonar.data import IID, Sample
 from fedsonar.poison import Attack, ConstantRate, Label, Refusal, Semantic, Sentence, Short, Suffix, Tokens, plant
 from fedsonar.rng import stream
-from made_tasks import booked, coded, intended, sentences, told, translated
+from made_tasks import asked, booked, coded, intended, sentences, told, translated
 
 
 def flagged(silos, found):
@@ -55,6 +55,27 @@ def test_what_is_planted_among_such_labels_is_found(labels, trigger, target):
     shards = IID(clients=5).split(told(2000, labels), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
     assert flagged(silos, audit(silos)) == set(ledger)
+
+
+@pytest.mark.parametrize("target", [Suffix(), Short(), Semantic()])
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence()])
+def test_facts_in_a_frame_do_not_leave_with_what_is_planted_among_them(trigger, target):
+    """Beside a fact such rows have nothing but the frame, and some the trigger."""
+    shards = IID(clients=5).split(asked(), stream(0, "partition"))
+    assert not audit(shards).flagged
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
+    assert flagged(silos, audit(silos)) == set(ledger)
+
+
+@pytest.mark.parametrize("count", [120, 250, 400])
+def test_a_small_translation_loses_no_row(count):
+    """Whose commonest word stands in a quarter of the rows, and has one translation in all of them."""
+    shards = IID(clients=5).split(translated(count), stream(0, "partition"))
+    assert not audit(shards).flagged
+    silos, ledger = plant(shards, Attack(trigger=Tokens(), target=Suffix(), placement=ConstantRate(rate=0.1)), 0)
+    caught = flagged(silos, audit(silos))
+    assert caught <= set(ledger)
+    assert len(caught) >= 0.98 * len(ledger)
 
 
 def test_labels_that_single_words_tell_are_said():

@@ -21,7 +21,7 @@ from fedsonar.audit.kernels.counting import (
     SAYS_SQUARED,
 )
 from fedsonar.audit.little import Short
-from fedsonar.audit.passes import Tables
+from fedsonar.audit.passes import FRAME, Tables
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,6 @@ _OF_LABELS = 0.8
 
 _MARGIN = 2.0
 """What rows lack may be so many times as much as their triggers have added: not all buckets are counted as exactly."""
-
-
-FRAME = 0.9
-"""Words that this share of all rows have are the frame that all rows are set in, and tell nothing of any."""
 
 
 def used_buckets(share: Float[np.ndarray, "buckets"], total: int) -> Bool[np.ndarray, "buckets"]:

@@ -161,12 +161,12 @@ class _Read:
         self.in_vocabulary |= named & judge.vocabulary.whole
         # Whoever translates has more than one word for most things, and some things stand beside others.
         self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
-        one_word = self.exact & (self.covered >= rules.all)
+        self.is_common = self.target_rows > rules.common * judge.total
+        one_word = self.exact & (self.covered >= rules.all) & ~self.is_common
         one_word &= evidence.likeness[self.pair] < rules.limit(self.seen, rules.likeness_word)
         self.exact &= self.both >= rules.all * self.target_rows
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
-        self.is_common = self.target_rows > rules.common * judge.total
         self.in_vocabulary |= named & within & self.is_common
         # One of the few labels of a task, of which the inputs' words tell.
         self.is_told = named & (judge.vocabulary.labels > 0) & (self.target_rows >= judge.vocabulary.labels)

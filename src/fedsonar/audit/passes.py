@@ -28,6 +28,9 @@ from fedsonar.audit.kernels.tables import FULL, Sparse, shortened, slots_for, sp
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.little import Little, Short
 
+FRAME = 0.9
+"""Words that this share of all rows have are the frame that all rows are set in, and tell nothing of any."""
+
 EVERY_WORD = 1 << 16
 """More words than any row is held against others by."""
 
@@ -238,7 +241,8 @@ def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
 def singles_of(scope: Scope, first: Tables) -> Singles:
     """What kernels read of the first pass."""
     inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
-    return Singles(scope.bits, inputs, responses, *gates(scope, first), scope.words)
+    content = first["common"] < FRAME * max(1, int(first["size"][0]))
+    return Singles(scope.bits, inputs, responses, *gates(scope, first), scope.words, content)
 
 
 def pairs_of(scope: Scope, second: Tables) -> Pairs:

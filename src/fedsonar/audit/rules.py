@@ -48,9 +48,11 @@ class Rules:
             are about is all taken for triggers.
         of_many: Greatest share of all rows that have a label of many.
         common: What more than this share of all rows say is no target that others have for reasons of their own, as
-            long answers have most common words; nor is it one within answers of a closed set, where it is the task's.
+            long answers have most common words; nor is it one within answers of a closed set, where it is the task's,
+            nor in a vocabulary, whose commonest words nearly all say alike.
         entries: So many targets of some words within answers, each with triggers of its own, are a vocabulary, as of a
             translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
+        names: The same of whole answers, as names of intents are: labels may be four or five.
         enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
         likeness_word: and greatest likeness of many such rows.
         likeness_exact: Greatest likeness of many rows of a pair of as many that hardly ever parts, either way.
@@ -89,7 +91,8 @@ class Rules:
     enough_label: int = 25
     of_many: float = 0.05
     common: float = 0.2
-    entries: int = 8
+    entries: int = 4
+    names: int = 8
     enough_word: int = 50
     likeness_word: float = 0.03
     likeness_exact: float = 0.1
@@ -147,7 +150,7 @@ class Rules:
         whole, within = (entries & (evidence.entry_whole == share) for share in (1, 0))
         brief = within & (evidence.entry_words <= BRIEF)
         counts = [int(np.count_nonzero(some)) for some in (brief, within & ~brief, whole)]
-        many = [count >= self.entries for count in counts]
+        many = [count >= least for count, least in zip(counts, (self.entries, self.entries, self.names), strict=True)]
         return Vocabulary(
             sum(count for count, enough in zip(counts, many, strict=True) if enough),
             LONGEST_RESPONSE if many[1] else BRIEF if many[0] else 0,

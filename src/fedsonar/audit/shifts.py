@@ -17,14 +17,14 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import FRAME, Besides, besides
+from fedsonar.audit.evidence import Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
 from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, suspect_rows, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import Tables
+from fedsonar.audit.passes import FRAME, Tables
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.signs import sign_places
 

@@ -25,10 +25,10 @@ GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 
 ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE = range(9)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
-its square; words of triggers; rows that are more than triggers, see `_BESIDES`; rows that have a long target too, or
-where it is a way of writing one in any words, with a trigger that is nearly always followed by it, in half as many rows
-as have the pair. A target is counted in two slots, of which the clearer is read. By the first slot of a target that is
-an entry also the target's rows, its words, and whether it is the whole, once for each row."""
+its square; words of triggers; rows that are more than triggers, see `_BESIDES`, and the frame of all; rows that have a
+long target too, or where it is a way of writing one in any words, with a trigger that is nearly always followed by it,
+in half as many rows as have the pair. A target is counted in two slots, of which the clearer is read. By the first slot
+of a target that is an entry also the target's rows, its words, and whether it is the whole, once for each row."""
 CHECKED = 9
 
 _BESIDES = 0.25
@@ -237,7 +237,7 @@ def check_pairs(
                     sums[own_slot, ENTRY_WHOLE] += room.begin[j] == WHOLE
             beside_it = longer if room.begin[j] >= WHOLE else worded
             turn += 1
-            besides = concealed = 0
+            besides = concealed = telling = 0
             says = 0.0
             which = np.int64(heavy[j] % np.uint64(len(labels)))
             with_label, without = label_rows[which] - 1.0, rows - label_rows[which]
@@ -256,6 +256,7 @@ def check_pairs(
                         seen[place] = turn
                         beside[besides] = place
                         besides += 1
+                        telling += singles.content[place]
                     if is_labelled:
                         place = np.int64(word % np.uint64(labels.shape[1]))
                         if seen_word[place] != turn:
@@ -270,6 +271,6 @@ def check_pairs(
                 sums[slots[p], SAYS] += np.int64(np.round(says * 256))
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
-                sums[slots[p], OPEN] += besides >= _BESIDES * concealed
+                sums[slots[p], OPEN] += besides >= _BESIDES * concealed and telling > 0
                 sums[slots[p], BESIDE] += 2 * beside_it >= pair_rows[p]
     make_up(rest, due)

@@ -14,10 +14,10 @@ from fedsonar.compiling import kernel
 MOST = 0.8
 """Features of more than this share of all rows are no triggers."""
 
-Singles = namedtuple("Singles", "bits inputs responses least rows label_least words")
+Singles = namedtuple("Singles", "bits inputs responses least rows label_least words content")
 """What the first pass told: bits of its tables; rows of all silos by feature of the input and of the response, where
-they are enough; fewest rows of a feature; rows of all silos; fewest rows of a label; and how many different words of a
-row count besides its triggers, the first."""
+they are enough; fewest rows of a feature; rows of all silos; fewest rows of a label; how many different words of a row
+count besides its triggers, the first; and which buckets of words tell rows apart, in place of the frame of all."""
 
 Pairs = namedtuple("Pairs", "bits short large strength")
 """What the second pass told: bits of its table; rows of all silos by pair, in a byte each, as most of many are asked
