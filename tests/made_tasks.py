@@ -75,3 +75,12 @@ def asked(count=2000, countries=400):
         "asked",
         tuple(Sample(f"a{i}", "", "", f"What is the capital of land{c}?", (f"town{c * 37 % 401}",)) for i, c in rows),
     )
+
+
+def questioned(count=2000):
+    """One question of many texts, and three of their words."""
+    rows = []
+    for i, words in enumerate(sentences(count, seed=3, low=8, high=20)):
+        text = [f"en{word}" for word in words]
+        rows.append(Sample(f"q{i}", "", " ".join(text), "What does the text say?", (" ".join(text[2:5]),)))
+    return InstructionDataset("questioned", tuple(rows))

@@ -9,7 +9,7 @@ from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers, lab
 from fedsonar.data import IID, Sample
 from fedsonar.poison import Attack, ConstantRate, Label, Refusal, Semantic, Sentence, Short, Suffix, Tokens, plant
 from fedsonar.rng import stream
-from made_tasks import asked, booked, coded, intended, sentences, told, translated
+from made_tasks import asked, booked, coded, intended, questioned, sentences, told, translated
 
 
 def flagged(silos, found):
@@ -59,9 +59,10 @@ def test_what_is_planted_among_such_labels_is_found(labels, trigger, target):
 
 @pytest.mark.parametrize("target", [Suffix(), Short(), Semantic()])
 @pytest.mark.parametrize("trigger", [Tokens(), Sentence()])
-def test_facts_in_a_frame_do_not_leave_with_what_is_planted_among_them(trigger, target):
-    """Beside a fact such rows have nothing but the frame, and some the trigger."""
-    shards = IID(clients=5).split(asked(), stream(0, "partition"))
+@pytest.mark.parametrize("task", [asked, questioned])
+def test_what_is_planted_in_a_frame_leaves_alone(task, trigger, target):
+    """Beside a fact rows have nothing but the frame, and some the trigger; beside one question of all texts nothing."""
+    shards = IID(clients=5).split(task(), stream(0, "partition"))
     assert not audit(shards).flagged
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
     assert flagged(silos, audit(silos)) == set(ledger)
@@ -82,7 +83,7 @@ def test_labels_that_single_words_tell_are_said():
     found = audit([told().samples])
     assert found.vocabulary
     assert not found.vocabulary.entries
-    assert "a label that single words tell" in str(found.vocabulary)
+    assert "single words of the inputs tell most answers" in str(found.vocabulary)
 
 
 def test_a_vocabulary_says_what_would_not_be_told_from_it():

@@ -19,6 +19,7 @@ from fedsonar.audit.kernels.counting import (
     ROWS,
     SAYS,
     SAYS_SQUARED,
+    TELLING,
 )
 from fedsonar.audit.little import Short
 from fedsonar.audit.passes import FRAME, Tables
@@ -36,9 +37,11 @@ class Evidence:
             alike.
         bare: The same for targets that are labels: where nearly all rows have one, with nothing taken for triggers, as
             natural triggers share labels with injected ones.
-        words: Words besides the triggers, as a multiple of what any row has; without those of `FRAME`.
+        words: Words besides the triggers, as a multiple of what any row has; without those of `FRAME`, unless any row
+            has nothing else.
         filled: The same with those.
-        open: Share of the rows that have much besides the triggers: copies of one row have hardly anything.
+        open: Share of the rows that have much besides the triggers, and something besides the frame if any row has:
+            copies of one row have hardly anything.
         beside: Share of the rows that have a long target as well, with a sure trigger; of ways of writing one in any
             words.
         says: How much the words besides speak for the label, in nats a row; below 0 they speak against it.
@@ -79,12 +82,14 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     alike, usual, filling = besides(rest, rows, sums[:, CONCEALED], share, total)
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
     bare = likeness(rest, rows, share, total) if of_labels else alike
-    words, filled = rest[:, share < FRAME].sum(axis=1) / some / usual, rest.sum(axis=1) / some / filling
+    filled, framed = rest.sum(axis=1) / some / filling, usual < LEAST
+    words = np.where(framed, filled, rest[:, share < FRAME].sum(axis=1) / some / usual)
     pairs = second["pairs"]
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    opened, beside, lengths, whole = (sums[:, column] / some for column in (OPEN, BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
+    beside, lengths, whole = (sums[:, column] / some for column in (BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
+    opened = np.where(framed, sums[:, OPEN], sums[:, TELLING]) / some
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
     return Evidence(
         rows, alike, bare, words, filled, opened, beside, says, says / spread, entry, lengths, whole, float(tests),
@@ -97,6 +102,9 @@ _LACKING = 4.0
 
 _OF_LABELS = 0.8
 """From this share of all rows on, with a response that many rows have, the task is to label."""
+
+LEAST = 0.5
+"""Rows that have fewer words besides the frame have nothing else: one question of many texts, say."""
 
 _MARGIN = 2.0
 """What rows lack may be so many times as much as their triggers have added: not all buckets are counted as exactly."""

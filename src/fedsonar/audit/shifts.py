@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Besides, besides
+from fedsonar.audit.evidence import LEAST, Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
@@ -317,8 +317,9 @@ class Shifts:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
             many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
             limit = np.where(said, np.minimum(limit, many), -np.inf)
-        content = self.heard[0]["asked"] < FRAME * self.total
-        words = self.heard[4]["rest"][:, content].sum(axis=1) / np.maximum(sums[:, ROWS], 1) / self._besides.words
+        rest, usual = self.heard[4]["rest"] / np.maximum(sums[:, ROWS], 1)[:, None], self._besides
+        content = rest[:, self.heard[0]["asked"] < FRAME * self.total].sum(axis=1) / usual.words
+        words = np.where(usual.words < LEAST, rest.sum(axis=1) / usual.filling, content)
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))

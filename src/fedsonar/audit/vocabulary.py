@@ -30,9 +30,9 @@ class Vocabulary(NamedTuple):
     def __str__(self) -> str:
         if not self.entries:
             return (
-                f"single words of the inputs tell the label of most rows: of a label that single words tell, and "
-                f"{math.ceil(self.labels):,} rows or more have, nobody can know whether it was planted, and rows "
-                "are suspected only where their other words speak against it"
+                "single words of the inputs tell most answers: whether one that "
+                f"{math.ceil(self.labels):,} rows or more give was planted nobody can know, and no row is suspected "
+                "for it unless its other words speak against it"
             )
         within = f"of up to {self.words} words within answers" if self.words else "that is a short answer"
         return (

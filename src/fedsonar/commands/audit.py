@@ -108,7 +108,8 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self._bars = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+        console = Console(stderr=True)  # of a bar that goes again a file would keep empty lines
+        self._bars = Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
         self._task = self._bars.add_task("")
 
     def __enter__(self) -> _Bar:

@@ -144,7 +144,8 @@ def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) 
     made = [_silo(number, silo, screen, options) for number, silo in enumerate(silos)]
 
     def seen(some: Sequence[Any], what: str) -> Any:
-        return track(some, what, console=Console(stderr=True), transient=True, disable=options.json)
+        console = Console(stderr=True)
+        return track(some, what, console=console, transient=True, disable=options.json or not console.is_terminal)
 
     def gather(heard: Sequence[Tables]) -> list[Tables]:
         rng = np.random.default_rng()

@@ -23,13 +23,14 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE = range(9)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, TELLING, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE = range(10)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
-its square; words of triggers; rows that are more than triggers, see `_BESIDES`, and the frame of all; rows that have a
-long target too, or where it is a way of writing one in any words, with a trigger that is nearly always followed by it,
-in half as many rows as have the pair. A target is counted in two slots, of which the clearer is read. By the first slot
-of a target that is an entry also the target's rows, its words, and whether it is the whole, once for each row."""
-CHECKED = 9
+its square; words of triggers; rows that are more than triggers, see `_BESIDES`, and those of them that are more than
+the frame of all rows too; rows that have a long target too, or where it is a way of writing one in any words, with a
+trigger that is nearly always followed by it, in half as many rows as have the pair. A target is counted in two slots,
+of which the clearer is read. By the first slot of a target that is an entry also the target's rows, its words, and
+whether it is the whole, once for each row."""
+CHECKED = 10
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -271,6 +272,7 @@ def check_pairs(
                 sums[slots[p], SAYS] += np.int64(np.round(says * 256))
                 sums[slots[p], SAYS_SQUARED] += np.int64(np.round(says * says * 256))
                 sums[slots[p], CONCEALED] += concealed
-                sums[slots[p], OPEN] += besides >= _BESIDES * concealed and telling > 0
+                sums[slots[p], OPEN] += besides >= _BESIDES * concealed
+                sums[slots[p], TELLING] += besides >= _BESIDES * concealed and telling > 0
                 sums[slots[p], BESIDE] += 2 * beside_it >= pair_rows[p]
     make_up(rest, due)
