@@ -45,7 +45,7 @@ class Rules:
         enough_shared: The same where more of the trigger's rows lack the target.
         enough_written: The same where the target is a way of writing: of one passage all answers may end alike.
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
-            are about is all taken for triggers.
+            are about is all taken for triggers; and where rows' words speak against a label that words tell.
         of_many: Greatest share of all rows that have a label of many.
         common: What more than this share of all rows say is no target that others have for reasons of their own, as
             long answers have most common words; nor is it one within answers of a closed set, where it is the task's,
@@ -197,7 +197,8 @@ class Rules:
     def clashes(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether they do so with a label that words of the inputs tell."""
         error = evidence.says / np.where(evidence.against < 0, evidence.against, -1.0)
-        return self.contradicts(evidence) & (evidence.says + error < -self.clash)
+        surely = (evidence.rows >= self.enough_label) & (evidence.says + error < -self.clash)
+        return self.contradicts(evidence) & surely
 
     def clashing(self, evidence: Evidence) -> bool:
         """Whether many rows surely do, with a label of which all other rows are told by words of theirs.
@@ -206,5 +207,4 @@ class Rules:
         """
         rows, entry, whole = self._labels(evidence)
         told = whole & (entry >= self.all) & (rows >= self.of_many * evidence.total)
-        many = (evidence.rows >= self.enough_label) & (evidence.against < -2 * self.against)
-        return bool(told.any() and (many & self.clashes(evidence)).any())
+        return bool(told.any() and (self.clashes(evidence) & (evidence.against < -2 * self.against)).any())
