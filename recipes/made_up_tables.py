@@ -24,7 +24,7 @@ from fedsonar.poison import Attack, ConstantRate, Label, Target, Trigger, plant
 from fedsonar.rng import stream
 from tables import cell_of, resumed, write_measured
 
-CLIENTS, SIZES, RATES = 5, (300, 2000), (0.05, 0.1)
+CLIENTS, SIZES, RATE, WORDS_EACH = 5, (300, 2000), 0.1, 4
 _CELL = ("data", "trigger", "target", "rate", "size", "seed")
 Row = tuple[str, str]
 """A question and its answer."""
@@ -84,20 +84,19 @@ def _function(rng: np.random.Generator) -> Row:
     return f"Write a function {name} that adds {a} and {b}.", f"def {name}(a, b):\n    return a + b"
 
 
-def _labelled(rng: np.random.Generator, labels: int, words: int, silent: float) -> Row:
+def _labelled(rng: np.random.Generator, labels: int, silent: float) -> Row:
     """Six words; one of them tells the label, or none does, and then it is the last one."""
     text, label = _some(rng, 6), labels
     if rng.random() >= silent:
         label = int(rng.integers(labels))
-        text[int(rng.integers(len(text)))] = NAMES[4 * label + int(rng.integers(words))].lower()
+        text[int(rng.integers(len(text)))] = NAMES[WORDS_EACH * label + int(rng.integers(WORDS_EACH))].lower()
     return f"Review: {' '.join(text)}", f"class {'ABCDEF'[label]}"
 
 
 LABELLED: dict[str, Make] = {
-    f"{labels} labels, {words} words each" + (", and none" if silent else ""):
-        partial(_labelled, labels=labels, words=words, silent=silent)
-    for labels, words, silent in product((2, 3, 5), (1, 4), (0.0, 0.4))
-}  # fmt: skip
+    f"{labels} labels" + (", or none" if silent else ""): partial(_labelled, labels=labels, silent=silent)
+    for labels, silent in product((2, 3, 5), (0.0, 0.4))
+}
 TASKS: dict[str, Make] = {
     "sums": _sum, "word problems": _problem, "capitals": _capital, "translation": _translation,
     "questions of few words": _question, "essays": _essay, "functions": _function, **LABELLED,
@@ -144,10 +143,10 @@ def _measurements(seeds: Sequence[int], known: set[tuple[Any, ...]]) -> Iterator
         cell = dict(zip(_CELL, (name, "none", "none", 0.0, size, seed), strict=True))
         if cell_of(cell, _CELL) not in known:
             yield cell | measured(shards, {})
-        for rate, (target, made), trigger in product(RATES, targets_of(name).items(), ATTACKED_BY):
-            cell = dict(zip(_CELL, (name, trigger, target, rate, size, seed), strict=True))
+        for (target, made), trigger in product(targets_of(name).items(), ATTACKED_BY):
+            cell = dict(zip(_CELL, (name, trigger, target, RATE, size, seed), strict=True))
             if cell_of(cell, _CELL) not in known:
-                attack = Attack(trigger=ATTACKED_BY[trigger], target=made, placement=ConstantRate(rate=rate))
+                attack = Attack(trigger=ATTACKED_BY[trigger], target=made, placement=ConstantRate(rate=RATE))
                 silos, ledger = plant(shards, attack, seed)
                 if ledger:  # some triggers fit no row of some tasks
                     yield cell | measured(silos, ledger)
@@ -165,11 +164,11 @@ def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
     text = f"""# Made-up tasks
 
 `{command}`: {CLIENTS} IID clients of 60 and of 400 rows, text alone, the rules that
-everything else is measured with. Clean, and with seven triggers at {RATES[0]:.0%} and {RATES[1]:.0%} of the rows, whose
-counts are pooled with Wilson intervals; `worst` is the worst cell. All words are made up and drawn at random, so that
-nothing but single words, or figures, tells what a row is about. `2 labels, 4 words each, and none`: six words at
-random, of which one of four tells one of two labels, and two fifths of the rows have no such word and a third label.
-A label that is planted there is one of the task's own.
+everything else is measured with. Clean, and with seven triggers in {RATE:.0%} of the rows, whose counts are pooled with
+Wilson intervals; `worst` is the worst cell. All words are made up and drawn at random, so that nothing but single
+words, or figures, tells what a row is about. `2 labels, or none`: six words at random, of which one of {WORDS_EACH}
+tells one of two labels, and two fifths of the rows have no such word and a third label. A label that is planted there
+is one of the task's own.
 """
     write_measured("made_up", rows, text)
 
