@@ -13,6 +13,7 @@ from fedsonar.audit.kernels.responses import BRIEF
 from fedsonar.audit.vocabulary import Vocabulary
 
 _ROUNDED = 1e-6
+"""What a count of words may be above a whole number for how shares are rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
