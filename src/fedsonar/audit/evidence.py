@@ -79,21 +79,19 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     share = first["common"] / max(total, 1)
     says = sums[:, SAYS] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, SAYS_SQUARED] / 256 / some - says * says, 1e-9) / some)
-    alike, usual, filling = besides(rest, rows, sums[:, CONCEALED], share, total)
+    usual = besides(rest, rows, sums[:, CONCEALED], share, total)
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
-    bare = likeness(rest, rows, share, total) if of_labels else alike
-    filled, framed = rest.sum(axis=1) / some / filling, usual < LEAST
-    words = np.where(framed, filled, rest[:, share < FRAME].sum(axis=1) / some / usual)
+    bare = likeness(rest, rows, share, total) if of_labels else usual.likeness
     pairs = second["pairs"]
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
     beside, lengths, whole = (sums[:, column] / some for column in (BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
-    opened = np.where(framed, sums[:, OPEN], sums[:, TELLING]) / some
+    opened = np.where(usual.framed, sums[:, OPEN], sums[:, TELLING]) / some
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
     return Evidence(
-        rows, alike, bare, words, filled, opened, beside, says, says / spread, entry, lengths, whole, float(tests),
-        total,
+        rows, usual.likeness, bare, usual.times(rest, rows, share), rest.sum(axis=1) / some / usual.filling, opened,
+        beside, says, says / spread, entry, lengths, whole, float(tests), total,
     )  # fmt: skip
 
 
@@ -103,7 +101,7 @@ _LACKING = 4.0
 _OF_LABELS = 0.8
 """From this share of all rows on, with a response that many rows have, the task is to label."""
 
-LEAST = 0.5
+_LEAST = 0.5
 """Rows that have fewer words besides the frame have nothing else: one question of many texts, say."""
 
 _MARGIN = 2.0
@@ -154,6 +152,21 @@ class Besides(NamedTuple):
     likeness: Float[np.ndarray, "sets"]
     words: Float[np.ndarray, "sets"]
     filling: Float[np.ndarray, "sets"]
+
+    @property
+    def framed(self) -> Bool[np.ndarray, "sets"]:
+        """Whether any row has nothing but the frame."""
+        return self.words < _LEAST
+
+    def times(
+        self,
+        counts: Int[np.ndarray, "sets buckets"],
+        rows: Int[np.ndarray, "sets"],
+        share: Float[np.ndarray, "buckets"],
+    ) -> Float[np.ndarray, "sets"]:
+        """How many times as many words as any row the rows of each set have; see `besides` for what is given."""
+        each, content = np.maximum(rows, 1.0), counts[:, share < FRAME].sum(axis=1)
+        return np.asarray(np.where(self.framed, counts.sum(axis=1) / each / self.filling, content / each / self.words))
 
 
 def besides(

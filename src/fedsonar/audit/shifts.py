@@ -17,14 +17,14 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import LEAST, Besides, besides
+from fedsonar.audit.evidence import Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
 from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, suspect_rows, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import FRAME, Tables
+from fedsonar.audit.passes import Tables
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.signs import sign_places
 
@@ -317,9 +317,7 @@ class Shifts:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
             many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
             limit = np.where(said, np.minimum(limit, many), -np.inf)
-        rest, usual = self.heard[4]["rest"] / np.maximum(sums[:, ROWS], 1)[:, None], self._besides
-        content = rest[:, self.heard[0]["asked"] < FRAME * self.total].sum(axis=1) / usual.words
-        words = np.where(usual.words < LEAST, rest.sum(axis=1) / usual.filling, content)
+        words = self._besides.times(self.heard[4]["rest"], sums[:, ROWS], self.heard[0]["asked"] / self.total)
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
