@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from fedsonar import ConfigError, Experiment
-from fedsonar.aggregate import FedAvg, Krum, TrimmedMean
+from fedsonar.aggregate import FedAvg, Krum, TrimmedMean, WeakDP
 from fedsonar.data import Files, Sections
 from fedsonar.demo import story
 from fedsonar.experiment import from_config, load, to_config, to_toml
@@ -111,6 +111,19 @@ def test_experiments_survive_the_way_through_toml(tmp_path):
     )
     for each in (experiment, Experiment(), replace(experiment, attack=None), *story().values()):
         assert load(write(tmp_path, to_toml(each))) == each
+
+
+def test_a_none_that_toml_cannot_keep_is_refused(tmp_path):
+    experiment = Experiment(aggregator=WeakDP(c="median"))
+    assert load(write(tmp_path, to_toml(experiment))) == experiment
+
+    @dataclass(frozen=True, kw_only=True)
+    class Lossy(FedAvg):
+        c: float | None = 3.0
+
+    to_toml(Experiment(aggregator=Lossy()))
+    with pytest.raises(ConfigError, match=r"Lossy\(c=None\) cannot be kept"):
+        to_toml(Experiment(aggregator=Lossy(c=None)))
 
 
 def test_every_recipe_loads_and_those_of_the_demo_are_the_demo():

@@ -117,7 +117,7 @@ def test_summary_samples_and_the_record_of_what_left_clients(tmp_path):
     assert len(sent) == 12  # two tables of each of six clients
     counts = [row for row in sent if row["name"] == "counts"]
     assert {(row["dtype"], row["shape"], row["bytes"], row["additive"]) for row in counts} == {
-        ("int64", str(2**17), 8 * 2**17, True)
+        ("int32", str(2**17), 4 * 2**17, True)
     }
     assert [record.client for record in done.sent if record.name == "counts"] == list(range(6))
 

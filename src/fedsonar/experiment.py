@@ -190,13 +190,25 @@ def _one_line(error: BaseException) -> str:
         inner = inner.__cause__
     text = " ".join(str(error).split()).replace('Parser key "', 'key "')
     text = _OPTIONAL.sub(r"\1\2", text)
+    if "No module named" in text:
+        text += "; modules are looked for beside the experiment's file (resuming: here) and in PYTHONPATH"
     return text.replace("<class '", "").replace("'>", "")
 
 
 def to_config(component: Any) -> Any:
-    """The nested mapping of a component: what `from_config` reads. None is left out, as TOML has no such value."""
+    """The nested mapping of a component: what `from_config` reads. None is left out, as TOML has no such value.
+
+    Raises:
+        ConfigError: If what is left out would be read back as something else, as it is not None by default.
+    """
     if is_dataclass(component) and not isinstance(component, type):
         values = {f.name: to_config(getattr(component, f.name)) for f in fields(component) if f.init}
+        for f in fields(component):
+            if f.init and values[f.name] is None and f.default is not None:
+                raise ConfigError(
+                    f"{type(component).__name__}({f.name}=None) cannot be kept: TOML has no such value, and what is "
+                    f"left out would be read as the default; take another value of {f.name}"
+                )
         values = {name: value for name, value in values.items() if value is not None}
         if isinstance(component, ABC):
             kind = type(component)

@@ -32,7 +32,8 @@ class Gauge:
     """Reads the signal of each round and sums it over rounds.
 
     In a round without any affected client a random half of the clients stands in for them: a placebo, whose interval
-    shows how the estimator reads when there is nothing to hear.
+    shows how the estimator reads when there is nothing to hear. It is no part of the sum over the rounds that have
+    affected clients; before the first of these, and in a clean run, placebos are summed by themselves.
 
     Args:
         options: How to estimate.
@@ -77,7 +78,7 @@ class Gauge:
         for space in spaces:
             for part, products in self._parts(space, start, deltas):
                 for estimator, reading in self._readings(products, weights, affected, bool(twins)):
-                    total = self._add(f"{estimator}.{space}.{part}", reading)
+                    total = self._add(f"{estimator}.{space}.{part}", reading, nobody=nobody)
                     self.run.signals.append(_record(round, estimator, space, part, reading, total))
                     if (space, part) == (self.options.space, WHOLE):
                         columns |= _columns(f"bsnr_{estimator}", reading, total)
@@ -149,9 +150,12 @@ class Gauge:
         if twins:
             yield "twin", twin(products, weights, affected, stream(self.seed, "bsnr"), self.options.resamples)
 
-    def _add(self, key: str, reading: Reading) -> Reading:
+    def _add(self, key: str, reading: Reading, *, nobody: bool) -> Reading:
         """The sum over the rounds so far, this one included, which the run's tensors keep: S, N, and the draws."""
-        key = f"bsnr.{key}"
+        heard = f"bsnr.{key}"
+        if nobody and heard in self.run.tensors:
+            return cumulative([_unpacked(self.run.tensors[heard])])
+        key = f"bsnr.placebo.{key}" if nobody else heard
         past = self.run.tensors.get(key)
         total = cumulative([reading] if past is None else [_unpacked(past), reading])
         self.run.tensors[key] = _packed(total, self.options.resamples)

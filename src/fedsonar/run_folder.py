@@ -158,9 +158,9 @@ def summarize(federation: Federation, state: Run, screening: Screening) -> dict[
             attack |= {"near_miss": last.near_miss}
         if judge is not None:
             attack |= {"judged_success_rate": last.asr_judged, "judge_threshold": judge.threshold}
-    final = state.rounds[-1]
-    heard = federation.ledger and final.bsnr_note != PLACEBO
-    bsnr = {"final_db": final.bsnr_crossfit_db, "cumulative_db": final.bsnr_crossfit_cumulative_db}
+    bsnr: dict[str, Any] | None = None
+    if heard := [r for r in state.rounds[1:] if r.bsnr_note != PLACEBO] if federation.ledger else []:
+        bsnr = {"final_db": heard[-1].bsnr_crossfit_db, "cumulative_db": heard[-1].bsnr_crossfit_cumulative_db}
     clean = {"accuracy": last.accuracy, "n": last.accuracy_n, "low": last.accuracy_low, "high": last.accuracy_high}
     summary = {
         "experiment": experiment.name,
@@ -169,7 +169,7 @@ def summarize(federation: Federation, state: Run, screening: Screening) -> dict[
         "clean": clean,
         "attack": attack,
         "screen": _screened(screening),
-        "bsnr": bsnr if heard else None,
+        "bsnr": bsnr,
         "repair": None,
     }
     return {name: plain(value) for name, value in summary.items()}

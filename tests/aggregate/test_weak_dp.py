@@ -12,7 +12,7 @@ def test_keeps_the_contract_without_noise():
     # With noise the contract cannot hold: sigma is absolute, so zero updates or a single one do not come back as they
     # are. The rest of the contract is tested below.
     check_aggregator(WeakDP(c=4.0, sigma=0.0))
-    check_aggregator(WeakDP(c=None, sigma=0.0))
+    check_aggregator(WeakDP(c="median", sigma=0.0))
 
 
 def test_defaults_are_the_papers():

@@ -1,5 +1,6 @@
 """What a client tells for a screen that promises privacy: once, under noise that stays, over a grid as elsewhere."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from fedsonar.flower.screen_client import ScreenClient, flagged
 from fedsonar.flower.screen_server import ScreenServer
 from fedsonar.flower.secure import RefusalError
 from fedsonar.flower.told_once import told
-from fedsonar.screen import Association, ResponseNgrams, Silo, hear
+from fedsonar.screen import Association, ResponseNgrams, ResponseShift, Silo, Sonar, hear, judge
 from keeping_grid import KeepingGrid
 
 SCREEN = Association(bits=12, pair_bits=12, slot_bits=6, privacy=Privacy(epsilon=8.0, clients=5))
@@ -71,4 +72,40 @@ def test_over_a_grid_secure_sums_carry_the_noise_of_all_and_every_client_judges(
     server.judge(list(grid.nodes), heard)
     for own in silos:
         assert len(flagged(grid.context(100 + own.client))) == 80
+    assert server.lost == {}
+
+
+@pytest.mark.usefixtures("identity")
+def test_no_sum_has_less_noise_than_is_promised():
+    silos = [silo(client, rows=20, poisoned=0) for client in range(5)]
+    clients = [ScreenClient(screen=SCREEN, silo=lambda _, own=own: own) for own in silos]
+    nodes = {100 + own.client: (own.client, client.answer) for own, client in zip(silos, clients, strict=True)}
+    grid = KeepingGrid(nodes, lambda node, message, reply: reply)
+    options = {"grid": grid, "message_type": "query.screen", "timeout": 0.5}
+    with pytest.raises(ValueError, match="4 clients stayed after stage keys, and it takes 5"):
+        ScreenServer(screen=SCREEN, **options).hear(list(grid.nodes)[:4])
+
+    class Careless(ScreenServer):
+        _fewest = 3
+
+    with pytest.raises(ValueError, match="a threshold of 4 is too low: a sum of fewer than 5 clients"):
+        Careless(screen=SCREEN, **options).hear(list(grid.nodes))
+
+
+@pytest.mark.usefixtures("identity")
+def test_clients_may_share_a_key_that_the_server_does_not_know():
+    known = Sonar(association=Association(bits=14, pair_bits=14, slot_bits=8), shift=ResponseShift(bits=14))
+    secret = replace(known, association=replace(known.association, key=77), shift=replace(known.shift, key=77))
+    silos = [silo(client, rows=80, poisoned=20) for client in range(5)]
+    clients = [ScreenClient(screen=secret, silo=lambda _, own=own: own) for own in silos]
+    nodes = {100 + own.client: (own.client, client.answer) for own, client in zip(silos, clients, strict=True)}
+    grid = KeepingGrid(nodes, lambda node, message, reply: reply)
+    server = ScreenServer(grid=grid, screen=known, message_type="query.screen", timeout=0.5)
+    heard = server.hear(list(grid.nodes))
+    server.judge(list(grid.nodes), heard)
+    alone = hear(secret, lambda told: [secret.summarize(own, told) for own in silos])
+    for own in silos:
+        assert flagged(grid.context(100 + own.client)).tolist() == judge(secret, own, alone).flagged.tolist()
+    assert sum(flagged(grid.context(100 + own.client)).sum() for own in silos) == 100
+    assert "77" not in repr(secret.public())
     assert server.lost == {}

@@ -8,7 +8,7 @@ from fedsonar.audit.private import noised
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Short, plant
 from fedsonar.rng import stream
-from fedsonar.screen import Association, Silo, Sonar, hear, judge
+from fedsonar.screen import Association, Silo, Sonar, gathered, hear, judge
 from fedsonar.testing import check_screen
 from summed_screens import verdicts
 
@@ -108,3 +108,10 @@ def test_without_privacy_the_exact_counts_leave(poisoned):
 def test_sonar_does_not_promise_what_its_shifts_would_break():
     with pytest.raises(ValueError, match=r"Sonar cannot keep Privacy.*use Association by itself"):
         Sonar(association=PRIVATE)
+
+
+def test_a_promise_that_too_few_clients_make_noise_for_is_refused():
+    tables = {"counts": np.zeros(2, np.int32)}
+    assert gathered(PRIVATE, [tables] * 10)[0]["counts"].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="the noise of 10 clients keeps, and there are 9"):
+        gathered(PRIVATE, [tables] * 9)

@@ -43,6 +43,7 @@ def test_what_is_rare_in_each_client_is_frequent_in_the_pool():
         assert found.flagged.tolist() == [True] + [False] * 19
     for found in verdicts(alone, *silos):
         assert set(found.suspicion.tolist()) == {1 / 20}  # every response is as rare as any other
+        assert not found.flagged.any()  # above the threshold, but nothing is shared
 
 
 def test_a_row_counts_an_ngram_once_and_a_short_answer_is_one_ngram():

@@ -111,6 +111,12 @@ def test_pooled_spectral_scores_are_those_of_all_rows_together():
     assert alone.flagged.sum() == 6
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_spectral_signatures_of_two_thirds_poison_or_more_flag_every_row(pooled):
+    screen = SpectralSignatures(tuning=UNTUNED, pooled=pooled, eps=0.7)
+    assert all(v.flagged.all() for v in verdicts(screen, arrays(cloud(40, 0)), arrays(cloud(30, 5), 1)))
+
+
 def test_what_no_client_can_tell_the_federation_can():
     # Two poisoned rows a client, on a direction that varies less than noise does in so few rows.
     rng = np.random.default_rng(5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -23,7 +24,7 @@ class WeakDP(Aggregator):
     differential privacy, hence the name. Weights and what is recorded are those of `NormClip`. Needs 1 update.
 
     Args:
-        c: The largest norm, above 0, as in `NormClip`; None: the median norm of the round.
+        c: The largest norm, above 0, as in `NormClip`; or ``median``: the median norm of the round.
         sigma: Standard deviation of the noise on each coordinate of the mean, at least 0.
 
     Example:
@@ -36,12 +37,12 @@ class WeakDP(Aggregator):
         Sun et al., 2019, arXiv:1911.07963 (weak differential privacy).
     """
 
-    c: float | None = 3.0
+    c: float | Literal["median"] = 3.0
     sigma: float = 0.002
 
     def __post_init__(self) -> None:
-        if self.c is not None and not 0 < self.c < math.inf:
-            raise ValueError(f"WeakDP needs a largest norm c > 0, got c={self.c}: give None for the median norm")
+        if self.c != "median" and not 0 < self.c < math.inf:
+            raise ValueError(f"WeakDP needs a largest norm c > 0, got c={self.c}: give 'median' for the median norm")
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"WeakDP needs a standard deviation sigma >= 0, got sigma={self.sigma}")
 
@@ -51,7 +52,7 @@ class WeakDP(Aggregator):
         Raises:
             ValueError: If the updates are malformed, or the weights are negative or all zero.
         """
-        step_D = NormClip(c=self.c).aggregate(updates_ND, context)
+        step_D = NormClip(c=None if self.c == "median" else self.c).aggregate(updates_ND, context)
         generator = context.generator
         noise_D = torch.randn(len(step_D), generator=generator, device=generator.device, dtype=torch.float64)
         return (step_D + self.sigma * noise_D.to(step_D.device)).to(step_D.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -53,7 +54,8 @@ class ScreenClient:
     def answer(self, message: Message, context: Context) -> Message:
         """The reply to such a message; one that cannot be answered is refused with the reason."""
         if SUM in message.content:
-            return secure.answer(message, context, lambda: self._summary(message, context, into_sum=True))
+            summary = partial(self._summary, message, context, into_sum=True)
+            return secure.answer(message, context, summary, self.screen.fewest)
         try:
             asked = cast(ConfigRecord, message.content[RECORD])
             if asked.get("ask") == "verdict":
@@ -89,8 +91,8 @@ class ScreenClient:
         asked = message.content.get(RECORD)
         if not isinstance(asked, ConfigRecord):
             raise secure.RefusalError(f"no record {RECORD}, which says what to add up")
-        if asked.get("screen") != repr(self.screen):
-            raise secure.RefusalError(f"this client listens by {self.screen}, not by {str(asked.get('screen'))[:200]}")
+        if asked.get("screen") != (public := repr(self.screen.public())):
+            raise secure.RefusalError(f"this client listens by {public}, not by {str(asked.get('screen'))[:200]}")
         try:
             count = int(cast(Any, asked["passes"]))
             return [tables.read(message.content[f"{HEARD}{number}"]) for number in range(1, count + 1)]

@@ -29,10 +29,10 @@ class ScreenServer:
 
     Args:
         grid: Flower's.
-        screen: The same as the clients'.
+        screen: The same as the clients', but for a `key` that these share.
         message_type: Of the messages.
         timeout: Seconds that clients may take for one answer.
-        fewest: Clients that a pass takes; at least 3 where it is a secure sum.
+        fewest: Clients that a pass takes; at least 3 where it is a secure sum, and as many as share a promised noise.
         share: Part of the clients that must stay in a secure sum; see `SecureSum`.
         bound: Largest whole number of one client in a secure sum; see `Layout`.
         clip: Largest other number.
@@ -81,6 +81,10 @@ class ScreenServer:
                 self.lost[node] = f"{str(rows)[:40]!r} instead of a number of rows"
         return found
 
+    @property
+    def _fewest(self) -> int:
+        return max(self.fewest, self.screen.fewest)
+
     def _gather(self, nodes: Sequence[int], heard: Sequence[Tables]) -> list[Tables]:
         if self.secure and self.screen.additive:
             return [self._sum(nodes, heard)]
@@ -94,11 +98,11 @@ class ScreenServer:
         odd = tables.odd_ones(read)
         self.lost |= odd
         summaries = [table for node, table in read.items() if node not in odd]
-        if len(summaries) < self.fewest:
+        if len(summaries) < self._fewest:
             why = "; ".join(f"node {node}, {self.lost[node]}" for node in nodes if node in self.lost)[:1000]
             raise ValueError(
                 f"{len(summaries)} clients gave {type(self.screen).__name__} a summary for pass {len(heard) + 1}, and "
-                f"it takes {self.fewest}: {why or 'no more were asked'}"
+                f"it takes {self._fewest}: {why or 'no more were asked'}"
             )
         return summaries
 
@@ -113,7 +117,7 @@ class ScreenServer:
             ) from error
         layout = Layout.of(example, len(nodes), bound=self.bound, clip=self.clip)
         secure_sum = SecureSum(
-            grid=self.grid, message_type=self.message_type, share=self.share, fewest=self.fewest, timeout=self.timeout
+            grid=self.grid, message_type=self.message_type, share=self.share, fewest=self._fewest, timeout=self.timeout
         )
         what = f"what {name} hears in pass {len(heard) + 1}"
         found = secure_sum(nodes, layout, self._question(heard, "summary"), what=what)
@@ -122,7 +126,7 @@ class ScreenServer:
         return found.tables
 
     def _question(self, heard: Sequence[Tables], ask: str) -> RecordDict:
-        question = ConfigRecord({**self.more, "ask": ask, "screen": repr(self.screen), "passes": len(heard)})
+        question = ConfigRecord({**self.more, "ask": ask, "screen": repr(self.screen.public()), "passes": len(heard)})
         said = {f"{HEARD}{number}": tables.write(one) for number, one in enumerate(heard, start=1)}
         return RecordDict({RECORD: question, **said})
 

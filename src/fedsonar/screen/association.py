@@ -119,6 +119,11 @@ class Association(Screen):
         """What `privacy` promises; see `Screen.epsilon`."""
         return self.privacy.epsilon if self.privacy else None
 
+    @property
+    def fewest(self) -> int:
+        """Those that share the noise of `privacy`; see `Screen.fewest`."""
+        return self.privacy.clients if self.privacy else 1
+
     def noised(self, summary: Tables, rng: np.random.Generator) -> Tables:
         """The counts with the client's share of noise, if there is `privacy`; see `Screen.noised`."""
         return noised(summary, self.privacy, rng) if self.privacy else summary

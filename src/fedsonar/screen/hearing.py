@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +38,25 @@ def hear(screen: Screen, gather: Gather) -> list[Tables]:
 
 
 def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
-    """All clients' summaries; of an additive screen their sum alone, so that one at a time needs room."""
-    return [summed(summaries)] if screen.additive else list(summaries)
+    """All clients' summaries; of an additive screen their sum alone, so that one at a time needs room.
+
+    Raises:
+        ValueError: If they are fewer than the screen needs.
+    """
+    count = 0
+
+    def counted() -> Iterator[Tables]:
+        nonlocal count
+        for count, summary in enumerate(summaries, 1):  # noqa: B007
+            yield summary
+
+    found: list[Tables] = [summed(counted())] if screen.additive else list(counted())
+    if count < screen.fewest:
+        raise ValueError(
+            f"{type(screen).__name__} promises what the noise of {screen.fewest} clients keeps, and there are {count}: "
+            f"set privacy.clients to {count} or fewer"
+        )
+    return found
 
 
 def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from fedsonar.data import Sample, pieces
 from fedsonar.screen.screen import Screen, Silo, Tables
@@ -72,8 +72,13 @@ class ResponseNgrams(Screen):
         counts, rows = told["counts"], max(1, int(told["rows"][0]))
         return np.array([counts[self._hashes(sample)].max() / rows for sample in silo.samples], dtype=float)
 
+    def flag(self, suspicion: Float[np.ndarray, "rows"], heard: Sequence[Tables]) -> Bool[np.ndarray, "rows"]:
+        """Those above the threshold, but for what one row alone has; see `Screen.flag`."""
+        rows = int(heard[0]["rows"][0]) if heard else len(suspicion)
+        return super().flag(suspicion, heard) & (suspicion * rows > 1.5)
+
     def _counted(self, silo: Silo) -> Tables:
-        counts = np.zeros(self.buckets, dtype=np.int64)
+        counts = np.zeros(self.buckets, dtype=np.int32)
         for sample in silo.samples:
             counts[self._hashes(sample)] += 1
         return {"counts": counts, "rows": np.array([len(silo.samples)])}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -101,6 +101,22 @@ class Screen(ABC):
     def epsilon(self) -> float | None:
         """The differential privacy of what leaves clients in all passes together; None where none is promised."""
         return None
+
+    @property
+    def fewest(self) -> int:
+        """Clients whose summaries a pass takes: as many as it needs to make the noise of what is promised."""
+        return 1
+
+    def public(self) -> Self:
+        """The screen as those know it who share none of its keys: each ``key`` is 0, those of its parts too."""
+        changed: dict[str, Any] = {}
+        for own in fields(cast(Any, self)):
+            value = getattr(self, own.name)
+            if own.name == "key":
+                changed["key"] = 0
+            elif isinstance(value, Screen):
+                changed[own.name] = value.public()
+        return cast(Self, replace(cast(Any, self), **changed)) if changed else self
 
     def noised(self, summary: Tables, rng: np.random.Generator) -> Tables:
         """What leaves the client of a summary: with its share of noise, where the screen promises privacy.

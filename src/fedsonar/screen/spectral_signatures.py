@@ -78,8 +78,8 @@ class SpectralSignatures(Screen):
         if heard:
             above = np.cumsum(total["scores"][::-1])[::-1]
             allowed = np.flatnonzero(above <= self.share * above[0] + 0.5)
-            edge = _EDGES[allowed[0] - 1] if len(allowed) and allowed[0] else np.inf
-            return {"cut": np.array(edge * float(heard[0]["variance"]))}
+            edge = np.concatenate([[0.0], _EDGES, [np.inf]])[allowed[0] if len(allowed) else -1]
+            return {"cut": np.array(edge * max(float(heard[0]["variance"]), np.finfo(float).tiny))}
         rows = int(total["rows"][0])
         mean = total["sum"] * _UNIT / rows
         return _leading(mean, total["products"] * _UNIT / rows - np.outer(mean, mean))

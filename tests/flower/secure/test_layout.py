@@ -39,7 +39,32 @@ def test_numbers_have_32_bits_where_the_sum_fits_into_them():
     assert Layout(shapes={"a": (1,)}, whole={"a"}, clients=128, bound=2**24).number == np.uint64
 
 
-LAYOUT = Layout.of({"counts": np.zeros(3, int), "x": np.zeros(2)}, 5, bound=100)
+@given(st.integers(1, 30), st.integers(1, 2**40), st.integers(0, 2**32))
+def test_large_values_take_two_numbers_each(clients, bound, seed):
+    draw = np.random.default_rng(seed)
+    most = min(bound**2, (2**63 - 1) // clients)
+    tables = [{"a": draw.integers(-most, most, (2, 3), endpoint=True)} for _ in range(clients)]
+    tables[0]["a"][0, :2] = most, -most
+    layout = Layout.of(tables[0], clients, bound=bound)
+    assert (layout.large, layout.count) == ({"a"}, 12)
+    found = layout.decode(np.sum([layout.encode(table) for table in tables], axis=0, dtype=layout.number))
+    assert found["a"].tolist() == sum(table["a"].astype(object) for table in tables).tolist()
+    if most < 2**62:
+        with pytest.raises(ValueError, match="beyond the agreed bound"):
+            layout.encode({"a": np.full((2, 3), -most - 1)})
+
+
+def test_the_sums_of_large_silos_fit():
+    # 256 times the logarithm of the words of 22,000 rows was more than 2^24, and products of representations are.
+    rows = {"lengths": np.array([17_138_000, 22_000]), "products": np.full((4, 4), -(2**40))}
+    layout = Layout.of(rows, 100)
+    assert layout.number == np.uint32
+    total = layout.decode(np.sum([layout.encode(rows)] * 100, axis=0, dtype=layout.number))
+    assert total["lengths"].tolist() == [1_713_800_000, 2_200_000]
+    assert (total["products"] == -100 * 2**40).all()
+
+
+LAYOUT = Layout.of({"counts": np.zeros(3, np.int32), "x": np.zeros(2)}, 5, bound=100)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +100,7 @@ def test_a_sum_that_nobody_within_the_bound_can_make_is_refused():
         ({"shapes": {}}, "one table or more"),
         ({"shapes": {"a": (-1,)}}, "one table or more"),
         ({"whole": {"b"}}, "no shape for"),
+        ({"shapes": {"a": (1,), "b": (1,)}, "large": {"b"}}, "only whole numbers may be large"),
         ({"shapes": {"a": (2**20, 2**20)}}, "more than the"),
     ],
 )

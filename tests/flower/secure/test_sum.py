@@ -26,7 +26,9 @@ def node(tables):
 
 def some(clients, length=6, seed=0):
     draw = np.random.default_rng(seed)
-    return [{"counts": draw.integers(0, 1000, length), "x": draw.uniform(-1, 1, (2, 2))} for _ in range(clients)]
+    return [
+        {"counts": draw.integers(0, 1000, length, np.int32), "x": draw.uniform(-1, 1, (2, 2))} for _ in range(clients)
+    ]
 
 
 def grid_of(tables, tamper=lambda node, message, reply: reply):
@@ -343,7 +345,7 @@ def test_a_masked_vector_looks_uniform_whatever_is_in_it():
 
 
 def test_one_coordinate_is_uniform_over_sums():
-    tables = [{"counts": np.array([7])} for _ in range(3)]
+    tables = [{"counts": np.array([7], np.int32)} for _ in range(3)]
     draws = []
     for _ in range(50):
         grid = grid_of(tables)
@@ -358,7 +360,7 @@ def test_all_that_a_server_and_too_few_clients_know_fits_any_tables():
     They take off every mask that they can: own masks of all, masks in common with the colluding client. What is left of
     each of the two is still uniform, and the two together are their sum.
     """
-    tables = [{"counts": np.full(20_000, value)} for value in (1, 2, 3)]
+    tables = [{"counts": np.full(20_000, value, np.int32)} for value in (1, 2, 3)]
     grid = grid_of(tables)
     before = {}
     plain_answer = grid._answer

@@ -29,7 +29,7 @@ class RefusalError(ValueError):
     """Why a client does not answer; the server is told."""
 
 
-def answer(message: Message, context: Context, tables: Callable[[], Tables]) -> Message:
+def answer(message: Message, context: Context, tables: Callable[[], Tables], fewest: int = FEWEST) -> Message:
     """The reply to a message of a secure sum.
 
     Keys are fresh for every sum; every stage is answered once and in order. What has to be known later is in the
@@ -40,6 +40,7 @@ def answer(message: Message, context: Context, tables: Callable[[], Tables]) -> 
         context: Whose state is changed.
         tables: Makes what this client adds to the sum; called in stage ``input`` alone. The server is told of its
             errors if they are a `RefusalError`; others are raised.
+        fewest: Clients that a sum must have in the end, at least 3.
 
     References:
         Bonawitz et al., 2017, "Practical secure aggregation for privacy-preserving machine learning", figure 4;
@@ -50,7 +51,7 @@ def answer(message: Message, context: Context, tables: Callable[[], Tables]) -> 
     try:
         stage = asked["stage"]
         if stage == "keys":
-            kept, told = _keys(asked)
+            kept, told = _keys(asked, max(FEWEST, fewest))
         elif stage not in STAGES:
             raise RefusalError(f"there is no stage {str(stage)[:40]!r}")
         elif kept.get("sum") != asked["sum"]:
@@ -77,14 +78,14 @@ def refused(refusal: ValueError) -> RecordDict:
     return RecordDict({RECORD: ConfigRecord({"refused": str(refusal)})})
 
 
-def _keys(asked: ConfigRecord) -> tuple[ConfigRecord, RecordDict]:
+def _keys(asked: ConfigRecord, fewest: int) -> tuple[ConfigRecord, RecordDict]:
     """Two public keys: one for letters, one for masks."""
     name, threshold, seat = asked["sum"], asked["threshold"], asked["seat"]
     if not isinstance(name, bytes) or len(name) != masks.SECRET or type(threshold) is not int or type(seat) is not int:
         raise RefusalError("a sum has a name of 16 bytes, a threshold and a seat")
-    if threshold < FEWEST:
+    if threshold < fewest:
         raise RefusalError(
-            f"a threshold of {threshold} is too low: a sum of fewer than {FEWEST} clients hides none of them"
+            f"a threshold of {threshold} is too low: a sum of fewer than {fewest} clients does not hide each of them"
         )
     try:
         layout = Layout.read(str(asked["layout"]))

@@ -21,13 +21,15 @@ _MOST_NUMBERS = 2**27
 class Layout:
     """What all clients of a sum agree on: names, shapes and kinds of their tables, and how large their values may be.
 
-    Whole numbers from ``-bound`` to ``bound`` are summed exactly. Other numbers are clipped to ``[-clip, clip]`` and
-    rounded to multiples of ``clip / bound``, so the sum is off by at most ``clients * clip / (2 * bound)`` besides what
-    was clipped. Numbers have 32 bits where the sum of all clients fits into them, and 64 otherwise.
+    Whole numbers from ``-bound`` to ``bound`` are summed exactly, and those of large tables up to ``bound^2``, as two
+    numbers each, one of which counts in bounds. Other numbers are clipped to ``[-clip, clip]`` and rounded to multiples
+    of ``clip / bound``, so the sum is off by at most ``clients * clip / (2 * bound)`` besides what was clipped. Numbers
+    have 32 bits where the sum of all clients fits into them, and 64 otherwise.
 
     Args:
         shapes: Name -> shape, in the order of the vector.
         whole: Names of the tables of whole numbers.
+        large: Names of those whose values may be large.
         clients: How many clients may add up.
         bound: Largest absolute value of a whole number.
         clip: Largest absolute value of any other number.
@@ -38,6 +40,7 @@ class Layout:
 
     shapes: Mapping[str, tuple[int, ...]]
     whole: frozenset[str]
+    large: frozenset[str] = frozenset()
     clients: int
     bound: int = 2**24
     clip: float = 1.0
@@ -53,12 +56,14 @@ class Layout:
             raise ValueError(f"shapes must be those of one table or more, got {dict(self.shapes)}")
         if not self.whole <= set(self.shapes):
             raise ValueError(f"there is no shape for {sorted(self.whole - set(self.shapes))}")
+        if not self.large <= self.whole:
+            raise ValueError(f"only whole numbers may be large, and {sorted(self.large - self.whole)} are none")
         if self.count > _MOST_NUMBERS:
             raise ValueError(f"{self.count} numbers are more than the {_MOST_NUMBERS} that one sum may have")
 
     @classmethod
     def of(cls, tables: Tables, clients: int, *, bound: int = 2**24, clip: float = 1.0) -> Layout:
-        """The layout of tables like these.
+        """The layout of tables like these; those of 64 bits a whole number are large.
 
         Args:
             tables: Of one client; of their values nothing is kept.
@@ -75,13 +80,14 @@ class Layout:
         return cls(
             shapes={name: tuple(table.shape) for name, table in tables.items()},
             whole=frozenset(name for name, table in tables.items() if table.dtype.kind in "iu"),
+            large=frozenset(n for n, table in tables.items() if table.dtype.kind in "iu" and table.dtype.itemsize > 4),
             clients=clients, bound=bound, clip=clip,
         )  # fmt: skip
 
     @property
     def count(self) -> int:
         """How many numbers the vector has."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        return sum(math.prod(shape) * (1 + (name in self.large)) for name, shape in self.shapes.items())
 
     @property
     def number(self) -> np.dtype[Any]:
@@ -104,9 +110,12 @@ class Layout:
                 wanted = "whole numbers" if name in self.whole else "floating-point numbers"
                 raise ValueError(f"table {name!r} is {table.dtype} of shape {table.shape}, not {wanted} of {shape}")
             if name in self.whole:
-                if table.size and (int(table.max()) > self.bound or int(table.min()) < -self.bound):
-                    raise ValueError(f"table {name!r} holds a value beyond the agreed bound {self.bound}; raise bound")
+                most = min(self.bound**2, (2**63 - 1) // self.clients) if name in self.large else self.bound
+                if table.size and (int(table.max()) > most or int(table.min()) < -most):
+                    raise ValueError(f"table {name!r} holds a value beyond the agreed bound {most}; raise bound")
                 numbers = table.astype(np.int64)
+                if name in self.large:
+                    numbers = np.stack(np.divmod(numbers, self.bound))
             else:
                 if not np.isfinite(table).all():
                     raise ValueError(f"table {name!r} holds nan or inf")
@@ -125,19 +134,25 @@ class Layout:
         most = self.clients * self.bound
         found, start = {}, 0
         for name, shape in self.shapes.items():
-            part = signed[start : start + math.prod(shape)].reshape(shape)
-            start += part.size
+            size = math.prod(shape) * (1 + (name in self.large))
+            part = signed[start : start + size]
+            start += size
             if part.size and (int(part.max()) > most or int(part.min()) < -most):
                 raise ValueError(
                     f"the sum of {name!r} is beyond {self.clients} times the bound {self.bound}: a client did not keep "
                     "to it"
                 )
-            found[name] = part.copy() if name in self.whole else part * (self.clip / self.bound)
+            if name in self.large:
+                upper, lower = part.reshape(2, *shape)
+                found[name] = upper * self.bound + lower
+            else:
+                part = part.reshape(shape)
+                found[name] = part.copy() if name in self.whole else part * (self.clip / self.bound)
         return found
 
     def text(self) -> str:
         """What `read` reads."""
-        return json.dumps(asdict(self) | {"whole": sorted(self.whole)})
+        return json.dumps(asdict(self) | {"whole": sorted(self.whole), "large": sorted(self.large)})
 
     @classmethod
     def read(cls, text: str) -> Layout:
@@ -149,6 +164,7 @@ class Layout:
         try:
             found = json.loads(text)
             shapes = {str(name): tuple(map(int, shape)) for name, shape in found.pop("shapes").items()}
-            return cls(shapes=shapes, whole=frozenset(found.pop("whole")), **found)
+            whole, large = (frozenset(found.pop(name)) for name in ("whole", "large"))
+            return cls(shapes=shapes, whole=whole, large=large, **found)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no layout of tables: {text[:100]!r}") from error
