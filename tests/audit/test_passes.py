@@ -179,11 +179,23 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
     assert evidence.likeness[alike] > 1 or evidence.words[alike] < 0.5
 
 
+def test_words_of_few_rows_are_told_to_nobody():
+    rows = rows_of(300, trigger=range(0, 300, 10), target="go there now")
+    first = summarize(corpus(rows), SCOPE, [])
+    heard = [told(first, SCOPE, [])]
+    second = summarize(corpus(rows), SCOPE, heard)
+    heard.append(told(second, SCOPE, heard))
+    for name in ("inputs", "responses", "common", "vocabulary"):
+        assert heard[0][name][heard[0][name] > 0].min() >= SCOPE.least
+    assert first["vocabulary"][first["vocabulary"] > 0].min() == 1
+    assert not heard[1]["labels"][:, heard[0]["vocabulary"] == 0].any()
+
+
 def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():
     rows, likeness = np.array([1, 6, 6, 100, 100]), np.array([9.0, 1.2, 0.7, 0.4, 0.36])
     none = np.zeros(5)
     evidence = Evidence(
-        rows, likeness, likeness, none + 1, none + 1, none + 1, none, none, none, none, none, none, 1.0, 1000
+        rows, likeness, likeness, none + 1, none + 1, none + 1, none, none, none, none, none, none, none, 1.0, 1000
     )
     assert Rules().alike(evidence).tolist() == [False, True, False, True, False]
     assert not (Rules().alike(evidence) & Rules().alone(evidence)).any()
@@ -193,7 +205,7 @@ def test_a_pair_that_never_parts_may_be_a_little_more_alike():
     rows, likeness = np.array([500, 500, 500]), np.array([0.05, 0.073, 0.12])
     none = np.zeros(3)
     evidence = Evidence(
-        rows, likeness, likeness, none + 1, none + 1, none + 1, none, none, none, none, none, none, 1.0, 1000
+        rows, likeness, likeness, none + 1, none + 1, none + 1, none, none, none, none, none, none, none, 1.0, 1000
     )
     assert Rules().alone(evidence).tolist() == [True, False, False]
     assert Rules().alone(evidence, many=Rules().likeness_exact).tolist() == [True, True, False]

@@ -15,6 +15,7 @@ from fedsonar.audit.kernels.counting import (
     ENTRY,
     ENTRY_WHOLE,
     ENTRY_WORDS,
+    OF_SILOS,
     OPEN,
     ROWS,
     SAYS,
@@ -50,6 +51,8 @@ class Evidence:
             else.
         entry_words: Words of such a target.
         entry_whole: Share of them in which these are the whole answer.
+        of_silos: Share of the rows that are of silos of which they are nearly all: what a silo's own frame comes with,
+            or poison in all of its rows; 0 where all rows are of one silo.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
         total: All rows of all silos.
     """
@@ -66,8 +69,14 @@ class Evidence:
     entry: Float[np.ndarray, "slots"]
     entry_words: Float[np.ndarray, "slots"]
     entry_whole: Float[np.ndarray, "slots"]
+    of_silos: Float[np.ndarray, "slots"]
     tests: float
     total: int
+
+    @property
+    def of_frames(self) -> Bool[np.ndarray, "slots"]:
+        """Whether the rows are nearly all that their silos have: nobody can know then whether they are poison."""
+        return np.asarray(self.of_silos >= OF_FRAMES)
 
 
 def weigh(heard: Sequence[Tables]) -> Evidence:
@@ -91,9 +100,13 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
     return Evidence(
         rows, usual.likeness, bare, usual.times(rest, rows, share), rest.sum(axis=1) / some / usual.filling, opened,
-        beside, says, says / spread, entry, lengths, whole, float(tests), total,
+        beside, says, says / spread, entry, lengths, whole, sums[:, OF_SILOS] / some * (int(first["size"][1]) > 1),
+        float(tests), total,
     )  # fmt: skip
 
+
+OF_FRAMES = 0.95
+"""Share of rows that are of silos of which they are nearly all, from which on these silos' frames may bring them."""
 
 _LACKING = 4.0
 """Standard errors by which rows must lack a word, for it to be taken for one that they have and was not counted."""

@@ -86,8 +86,8 @@ class Finding:
         """What would change if its rows were dropped."""
         if self.verdict == "undecided":
             return (
-                "no row is dropped: so many rows have the trigger that the text cannot tell whether these are poison, "
-                "or the others, or none; ask where they come from"
+                "no row is dropped: so many rows have the trigger, or all of a silo's, that the text cannot tell "
+                "whether these are poison, or the others, or none; ask where they come from"
             )
         left = max(0, self.target_rows - self.dropped)
         if not self.dropped:

@@ -21,6 +21,8 @@ from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample
 
 _EXAMPLES = 3
+_STRONG = 0.5
+"""Strength from which on a pair that is all of a silo's rows is worth a question to whoever has that silo."""
 _FEWEST = 3
 """Rows of a finding that is no reason to worry, at least: of the others, longer phrases than its target say as much."""
 
@@ -225,6 +227,8 @@ class _Part:
     def _verdict(self, lead: int, best: int, *, label: bool) -> Verdict:
         if self.injected.any():
             return "injected-looking"
+        if self.evidence.of_frames[self.table[lead, telling.PAIR]] and self.strength[lead] >= _STRONG:
+            return "undecided"
         row = int(self.table[lead, telling.ROW])
         part = part_of(self.told[self.silo[lead]].rows, row, int(self.table[lead, telling.FIRST]))
         if part == 0 and self.told[self.silo[lead]].rows.bounds[4 * self.table[lead, telling.ROW] + 1] >= 0:

@@ -113,7 +113,8 @@ class Judge:
         # Rarer triggers of a target that is injected are of the same making, unless it is a label.
         of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
         same = sure & ~read.is_label & ~read.alike & of_injected
-        return np.asarray(injected | (same & (self.q(read.table, same) < rules.q)))
+        injected |= same & (self.q(read.table, same) < rules.q)
+        return np.asarray(injected & ~evidence.of_frames[pair])
 
     def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
         """How strong pairs are, from 0 to 1."""
@@ -175,7 +176,7 @@ class _Read:
         # One whose rows with sure triggers share nothing else: what others with it have belongs to these. All silos
         # know that from the sums, even one none of whose own rows has such a trigger.
         self.of_strangers = self.is_string & self.own & judge.alone[self.target]
-        self.of_strangers &= self.covering >= rules.enough_one_sided
+        self.of_strangers &= (self.covering >= rules.enough_one_sided) & ~evidence.of_frames[self.target]
         # Rows that surely ask alike know something, whatever rows with other triggers of their target do.
         self.alike = self.looked & ~self.is_label & judge.alike[self.pair]
         # Many rows are written in a way, whatever they ask: a label, or another way, may come with it by chance.

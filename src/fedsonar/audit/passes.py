@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from fedsonar.audit.closed import told_answers
 from fedsonar.audit.corpus import Corpus
@@ -19,6 +20,8 @@ from fedsonar.audit.kernels.counting import (
     GRAM_BUCKETS,
     LABEL_WORDS,
     LABELS,
+    OF_SILOS,
+    ROWS,
     check_pairs,
     count_features,
     count_pairs,
@@ -30,6 +33,9 @@ from fedsonar.audit.little import Little, Short
 
 FRAME = 0.9
 """Words that this share of all rows have are the frame that all rows are set in, and tell nothing of any."""
+
+_ALL_OF_SILO, _SILO = 0.9, 20
+"""Share of a silo's rows that are nearly all of them, and the rows it must have for that to say something."""
 
 EVERY_WORD = 1 << 16
 """More words than any row is held against others by."""
@@ -142,8 +148,8 @@ def pooled(summaries: Iterable[Tables], heard: Sequence[Tables]) -> dict[str, np
 def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, Any]:
     """What silos hear of the sums of a pass: what the rest of the audit reads of them.
 
-    Features and pairs of fewer rows than `Scope.least` are not told: the audit takes no notice of them, and whoever
-    heard of them could look up whether somebody has a row.
+    Features, pairs and words of fewer rows than `Scope.least` are not told: the audit takes no notice of them, and
+    whoever heard of them could look up whether somebody has a row.
 
     Args:
         sums: Of all silos, or of what was counted in one place.
@@ -153,8 +159,10 @@ def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, Any]:
     names = (("inputs", "responses"), ("pairs",), ())[len(heard)]
     found = {**sums, **{name: _told(sums[name], scope.least, small=name == "pairs") for name in names}}
     if not heard:
+        found |= {name: frequent(sums[name], scope.least) for name in ("common", "vocabulary")}
         found["answered"] = told_answers(sums["answered"], scope.least)
     if len(heard) == 1:
+        found["labels"] = sums["labels"] * (heard[0]["vocabulary"] > 0)
         pairs = found["pairs"].counts if isinstance(found["pairs"], Short) else sums["pairs"]
         found["empty"] = np.array([np.count_nonzero(pairs == 0)])
     return found
@@ -301,7 +309,14 @@ def _counters(table: np.ndarray | Little) -> np.ndarray:
 
 def _checks(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:
     first, second = heard
+    sums, before = tables["sums"], tables["sums"][:, ROWS].copy()
     check_pairs(
         *columns_of(rows, scope), singles_of(scope, first), pairs_of(scope, second), second["labels"],
-        second["label_rows"], first["vocabulary"], scope.solid, scope.slot_bits, tables["sums"], tables["rest"],
+        second["label_rows"], first["vocabulary"], scope.solid, scope.slot_bits, sums, tables["rest"],
     )  # fmt: skip
+    sums[:, OF_SILOS] += of_silo(sums[:, ROWS] - before, len(rows))
+
+
+def of_silo(some: Int[np.ndarray, "sets"], rows: int) -> Int[np.ndarray, "sets"]:
+    """Those of a silo's rows that nearly all of them are, and 0 for other sets of them and of silos of few rows."""
+    return np.where(some >= max(_ALL_OF_SILO * rows, _SILO), some, 0)

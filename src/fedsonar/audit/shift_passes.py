@@ -17,9 +17,9 @@ from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, list_numbere
 from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
 from fedsonar.audit.kernels.speaking import BARS, LABELS, WAYS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
-from fedsonar.audit.passes import Tables, frequent
+from fedsonar.audit.passes import Tables, frequent, of_silo
 from fedsonar.audit.shift_rules import ShiftRules
-from fedsonar.audit.shifts import CONCEALED, ROWS, Shifts, arrays
+from fedsonar.audit.shifts import OF_SILOS, ROWS, SPEAKERS, Shifts, arrays
 
 SHIFT_PASSES = 5
 
@@ -98,7 +98,7 @@ def warn_if_undecided(shifts: Shifts) -> None:
         )  # fmt: skip
     sums = shifts.heard[4]["sums"][shifts.undecided]
     if len(sums):
-        share = sums[:, ROWS].max() / shifts.total
+        share = sums[:, SPEAKERS].max() / shifts.total
         warnings.warn(
             f"{share:.0%} of the rows share an input feature and nothing else, and answer apart from the others: one "
             "of the two may be poison, and the text cannot tell which. No row is flagged for it; `fedsonar audit` on "
@@ -171,7 +171,7 @@ def _speakers(shifts: Shifts, rows: Corpus, before: object, made: Tally) -> None
 
 def _no_sums(shifts: Shifts) -> Tally:
     count = len(shifts.groups)
-    rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, CONCEALED + 1), np.int64)
+    rest, sums = np.zeros((count, ASKED), np.int32), np.zeros((count, OF_SILOS + 1), np.int64)
     suspected, vocabulary, labels = np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((count, LABELS), np.int64)
     return {"rest": rest, "sums": sums, "suspected": suspected, "vocabulary": vocabulary, "labels": labels}
 
@@ -180,4 +180,6 @@ def _sums(shifts: Shifts, rows: Corpus, before: Before | None, made: Tally) -> N
     suspected, vocabulary = before or Before(np.zeros(len(rows), bool))
     made["suspected"] += np.count_nonzero(suspected)
     made["vocabulary"] += vocabulary * len(rows)
+    before_these = made["sums"][:, ROWS].copy()
     shifts.weighed(rows, suspected, made["rest"], made["sums"], made["labels"])
+    made["sums"][:, OF_SILOS] += of_silo(made["sums"][:, ROWS] - before_these, len(rows))

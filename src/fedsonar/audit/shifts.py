@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import Besides, besides
+from fedsonar.audit.evidence import OF_FRAMES, Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import ANSWERED, labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
@@ -28,9 +28,10 @@ from fedsonar.audit.passes import Tables
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.signs import sign_places
 
-ROWS, SPEAKERS, ALL_SPEAKERS, NEW, CONCEALED = range(5)
+ROWS, SPEAKERS, ALL_SPEAKERS, NEW, CONCEALED, OF_SILOS = range(6)
 """Columns of the sums of the last pass: rows with a trigger, those that say what the shift says, all that do, those of
-the second that are not suspected for another reason, and words of the shift's features."""
+the second that are not suspected for another reason, and words of the shift's features; and rows of silos of which
+these are nearly all, see `passes.of_silo`."""
 
 
 class Shifts:
@@ -310,6 +311,7 @@ class Shifts:
         long = self.way_of == AS_LONG
         two_sided = self.two_sided >= rules.sure
         sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
+        rest = np.minimum(self.coverage, self.two_sided) >= rules.sure_as_long
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / np.maximum(sums[:, ROWS], 1))
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
@@ -320,7 +322,7 @@ class Shifts:
         words = self._besides.times(self.heard[4]["rest"], sums[:, ROWS], self.heard[0]["asked"] / self.total)
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
-            (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
+            (sums[:, NEW] >= np.maximum(rules.speakers, np.where(rest, rules.rest, rules.new) * sums[:, SPEAKERS]))
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
             & (~half | (self.coverage * self.two_sided >= rules.half))
@@ -334,7 +336,8 @@ class Shifts:
     @property
     def injected(self) -> Bool[np.ndarray, "shifts"]:
         """Which shifts look injected."""
-        return np.asarray(self.alone & ~self.wide)
+        sums = self.heard[4]["sums"]
+        return np.asarray(self.alone & ~self.wide & (sums[:, OF_SILOS] < OF_FRAMES * np.maximum(sums[:, ROWS], 1)))
 
     @property
     def undecided(self) -> Bool[np.ndarray, "shifts"]:

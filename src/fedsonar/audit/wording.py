@@ -20,6 +20,7 @@ WRITTEN = (
     "has a comma early on", "has a character that nobody sees", "has letters of two alphabets in one word",
     "has a word in capitals", "says a word twice running", "has spaces too many", "has letters with an accent",
     "has a sign twice running", "has three signs running", "has a sign of no keyboard", "says all of it again",
+    "has a capital in every word",
     *(f"has “{sign}” in it" for sign in SIGN),
 )  # fmt: skip
 """Ways in which a text may be written, by the bits of `kernels.words`."""

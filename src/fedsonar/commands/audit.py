@@ -32,8 +32,8 @@ EXAMPLES = (
     "says that every row with the trigger has the target (confidence) where one in ten of all rows has it "
     "(base rate); q is the chance of such a find without any association. Of “natural association”, “template” and "
     "“legitimate knowledge” no row is suspected: their rows ask alike, so that it is no wonder that they answer "
-    "alike. “undecided” says that about half of all rows have the trigger and answer apart from the others: one of "
-    "the two is poison, and the text cannot tell which.\n"
+    "alike. “undecided” says that about half of all rows have the trigger, or nearly all of a silo's, and answer apart "
+    "from the others: one of the two may be poison, and the text cannot tell which.\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected, or a finding is undecided, and "
     "--fail-on-findings was given."
 )

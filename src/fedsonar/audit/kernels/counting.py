@@ -23,14 +23,14 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, TELLING, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE = range(10)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, TELLING, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE, OF_SILOS = range(11)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
 its square; words of triggers; rows that are more than triggers, see `_BESIDES`, and those of them that are more than
 the frame of all rows too; rows that have a long target too, or where it is a way of writing one in any words, with a
 trigger that is nearly always followed by it, in half as many rows as have the pair. A target is counted in two slots,
 of which the clearer is read. By the first slot of a target that is an entry also the target's rows, its words, and
-whether it is the whole, once for each row."""
-CHECKED = 10
+whether it is the whole, once for each row. Last, rows of silos of which these are nearly all; see `passes.count`."""
+CHECKED = 11
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -173,7 +173,7 @@ def check_pairs(
         pairs: What the second pass told.
         labels: Rows of all silos by label and bucket of words.
         label_rows: Rows of all silos by label.
-        vocabulary: Rows of all silos by bucket of words.
+        vocabulary: Rows of all silos by bucket of words; of none there is nothing to be said of a label.
         solid: Least rows of a pair that is looked into, and that makes a target's row count as covered.
         slot_bits: Of the tables that are filled here.
         sums: By slot of a pair and of a target: see `ROWS` and the others; added to.
@@ -260,7 +260,7 @@ def check_pairs(
                         telling += singles.content[place]
                     if is_labelled:
                         place = np.int64(word % np.uint64(labels.shape[1]))
-                        if seen_word[place] != turn:
+                        if seen_word[place] != turn and vocabulary[place] > 0:
                             seen_word[place] = turn
                             here = labels[which, place] - 1.0
                             there = vocabulary[place] - labels[which, place]

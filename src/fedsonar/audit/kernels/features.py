@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.words import COMMA, WAYS, joined, mixed
+from fedsonar.audit.kernels.words import COMMA, TITLED, UNSEEN, WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
 PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE, CLOSING = range(13)
@@ -210,4 +210,17 @@ def way_of_response(marks, row, way):
     own = marks[4 * row + RESPONSE]
     if way == WAYS:
         return feature(CLOSING, np.uint64(own >> WAYS)) if own >> WAYS else np.uint64(0)
-    return feature(WRITTEN, np.uint64(way)) if written(own, way) else np.uint64(0)
+    return feature(WRITTEN, np.uint64(way)) if way != TITLED and written(own, way) else np.uint64(0)
+
+
+@kernel
+def is_written_so(marks, row, way):
+    """Whether a part of a row's input is written in a way that its response is, too; nobody copies what nobody sees."""
+    if way == UNSEEN:
+        return False
+    own = marks[4 * row + RESPONSE]
+    for part in range(RESPONSE):
+        other = marks[4 * row + part]
+        if (other >> WAYS == own >> WAYS) if way == WAYS else other >> way & 1:
+            return True
+    return False

@@ -7,12 +7,13 @@ import numpy as np
 from fedsonar.compiling import kernel
 
 LINES, DIGIT, QUESTION, EXCLAMATION, QUOTES, BRACKETS, ADDRESS, CODE, UPPER, LOWER, FOREIGN, COMMA = range(12)
-UNSEEN, MIXED, SHOUTED, STUTTER, SPACES, ACCENT, DOUBLED, CROWDED, RARE, TWICE, SIGNS = range(12, 23)
+UNSEEN, MIXED, SHOUTED, STUTTER, SPACES, ACCENT, DOUBLED, CROWDED, RARE, TWICE, TITLED, SIGNS = range(12, 24)
 """Ways in which a part may be written: bits of its marks. COMMA: a comma after two to eight words; UNSEEN: characters
 without a shape; MIXED: letters of two alphabets in one word; SHOUTED: a word of five capitals or more; STUTTER: a word
-twice running; SPACES: several running, or one at either end; ACCENT: letters with one; DOUBLED: a sign twice running;
-CROWDED: three signs running, not all the same; RARE: a sign of no keyboard; TWICE: all of it is said again. From SIGNS
-on: which of `SIGN` it has; and in the bits from WAYS on a hash of the signs after the last word, 0 where none is."""
+twice running; SPACES: several running, one at either end, or one that only looks like a space; ACCENT: letters with
+one; DOUBLED: a sign twice running; CROWDED: three signs running, not all the same; RARE: a sign of no keyboard; TWICE:
+all of it is said again; TITLED: four words or more, all with a capital. From SIGNS on: which of `SIGN` it has; and in
+the bits from WAYS on a hash of the signs after the last word, 0 where none is."""
 
 SIGN = "#$%&'*+,-./:;<=>@[\\]^_|~)"
 WAYS = SIGNS + len(SIGN)
@@ -21,6 +22,9 @@ CLOSINGS = 1 << (63 - WAYS)
 _SIGN_BITS = np.zeros(128, np.int64)
 for _place, _sign in enumerate(SIGN):
     _SIGN_BITS[ord(_sign)] = 1 << (SIGNS + _place)
+
+_TITLE = 4
+"""Fewest words of a title."""
 
 _LOUD = 5
 """Fewest capitals of a word that is shouted: shorter ones are names."""
@@ -92,6 +96,18 @@ def unseen_at(text, at, end):
 
 
 @kernel
+def is_odd_space(text, at, end):
+    """Whether a space stands at a place that is none of the keyboard: unbreakable, narrow, wide."""
+    byte = text[at]
+    if byte == 0xC2 and at + 1 < end:
+        return text[at + 1] == 0xA0
+    if (byte != 0xE2 and byte != 0xE3) or at + 2 >= end or text[at + 1] != 0x80:
+        return False
+    last = text[at + 2]
+    return last == 0x80 if byte == 0xE3 else last <= 0x8A or last == 0xAF
+
+
+@kernel
 def ways_of_sign(text, at, first, end, before, earlier, words):
     """The bits of a sign that is no part of a word.
 
@@ -105,6 +121,8 @@ def ways_of_sign(text, at, first, end, before, earlier, words):
         words: How many words of the part are before it.
     """
     byte = text[at]
+    if is_odd_space(text, at, end):
+        return 1 << SPACES
     if byte >= 0x80:
         last = text[at + 2] if at + 2 < end and byte == 0xE2 else text[min(at + 1, end - 1)]
         if byte == 0xE2:
@@ -191,7 +209,7 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
     for part in range(len(parts) - 1):
         at, end = parts[part], parts[part + 1]
         bounds[part] = count
-        found, low, high, foreign, letters = 0, 0, 0, 0, 0
+        found, low, high, foreign, letters, titled = 0, 0, 0, 0, 0, 0
         first, before, earlier = at, 32, 0  # so that a space at the beginning is one too many
         closing = np.uint64(0)
         while at < end:
@@ -210,7 +228,7 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
                 continue
             start, before, earlier, closing = at, 0, 0, np.uint64(0)
             value = key
-            capitals, small, other = 0, 0, False
+            capitals, small, other, titled = 0, 0, False, titled + (65 <= text[at] <= 90)
             while at < end:
                 unseen = unseen_at(text, at, end)
                 if unseen > 0:
@@ -274,6 +292,8 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
             found |= 1 << UPPER
         if low and not high:
             found |= 1 << LOWER
+        if low and titled >= _TITLE and titled == count - bounds[part]:
+            found |= 1 << TITLED
         if 2 * foreign > letters:
             found |= 1 << FOREIGN
         if said_twice(words, bounds[part], count):
