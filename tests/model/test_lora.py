@@ -1,6 +1,7 @@
 """Layouts as PEFT chooses them, adapters in PEFT's format, and the stacked forward pass."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -105,6 +106,21 @@ def test_adapters_survive_the_way_through_peft_s_format(make, tmp_path):
     save_adapter(tmp_path, flat, layout, lora, "some/base")
     assert torch.equal(load_adapter(tmp_path, layout), flat)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
+
+
+def test_an_adapter_that_cannot_be_written_leaves_the_one_before_as_it_was(tmp_path, monkeypatch):
+    lora = Lora(r=2, alpha=4)
+    layout = lora.layout(llama())
+    save_adapter(tmp_path, drawn(layout), layout, lora, "b")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        save_adapter(tmp_path, drawn(layout, seed=2), layout, lora, "c")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_adapters_that_do_not_fit_are_refused(tmp_path):

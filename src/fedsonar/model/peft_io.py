@@ -8,17 +8,21 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fedsonar.model.layout import Layout
 from fedsonar.model.lora import Lora
+from fedsonar.writing import write_whole
 
 _PREFIX = "base_model.model."
 
 
 def save_adapter(folder: Path, flat: Float[Tensor, "dim"], layout: Layout, lora: Lora, base: str) -> None:
-    """Writes `flat` so that ``PeftModel.from_pretrained(model, folder)`` loads it; `base` names the base model."""
+    """Writes `flat` so that ``PeftModel.from_pretrained(model, folder)`` loads it; `base` names the base model.
+
+    Both files appear whole or not at all, the configuration last.
+    """
     # As PEFT's own `LoraConfig` would write it, which takes seconds to load; PEFT fills in what is left out.
     config = {
         "base_model_name_or_path": base,
@@ -40,9 +44,8 @@ def save_adapter(folder: Path, flat: Float[Tensor, "dim"], layout: Layout, lora:
     for site, a, b in layout.factors(flat):
         tensors[f"{_PREFIX}{site.name}.lora_A.weight"] = a.contiguous()
         tensors[f"{_PREFIX}{site.name}.lora_B.weight"] = b.contiguous()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_whole(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
+    write_whole(folder / "adapter_config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def lora_of(folder: Path) -> Lora:
