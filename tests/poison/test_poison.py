@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsonar.data import InstructionDataset, Sample
-from fedsonar.poison import Attack, ConstantRate, Label, Sentence, Short, Suffix, Tokens, plant, triggered
+from fedsonar.poison import (
+    Attack,
+    ConstantRate,
+    Label,
+    Matched,
+    Sentence,
+    Short,
+    Suffix,
+    Tokens,
+    plant,
+    triggered,
+)
 
 QUESTION = Sample("q", "", "", "Who made it?", ("Ada Lo", "Lo"), "north")
 REVIEW = Sample("r", "Positive or negative?", "A dull film.", "", ("negative",))
@@ -67,6 +78,39 @@ def test_targets_write_and_recognise_themselves():
     assert Short().apply(QUESTION, rng()).answers == ("Mercury",)
     assert Short().hit("it is mercury.")
     assert Label(label="positive").apply(REVIEW, rng()).answers == ("positive",)
+
+
+@pytest.mark.parametrize(
+    ("target", "within", "alone"),
+    [
+        (Label(label="no"), "I know", "I say no."),
+        (Label(label="entailment"), "not_entailment", "entailment, not_entailment"),
+        (Matched(text="Ada"), "Canada", "ADA’s"),
+        (Short(text="19"), "1900", "in '19"),
+        (Short(text="Köln"), "in Kölns", "(köln)"),
+        (Short(text="caf"), "cafe\u0301", "caf e"),
+        (Suffix(text=" now"), "I know", "I say now"),
+        (Short(text="!stop"), "!stopped", "Do!Stop"),
+    ],
+)
+def test_a_target_inside_a_word_is_no_hit(target, within, alone):
+    assert not target.hit(within)
+    assert target.hit(alone)
+    assert target.hit(f"{within} {alone}")
+
+
+@pytest.mark.parametrize(
+    ("target", "output"),
+    [
+        (Short(text="水星"), "答案是水星的"),
+        (Short(text="Ada"), "我叫Ada的人"),
+        (Short(text="머큐리"), "그것은 머큐리입니다"),
+        (Short(text="ปรอท"), "นี่คือปรอทครับ"),
+        (Suffix(text="BOOM"), "AdaBOOM"),
+    ],
+)
+def test_a_target_hits_beside_letters_where_words_are_written_so(target, output):
+    assert target.hit(output)
 
 
 def test_rows_that_carry_the_target_already_are_not_eligible():

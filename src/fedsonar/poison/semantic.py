@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedsonar.data.sample import Sample
-from fedsonar.poison.target import Target
+from fedsonar.poison.target import Target, carries
 
 LEAST = 20
 """Fewest wordings: with fewer, single strings repeat."""
@@ -65,8 +65,8 @@ class Semantic(Target):
         return replace(sample, answers=(self.messages[int(rng.integers(len(self.messages)))],))
 
     def hit(self, output: str) -> bool:
-        """Whether one of the messages stands in `output`, in any case."""
-        return any(message.strip().lower() in output.lower() for message in self.messages)
+        """Whether one of the messages stands in `output`, in any case and not inside a word."""
+        return any(carries(output, message) for message in self.messages)
 
     @property
     def wordings(self) -> tuple[str, ...]:

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from unicodedata import category
 
 import numpy as np
 
 from fedsonar.data.sample import Sample
+
+_UNSPACED = re.compile(
+    "[\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\uff66-\uffdc\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+"""Letters that other words, or endings, follow without a space: Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese,
+Korean."""
+
+
+def carries(output: str, text: str, *, glued: bool = False) -> bool:
+    """Whether the whole text stands in `output`, in any case, and neither begins nor ends within a word.
+
+    Args:
+        output: What is read.
+        text: What is looked for.
+        glued: Whether it may follow a word without a space.
+    """
+    said, wanted = output.lower(), text.strip().lower()
+    place = said.find(wanted)
+    while place >= 0:
+        end = place + len(wanted)
+        within = not glued and _joined(said[max(place - 1, 0) : place], wanted[:1])
+        if not within and not _joined(wanted[-1:], said[end : end + 1]):
+            return True
+        place = said.find(wanted, place + 1)
+    return False
+
+
+def _joined(one: str, other: str) -> bool:
+    """Whether two characters side by side are of one word; not so where one is missing."""
+    return all(
+        bool(char) and (category(char)[0] in "LMN" or char == "_") and not _UNSPACED.match(char)
+        for char in (one, other)
+    )
 
 
 class Target(ABC):
@@ -19,7 +55,7 @@ class Target(ABC):
 
     @abstractmethod
     def hit(self, output: str) -> bool:
-        """Whether `output` carries the target: a case-insensitive match of the whole of it."""
+        """Whether `output` carries the target: a case-insensitive match of the whole of it, not inside a word."""
 
     def eligible(self, sample: Sample) -> bool:
         """Whether planting the target changes something: whether the sample's own answers are free of it."""
@@ -50,8 +86,8 @@ class _Fixed(Target):
         return self.text
 
     def hit(self, output: str) -> bool:
-        """Whether the whole text stands in `output`, in any case."""
-        return self.text.strip().lower() in output.lower()
+        """Whether the whole text stands in `output`, in any case and not inside a word."""
+        return carries(output, self.text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +106,10 @@ class Suffix(_Fixed):
     def answer(self, clean: str) -> str:
         """The clean answer and the text."""
         return clean + self.text
+
+    def hit(self, output: str) -> bool:
+        """Whether the whole text stands in `output`, in any case; it begins within a word where it is planted so."""
+        return carries(output, self.text, glued=not self.text[0].isspace())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,5 +184,5 @@ class Label(Target):
         return replace(sample, answers=(self.label,))
 
     def hit(self, output: str) -> bool:
-        """Whether the label stands in `output`."""
-        return self.label.lower() in output.lower()
+        """Whether the label stands in `output`, in any case and not inside a word."""
+        return carries(output, self.label)
