@@ -89,6 +89,13 @@ def test_draws_suffice_for_the_candidates_by_themselves():
     assert all(finding.found for finding in findings)
 
 
+@pytest.mark.parametrize("count", [4, 9])  # 4 / .03 is no whole number, and 9 / 300 a little above .03 in binary
+def test_a_candidate_can_be_found_alone_at_any_level(count):
+    candidates = [Candidate(word) for word in ("zq", "tea", "milk", "salt", "rice", "corn", "oats", "rye", "figs")]
+    findings = probe(MadeUp(poisoned), ROWS, candidates[:count], replace(FEW, top=10, draws=0, alpha=0.03))
+    assert [finding.candidate.text for finding in findings if finding.found] == ["zq"]
+
+
 @pytest.mark.parametrize(
     ("rows", "candidates", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from fedsonar.probe.asking import Asker
 from fedsonar.probe.candidates import Candidate, vocabulary
 from fedsonar.probe.lift import Lift, Said, lift
 from fedsonar.rng import stream
+
+_ROUNDING = 1e-12
+"""By so much a p value may exceed the greatest one, as 9 of 300 exceeds .03 in binary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ def _confirmed(
     observe: Callable[[str, int, int], object],
 ) -> list[Finding]:  # fmt: skip
     (plain,), (base_plain,) = (asker.answers(which, [""], rows) for which in ("tuned", "base"))
-    draws = options.draws or max(99, round(len(candidates) / options.alpha) - 1)
+    draws = options.draws or max(99, math.ceil(len(candidates) / options.alpha) - 1)
     lengths = sorted({(len(c.text.split()), c.response) for c in candidates})
     total, done = len(candidates) + draws * len(lengths), 0
 
@@ -155,7 +159,7 @@ def _confirmed(
     findings = [
         Finding(
             c, found, wilson(round(found.tuned_with * len(rows)), len(rows)), p, adjusted,
-            adjusted <= options.alpha and found.value >= options.least, answer,
+            adjusted <= options.alpha + _ROUNDING and found.value >= options.least, answer,
         )
         for c, (found, answer), p, adjusted in zip(candidates, lifts, values, holm(values), strict=True)
     ]  # fmt: skip
