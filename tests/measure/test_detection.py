@@ -1,6 +1,7 @@
 """What a screen found, by hand and beside scikit-learn."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -35,15 +36,30 @@ def test_area_with_ties_is_scikit_learns(rows):
     assert found.value - 1e-12 <= found.high <= 1
 
 
-def test_the_interval_covers():
-    # Normal scores a deviation apart have an area of Phi(1 / sqrt 2).
-    rng, truth = np.random.default_rng(0), 0.7602499
-    poisoned = np.arange(120) < 40
+@pytest.mark.usefixtures("shapes_unchecked")  # hundreds of areas
+@pytest.mark.parametrize("truth", [0.7602499, 0.9, 0.98])
+@pytest.mark.parametrize(("bad", "good"), [(40, 80), (50, 50), (500, 3), (500, 10), (10, 500), (10, 10)])
+def test_the_interval_covers(bad, good, truth):
+    # Normal scores d deviations apart have an area of Phi(d / sqrt 2).
+    rng, apart = np.random.default_rng(0), math.sqrt(2) * NormalDist().inv_cdf(truth)
+    poisoned = np.arange(bad + good) < bad
     covered = 0
     for _ in range(400):
-        found = roc_auc(rng.standard_normal(120) + poisoned, poisoned)
+        found = roc_auc(rng.standard_normal(bad + good) + apart * poisoned, poisoned)
         covered += found.low <= truth <= found.high
-    assert 0.92 <= covered / 400 <= 0.98
+    assert covered / 400 >= 0.92
+    if min(bad, good) >= 40 and truth < 0.8:
+        assert covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "low"), [(1000, 1, 0.34), (1, 1000, 0.34), (50, 50, 0.93), (1000, 1000, 0.996)]
+)
+def test_an_area_of_1_is_as_sure_as_the_fewer_rows_make_it(bad, good, low):
+    poisoned = np.arange(bad + good) < bad
+    found = roc_auc(poisoned.astype(float), poisoned)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(low, abs=0.005)
 
 
 def test_without_poison_only_false_removal_is_known():

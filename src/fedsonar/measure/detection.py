@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fedsonar.measure.statistics import Rate, wilson
+from fedsonar.measure.statistics import Rate, wilson, wilson_of
+
+_MORE, _HALF = 3, 0.5
+"""So many more rows are counted in an area's variance, whose placements have so much of the greatest variance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +53,35 @@ def detection(
 
 
 def roc_auc(suspicion: Float[np.ndarray, "rows"], poisoned: Bool[np.ndarray, "rows"]) -> Rate:
-    """The area under the ROC curve with its 95 % interval, on the scale of its logit so that it stays in [0, 1].
+    """The area under the ROC curve with its 95 % interval, that of Wilson for as many rows as tell as much.
 
-    n is the number of poisoned rows. At an area of 0 or 1 the variance is 0, and the interval is that of as many
-    poisoned rows that were all told right, by Wilson. nan, in [0, 1], unless there are both kinds of rows.
+    How many tell as much is read from DeLong's variance. Of few rows, or where the area is near 0 or 1, that is known
+    badly, and often 0; so in either kind three more rows are counted, whose placements have half of the greatest
+    variance, as nearly where scores are exponential. At an area of 0 or 1 that leaves at most twice as many rows as the
+    smaller kind has. The interval holds the true area of normal scores, from .76 to .98, in at least 93 cases of 100,
+    for 500 rows and 3 as for 50 and 50; that of exponential ones in 84 at worst. n is the number of poisoned rows. nan,
+    in [0, 1], unless there are both kinds of rows.
 
     References:
         DeLong, DeLong and Clarke-Pearson, 1988, "Comparing the areas under two or more correlated receiver operating
-        characteristic curves", Biometrics 44(3).
+        characteristic curves", Biometrics 44(3), for the variance; Newcombe, 2006, "Confidence intervals for an effect
+        size measure based on the Mann-Whitney statistic", part 2, Statistics in Medicine 25(4), for its dependence on
+        the area. The added rows are ours.
     """
     bad, good = suspicion[poisoned], suspicion[~poisoned]
     if not len(bad) or not len(good):
         return Rate(math.nan, len(bad), 0.0, 1.0)
     below = _placement(bad, good)
-    above = 1 - _placement(good, bad)
     area = float(below.mean())
-    variance = sum(float(v.var(ddof=1)) / len(v) if len(v) > 1 else 0.25 for v in (below, above))
-    if variance == 0 or area in (0.0, 1.0):
-        few = wilson(round(area * len(bad)), len(bad))
-        return Rate(area, len(bad), few.low, few.high)
-    logit, error = math.log(area / (1 - area)), 1.959964 * math.sqrt(variance) / (area * (1 - area))
-    low, high = (1 / (1 + math.exp(-max(-700.0, min(700.0, logit + side * error)))) for side in (-1, 1))
-    return Rate(area, len(bad), low, high)
+    interval = wilson_of(area, 1 / (_share(below, area) + _share(_placement(good, bad), 1 - area)))
+    return Rate(area, len(bad), *interval)
+
+
+def _share(placements: Float[np.ndarray, "some"], mean: float) -> float:
+    """What one kind of rows adds to the area's variance, as a share of ``area (1 - area)``."""
+    greatest, count = mean * (1 - mean), len(placements)
+    found = float(((placements - mean) ** 2).sum()) / greatest if greatest > 0 else (count - 1) * _HALF
+    return (found + _MORE * _HALF) / (count - 1 + _MORE) / count
 
 
 def _placement(values: Float[np.ndarray, "some"], among: Float[np.ndarray, "others"]) -> Float[np.ndarray, "some"]:

@@ -46,12 +46,15 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Rate:
         raise ValueError(f"successes must be between 0 and n, got successes={successes} and n={n}")
     if n == 0:
         return Rate(math.nan, 0, 0.0, 1.0)
+    return Rate(successes / n, int(n), *wilson_of(successes / n, n, confidence))
+
+
+def wilson_of(rate: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """The ends of Wilson's interval of a rate over `n` observations, which need not be a whole number."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    middle = (successes + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * math.sqrt(successes * (n - successes) / n + z**2 / 4)
-    low = 0.0 if successes == 0 else float(middle - half)
-    high = 1.0 if successes == n else float(middle + half)
-    return Rate(successes / n, int(n), low, high)
+    middle = (rate * n + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * math.sqrt(rate * (1 - rate) * n + z**2 / 4)
+    return 0.0 if rate <= 0 else float(middle - half), 1.0 if rate >= 1 else float(middle + half)
 
 
 def pooled(rates: Sequence[float], counts: Sequence[int]) -> Rate:
