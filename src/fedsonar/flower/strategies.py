@@ -137,8 +137,8 @@ class WithBlindGauge(_Around):
         readings: Round -> reading, with the reason where there is none.
 
     Example:
-        ``strategy = WithBlindGauge(FedAvg())``: metrics ``blind-ratio``, above ``blind-alarm`` in 5 of 100 rounds of
-        noise.
+        ``strategy = WithBlindGauge(FedAvg())``: metrics ``blind-ratio``, above ``blind-alarm`` in about 5 of 100
+        rounds of noise.
     """
 
     def __init__(self, strategy: Strategy) -> None:
