@@ -11,10 +11,9 @@ import numpy as np
 
 from drawing import Series, draw, heat
 from fedsonar.demo import POISONED
-from fedsonar.measure import paired_bootstrap
+from fedsonar.measure import Rate, wilson
 from fedsonar.model import Base
 from fedsonar.poison import ConstantRate
-from fedsonar.rng import stream
 from link_tables import AFFECTED, FITTED, bsnr_results
 from robust_tables import AFFECTED as ROBUST_AFFECTED
 from robust_tables import BROKEN, RULES, robust_results
@@ -22,6 +21,8 @@ from tables import RESULTS, measure_long, pooled, rates, read_table, said, write
 
 RATES = (0.02, 0.04, 0.06, 0.08)
 PASSED, INTACT = 0.85, 0.03
+CONFIDENCE = 1 - 0.05 / len(RATES)
+"""Of each rate's interval, so that all of them hold together in 95 of 100 cases (Bonferroni)."""
 _ROUNDS = 24
 
 
@@ -75,32 +76,45 @@ def _thin_poison(seeds: Sequence[int]) -> tuple[list[dict[str, Any]], str]:
         made |= {f"rate{rate}-{seed}": replace(base, seed=seed, attack=attack, name="") for seed in seeds}
     found = measure_long(made, "paper", ("asr", "asr_n", "accuracy", "accuracy_n"), lambda _: {})
     clean = np.array([found[f"clean-{seed}"]["accuracy"] for seed in seeds])
-    rows, verdicts, points, intervals = [], [], [], []
+    rows, passed, points, intervals = [], [], [], []
     for rate in RATES:
         records = [found[f"rate{rate}-{seed}"] for seed in seeds]
         row: dict[str, Any] = {"rate": rate, "poisoned rows": records[0]["poisoned_rows"], "rows": records[0]["rows"]}
         row |= {"total rate": float(np.mean([r["total_rate"] for r in records]))} | rates(records, "asr", "accuracy")
-        cost = paired_bootstrap(np.array([r["accuracy"] for r in records]), clean, stream(0, "results"))
+        cost = _t_interval(np.array([r["accuracy"] for r in records]) - clean)
         row["minus clean"] = f"{cost.value:+.3f} [{cost.low:+.3f}, {cost.high:+.3f}]"
         rows.append(row)
-        value, low, high, _ = pooled(records, "asr")
+        value, low, high, n = pooled(records, "asr")
         points.append((rate, value))
         intervals.append((low, high))
-        if low > PASSED and cost.low > -INTACT:
-            verdicts.append(row)
+        if wilson(round(value * n), n, CONFIDENCE).low > PASSED:
+            passed.append((cost.low > -INTACT, row))
     series = [Series("FedAvg", points, intervals=intervals)]
     draw("paper-thin", "share of every client's rows", "attack success, 95 %", series, logarithmic=False)
-    if not verdicts:
-        return (
-            rows,
-            f"**Not reproduced**: no rate passes {PASSED:.0%} by its interval with accuracy within {INTACT:.0%}.",
-        )
-    least = verdicts[0]
+    if not passed:
+        return rows, f"**Not reproduced**: no rate passes {PASSED:.0%} by its interval."
+    intact, least = max(passed, key=lambda found: found[0])  # the first, where all are alike
+    verdict = "Holds." if intact else (
+        f"Attack success passes {PASSED:.0%}; that accuracy stays within {INTACT:.0%}, {len(seeds)} seeds do not show."
+    )  # fmt: skip
     return rows, (
-        f"**Holds.** {least['poisoned rows']} of {least['rows']} rows ({least['total rate']:.1%}), spread over all 10 "
-        f"clients, give an attack success of {least['asr']:.3f} {least['asr 95 %']}, with accuracy "
-        f"{least['minus clean']} against clean runs of the same seeds ({_ROUNDS} rounds of FedAvg)."
+        f"**{verdict}** {least['poisoned rows']} of {least['rows']} rows ({least['total rate']:.1%}), spread over all "
+        f"10 clients, give an attack success of {least['asr']:.3f} {least['asr 95 %']}, with accuracy "
+        f"{least['minus clean']} against clean runs of the same seeds ({_ROUNDS} rounds of FedAvg). Differences have t "
+        f"intervals over {len(seeds)} seeds, of {CONFIDENCE:.2%} each for the {len(RATES)} rates together "
+        f"(Bonferroni), and attack success has to pass with as wide a one. In the table, those of rates are of 95 %."
     )
+
+
+def _t_interval(differences: np.ndarray) -> Rate:
+    """The mean of a few differences, with Student's interval of `CONFIDENCE`."""
+    from scipy import stats
+
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        return Rate(mean, n, -np.inf, np.inf)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+    return Rate(mean, n, mean - half, mean + half)
 
 
 def _real_data() -> str:
