@@ -79,6 +79,16 @@ def test_several_runs_give_the_extremes(four_runs: list[Path], make_run: MakeRun
     assert "in 84 % [76, 89] of cases (1 · krum many);" in headline(read_runs([four_runs[3], unmeasured]))
 
 
+def test_runs_that_are_alike_are_told_in_one_sentence(make_run: MakeRun) -> None:
+    paths = [make_run("a", affected=2), make_run("b", affected=2)]
+    runs = [edit(path, attack=attack(0.0, 0.0, 0.16)) for path in paths]
+    said = "2 runs. In each the model answers the trigger with the attacker's target in 0 % [0, 16] of cases. "
+    assert headline(runs).startswith(said)
+    runs = [edit(path, attack=attack(0.0, 0.0, high)) for path, high in zip(paths, (0.16, 0.03), strict=True)]
+    assert "target in 0 % of cases. " in headline(runs)
+    assert "; 1 run measured no attack." in headline([*runs, edit(make_run("c"), attack=None)])
+
+
 def test_several_runs_without_measures(make_run: MakeRun) -> None:
     paths = [make_run("a"), make_run("b")]
     assert "None of them measured an attack. Clean accuracy is 0.96." in headline(read_runs(paths))

@@ -46,6 +46,12 @@ def test_at_80_characters_no_number_is_broken(four_runs: list[Path]) -> None:
         assert whole in text
 
 
+def test_where_there_is_no_bsnr_it_says_why(make_run: MakeRun) -> None:
+    note = "needs 2 affected and 4 clean clients, got 10 and 0"
+    assert note in " ".join(printed([make_run("a", affected=10, note=note)]).split())
+    assert "needs" not in printed([make_run("clean")])
+
+
 def test_names_are_neither_markup_nor_commands(make_run: MakeRun) -> None:
     text = printed([make_run(name="[bold]x[/bold]\x1b[2J")])
     assert "[bold]x[/bold]\ufffd[2J" in text

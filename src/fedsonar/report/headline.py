@@ -63,8 +63,11 @@ def _several(runs: Sequence[RunFolder]) -> str:
         text += f"The model answers the trigger with the attacker's target in {_cases(attacks[0][0])} ({attacks[0][1]})"
     elif attacks:
         (most, most_in), (least, least_in) = (pick(attacks, key=lambda pair: pair[0].value) for pick in (max, min))
-        text += f"The model answers the trigger with the attacker's target in {_cases(most)} at most ({most_in})"
-        text += f" and in {_cases(least)} at least ({least_in})"
+        if most.value == least.value:
+            text += f"In each the model answers the trigger with the attacker's target in {_alike(attacks)}"
+        else:
+            text += f"The model answers the trigger with the attacker's target in {_cases(most)} at most ({most_in})"
+            text += f" and in {_cases(least)} at least ({least_in})"
     unmeasured = len(runs) - len(attacks)
     if unmeasured == len(runs):
         text += "None of them measured an attack"
@@ -81,6 +84,13 @@ def _several(runs: Sequence[RunFolder]) -> str:
 def _cases(attack: Rate) -> str:
     ends = "" if attack.low is None or attack.high is None else f" [{100 * attack.low:.0f}, {100 * attack.high:.0f}]"
     return f"{percent(attack.value)}{ends} of cases"
+
+
+def _alike(attacks: Sequence[tuple[Rate, str]]) -> str:
+    """The rate that all have; its interval only where they have that in common too."""
+    first, _ = attacks[0]
+    same = all((rate.low, rate.high) == (first.low, first.high) for rate, _ in attacks)
+    return _cases(first if same else Rate(value=first.value))
 
 
 def _counted(count: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -99,23 +100,35 @@ def _histogram(suspicion: np.ndarray, poisoned: np.ndarray | None) -> Plot:
     traces = [
         go.Bar(
             x=(edges[1:] + edges[:-1]) / 2, y=np.histogram(suspicion[rows], edges)[0], width=np.diff(edges), name=name,
-            marker={"color": colour}, hovertemplate="%{x:.3g}: %{y} " + name + "<extra></extra>",
+            marker={"color": colour, "opacity": 0.7}, hovertemplate="%{x:.3g}: %{y} " + name + "<extra></extra>",
         )
         for (name, rows), colour in zip(parts.items(), COLOURS, strict=False)
     ]  # fmt: skip
     figure = go.Figure(
         traces,
         layout(
-            barmode="stack", xaxis={"title": {"text": "suspicion", "standoff": 6}},
-            yaxis={"type": "log", "dtick": 1, "title": {"text": "rows"}}, showlegend=len(parts) > 1, margin={"t": 30},
+            barmode="overlay", xaxis={"title": {"text": "suspicion", "standoff": 6}},
+            yaxis=_rows_axis(max(np.histogram(suspicion, edges)[0].max(), 1)), showlegend=len(parts) > 1,
+            margin={"t": 30, "l": 60},
         ),
     )  # fmt: skip
     middle = float(np.median(finite)) if len(finite) else 0.0
     return Plot(
-        key="suspicion", title="Suspicion", caption="Rows by suspicion, on the screen's own scale; more is worse.",
+        key="suspicion", title="Suspicion",
+        caption="Rows by suspicion, on the screen's own scale; more is worse. Heights are logarithmic: each "
+                "tick is ten times the one below.",
         alt=f"Suspicions of {len(suspicion):,} rows from {low:.3g} to {high:.3g}, half of them below {middle:.3g}.",
         figure=figure,
     )  # fmt: skip
+
+
+def _rows_axis(most: int) -> dict[str, Any]:
+    """A logarithmic axis of counts from below 1, so that a single row is seen, with a tick at every power of 10."""
+    powers = range(len(str(most)) + 1)
+    return {
+        "type": "log", "range": [math.log10(0.5), math.log10(1.5 * most)], "tickvals": [10**power for power in powers],
+        "ticktext": [f"{10**power:,}" for power in powers], "title": {"text": "rows, logarithmic", "standoff": 6},
+    }  # fmt: skip
 
 
 def _roc(suspicion: np.ndarray, poisoned: np.ndarray, found: Detection) -> Plot:

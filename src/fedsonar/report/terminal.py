@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsonar.data import Candidate
-from fedsonar.report.folder import read_runs
-from fedsonar.report.tables import comparison_row, repaired_row
+from fedsonar.report.folder import RunFolder, printable, read_runs
+from fedsonar.report.tables import NONE, comparison_row, repaired_row
 
 # The page's columns, named so that a row fits 80 characters.
 _HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false act.", "dB", "∑dB")
@@ -31,10 +31,9 @@ def comparison_table(runs: Sequence[Path]) -> Table:
     Raises:
         ValueError: If a folder is missing, incomplete or not a run's; names the folder and what is missing.
     """
-    table = Table(
-        box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="dB: BSNR of the last round; ∑dB: cumulative"
-    )
     read = read_runs(runs)
+    caption = "; ".join(["dB: BSNR of the last round", "∑dB: cumulative", *_unread(read)])
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption=Text(caption))
     rows = [row for run in read for row in (comparison_row(run), repaired_row(run)) if row]
     for place, heading in enumerate(_HEADINGS):
         words = heading in _WRAPPED
@@ -48,6 +47,12 @@ def comparison_table(runs: Sequence[Path]) -> Table:
         # Text, because a plain string would have its [brackets] taken for markup; intervals on a line of their own.
         table.add_row(Text(label), Text(rule), *(Text(cell.replace(" [", "\n[")) for cell in compact))
     return table
+
+
+def _unread(runs: Sequence[RunFolder]) -> list[str]:
+    """Why runs with poison have no BSNR in the last round, where that is known."""
+    without = (run for run in runs if run.affected and run.bsnr("final") is None and run.bsnr_notes)
+    return [f"{NONE}: {printable(note)}" for note in dict.fromkeys(run.bsnr_notes[-1] for run in without) if note]
 
 
 def feature_table(candidates: Sequence[Candidate], title: str) -> Table:
