@@ -24,9 +24,10 @@ _DIM = 31
 def check_aggregator(rule: Aggregator, *, alone: bool = True, noise: bool = False) -> None:
     """Returns when a rule keeps the contract of `Aggregator`.
 
-    The rule must be a documented, frozen dataclass; give finite results of the right shape and dtype, the same each
-    time for the same generator; leave its inputs and the global random state alone; turn zero updates into a zero
-    step; and, for one client, return that client's update or refuse by a ValueError that gives numbers.
+    The rule must be a documented, frozen dataclass; give finite results of the right shape and dtype, in single,
+    double and half precision, the same each time for the same generator; leave its inputs and the global random state
+    alone; turn zero updates into a zero step; and, for one client, return that client's update or refuse by a
+    ValueError that gives numbers.
 
     Args:
         rule: The rule, with the parameters to check; it is called with 20 clients, and with 1.
@@ -38,7 +39,7 @@ def check_aggregator(rule: Aggregator, *, alone: bool = True, noise: bool = Fals
     """
     _check_component(rule)
     name = type(rule).__name__
-    for dtype in (torch.float32, torch.float64):
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         updates_ND = torch.randn(_NUM_CLIENTS, _DIM, generator=torch.Generator().manual_seed(1)).to(dtype)
         result_D = _aggregate(rule, updates_ND)
         _require(

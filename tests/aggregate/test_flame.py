@@ -8,6 +8,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from fedsonar.aggregate.flame import FLAME
+from fedsonar.aggregate.weak_dp import WeakDP
 from fedsonar.testing import check_aggregator
 
 
@@ -118,3 +119,10 @@ def test_updates_are_left_alone(aggregate):
     before = rows.clone()
     aggregate(FLAME(), rows)
     assert torch.equal(rows, before)
+
+
+@pytest.mark.parametrize("rule", [FLAME(), WeakDP(sigma=500.0, c=1e9)])
+def test_noise_does_not_push_half_precision_out_of_its_range(rule, aggregate):
+    result = aggregate(rule, torch.full((20, 37), 65_000.0, dtype=torch.float16))
+    assert result.dtype == torch.float16
+    assert result.isfinite().all()

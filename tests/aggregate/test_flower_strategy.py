@@ -80,3 +80,10 @@ def test_without_flower_the_remedy_is_named(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ValueError, match=r"needs Flower.*pip install 'fedsonar\[flower\]'"):
         rounds(FlowerStrategy(), 1)
+
+
+def test_half_precision():
+    rows = updates(1).bfloat16()
+    step = FlowerStrategy().aggregate(rows, RoundContext(1, range(10), torch.full((10,), 0.1)))
+    assert step.dtype == torch.bfloat16
+    assert torch.equal(step, rows.float().mean(0).bfloat16())

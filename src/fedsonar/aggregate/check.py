@@ -31,6 +31,21 @@ def unit_weights(rule: Aggregator, context: RoundContext) -> Float[np.ndarray, "
     return weights_N
 
 
+def suspected(rule: str, f: int | None, n: int, margin: int = 0) -> int:
+    """The number of suspected clients: `f`, or a fifth of the clients (rounded down) when it is None.
+
+    Raises:
+        ValueError: If ``2 f + margin < n`` does not hold; names the rule.
+    """
+    f = n // 5 if f is None else f
+    if 2 * f + margin >= n:
+        needs = f"2f + {margin}" if margin else "2f"
+        raise ValueError(
+            f"{rule} needs {needs} < n, got f={f} and n={n} clients: bring at least {2 * f + margin + 1} or lower f"
+        )
+    return f
+
+
 def check_updates(updates_ND: Tensor, context: RoundContext) -> Float[Tensor, "clients"]:
     """The updates' norms, when these are a finite floating-point matrix, one row for each client of the context.
 

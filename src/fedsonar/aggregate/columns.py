@@ -50,6 +50,12 @@ def as_matrix(updates_ND: Float[Tensor, "clients dim"]) -> Float[np.ndarray, "cl
     return matrix_ND
 
 
+def in_range(values_D: Float[Tensor, "dim"], dtype: torch.dtype) -> Float[Tensor, "dim"]:
+    """The values in a dtype; those beyond its range become its largest: noise may push half precision over it."""
+    largest = torch.finfo(dtype).max
+    return values_D.clamp(-largest, largest).to(dtype)
+
+
 def on_strips(
     matrix_ND: Float[np.ndarray, "clients dim"],
     work: Callable[[int, int], Done],

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_updates, suspected
 from fedsonar.aggregate.columns import weighted_mean
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
@@ -98,9 +98,7 @@ class DnC(Aggregator):
 
     def _dropped(self, n: int) -> int:
         """Updates that a draw drops of n."""
-        f = n // 5 if self.f is None else self.f
-        if 2 * f >= n:
-            raise ValueError(f"DnC needs 2f < n, got f={f} and n={n} clients: bring at least {2 * f + 1} or lower f")
+        f = suspected("DnC", self.f, n)
         # The margin makes .29 of 100 suspects 29, though .29 * 100 is 28.999999999999996.
         dropped = math.floor(self.c * f + 1e-9)
         if not 1 <= dropped < n:

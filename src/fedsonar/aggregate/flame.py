@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
-from fedsonar.aggregate.columns import weighted_mean
+from fedsonar.aggregate.columns import in_range, weighted_mean
 from fedsonar.aggregate.cosines import cosine_clusters, cosine_similarities, gram_matrix
 from fedsonar.aggregate.norms import clip_factors
 from fedsonar.aggregate.rule import Aggregator, RoundContext
@@ -66,4 +66,4 @@ class FLAME(Aggregator):
         mean_D = weighted_mean(updates_ND, shares_N)
         generator = context.generator
         noise_D = torch.randn(len(mean_D), dtype=mean_D.dtype, device=generator.device, generator=generator)
-        return mean_D + self.lam * median * noise_D.to(mean_D.device)
+        return in_range(mean_D + self.lam * median * noise_D.to(mean_D.device), mean_D.dtype)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.columns import as_matrix
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
 _STATE = "flower."
@@ -52,7 +53,7 @@ class FlowerStrategy(Aggregator):
         """
         check_updates(updates_ND, context)
         strategy, array, arrays = self._strategy()
-        updates = updates_ND.detach().cpu().numpy()
+        updates = as_matrix(updates_ND)
         if hasattr(strategy, "m_t"):  # the adaptive ones hold plain arrays
             strategy.current_arrays = {"update": np.zeros_like(updates[0])}
         elif hasattr(strategy, "current_arrays"):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_round, check_updates
+from fedsonar.aggregate.check import check_round, check_updates, suspected
 from fedsonar.aggregate.distances import squared_distances, squared_distances_from
 from fedsonar.aggregate.rough_distances import rough_distances, worth_a_rough_look
 from fedsonar.aggregate.rule import Aggregator, RoundContext
@@ -92,13 +92,7 @@ def suspected_clients(f: int | None, num_clients: int) -> int:
     Raises:
         ValueError: If Krum's requirement ``2 f + 2 < n`` does not hold.
     """
-    suspected = num_clients // 5 if f is None else f
-    if 2 * suspected + 2 >= num_clients:
-        raise ValueError(
-            f"Krum needs 2f + 2 < n, got f={suspected} and n={num_clients} clients: "
-            f"bring at least {2 * suspected + 3} or lower f"
-        )
-    return suspected
+    return suspected("Krum", f, num_clients, margin=2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_updates, suspected
 from fedsonar.aggregate.columns import mixed
 from fedsonar.aggregate.distances import squared_distances
 from fedsonar.aggregate.pre_aggregator import PreAggregator
@@ -52,9 +52,7 @@ class NNM(PreAggregator):
         """
         check_updates(updates_ND, context)
         n = len(updates_ND)
-        f = n // 5 if self.f is None else self.f
-        if 2 * f >= n:
-            raise ValueError(f"NNM needs 2f < n, got f={f} and n={n} clients: bring at least {2 * f + 1} or lower f")
+        f = suspected("NNM", self.f, n)
         # Below every distance, so that an update comes before the updates that equal it.
         squared_NN = squared_distances(updates_ND).fill_diagonal_(-1)
         nearest_NK = squared_NN.sort(dim=1, stable=True).indices[:, : n - f]

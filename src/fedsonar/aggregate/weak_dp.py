@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedsonar.aggregate.columns import in_range
 from fedsonar.aggregate.norm_clip import NormClip
 from fedsonar.aggregate.rule import Aggregator, RoundContext
 
@@ -55,4 +56,4 @@ class WeakDP(Aggregator):
         step_D = NormClip(c=None if self.c == "median" else self.c).aggregate(updates_ND, context)
         generator = context.generator
         noise_D = torch.randn(len(step_D), generator=generator, device=generator.device, dtype=torch.float64)
-        return (step_D + self.sigma * noise_D.to(step_D.device)).to(step_D.dtype)
+        return in_range(step_D + self.sigma * noise_D.to(step_D.device), step_D.dtype)
