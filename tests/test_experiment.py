@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from fedsonar import ConfigError, Experiment
-from fedsonar.aggregate import FedAvg, Krum, TrimmedMean, WeakDP
+from fedsonar.aggregate import NNM, Chain, FedAvg, Krum, TrimmedMean, WeakDP
+from fedsonar.audit import Privacy
 from fedsonar.data import Files, Sections
 from fedsonar.demo import story
 from fedsonar.experiment import from_config, load, to_config, to_toml
 from fedsonar.poison import Attack, ConstantRate, Label, Sentence
-from fedsonar.screen import Onion, Outliers
+from fedsonar.screen import Association, Onion, Outliers
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -65,6 +66,53 @@ def test_overrides_reach_values_components_and_their_arguments(tmp_path):
     assert load(path, ["attack.placement.class_path=ConstantRate", "attack.placement.rate=0.3"]).attack == Attack(
         placement=ConstantRate(rate=0.3)
     )
+
+
+def test_init_args_may_be_written_or_left_out_anywhere(tmp_path):
+    for text in ('class_path = "fedsonar.aggregate.Krum"\ninit_args.f = 2', 'class_path = "Krum"\nf = 2', ""):
+        path = write(tmp_path, f"[aggregator]\n{text}")
+        named = [] if text else ["aggregator.class_path=Krum"]
+        for spelled in ("aggregator.init_args.f=1", "aggregator.f=1"):
+            assert load(path, [*named, spelled]).aggregator == Krum(f=1)
+            assert load(path, [spelled, *named]).aggregator == Krum(f=1)
+    screen = [f"screen.init_args.privacy.{value}" for value in ("epsilon=8", "clients=25")]
+    private = Association(privacy=Privacy(epsilon=8, clients=25))
+    assert load(path, ["screen.class_path=fedsonar.screen.Association", *screen]).screen == private
+    assert load(path, ["lora.init_args.r=2"]).lora.r == 2
+    within = ['aggregator={class_path="Chain", steps=[{class_path="NNM", f=1}], rule={class_path="Krum"}}']
+    assert load(path, within).aggregator == Chain(steps=(NNM(f=1),), rule=Krum())
+    with pytest.raises(ConfigError, match="name one of the arguments"):
+        load(path, ["aggregator.init_args={f=1}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["ronds=3"], "'ronds' is not accepted; did you mean 'rounds'? there are name, seed, rounds, "),
+        (["screen.class_path=Sonar", "screen.treshold.value=3"], "screen: 'treshold' is not accepted by Sonar; "
+         "did you mean 'threshold'? there are association, shift, gradient, threshold"),
+        (["attack.placement.class_path=ConstantRate", "attack.placement.rat=.1"],
+         "attack.placement: 'rat' is not accepted by ConstantRate; did you mean 'rate'? there are affected, rate"),
+        (["attack.placement.class_path=Krum"], "attack.placement: there is no Placement 'Krum'; there are ConstantRate"),
+        (["attack.placement.class_path=fedsonar.aggregate.Krum"], "there is no Placement 'fedsonar.aggregate.Krum'"),
+        (["attack.placement=3"], "attack.placement must be a section with a class_path, got 3; there are Con"),
+        (["attack.placement.rate=many"], "attack.placement.rate must be a number, got 'many'"),
+        (["attack=ConstantRate"], "attack must be a section, got 'ConstantRate'; there are trigger, target, placement"),
+        (["attack.target.class_path=Label"], "attack.target: Label needs label; set attack.target.label"),
+        (["rounds=1.5"], "rounds must be a whole number, got 1.5"),
+        (["space=facts"], "space must be one of 'factors', 'product', 'freeze-a', got 'facts'"),
+        (["screen.kind=Sonar"], "screen needs a class_path; there are ActivationClustering, "),
+        (["screen.class_path=no_such_module.Sonar"], "screen: No module named 'no_such_module'; modules are looked"),
+        (["aggregator.class_path=Chain", 'aggregator.rule={class_path="Krum"}', 'aggregator.steps=[{class_path="NN"}]'],
+         "aggregator.steps[0]: there is no PreAggregator 'NN'; did you mean 'NNM'? there are Bucketing, Clipping, NNM"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_or_value_is_told_with_what_could_stand_there(tmp_path, overrides, said):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, ""), overrides)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "Union" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

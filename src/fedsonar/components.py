@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -14,6 +14,7 @@ from fedsonar.experiment import public_module, to_config
 from fedsonar.poison import Paraphraser, Placement, Target, Trigger
 from fedsonar.repair import Repair
 from fedsonar.screen import Screen, Threshold
+from fedsonar.spelling import concrete
 
 FAMILIES: dict[str, type] = {
     "data": Source,
@@ -64,25 +65,12 @@ def components() -> list[Component]:
     load_plugins()
     found = []
     for section, family in FAMILIES.items():
-        for kind in sorted(_concrete(family), key=lambda kind: kind.__name__):
+        for kind in sorted(concrete(family), key=lambda kind: kind.__name__):
             doc = inspect.getdoc(kind) or ""
             reference = re.search(r"^References:\n((?:[ ]+.*\n?)+)", doc, re.MULTILINE)
             paper = " ".join(reference.group(1).split()) if reference else ""
             path = f"{public_module(kind)}.{kind.__qualname__}"
             found.append(Component(section, path, doc.split("\n")[0], _parameters(kind), paper))
-    return found
-
-
-def _concrete(family: type) -> set[type]:
-    kinds = _descendants(family)
-    return {k for k in kinds if not inspect.isabstract(k) and is_dataclass(k) and not k.__name__.startswith("_")}
-
-
-def _descendants(kind: type) -> set[type]:
-    found: set[type] = set()
-    children: list[type] = kind.__subclasses__()
-    for child in children:
-        found |= {child} | _descendants(child)
     return found
 
 

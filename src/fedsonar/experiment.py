@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from abc import ABC
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
 from fedsonar.repair import Repair
 from fedsonar.screen import Screen
+from fedsonar.spelling import check, gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +105,6 @@ class Experiment:
             raise ValueError(f"screen_every must be at least 1, or left out for once, got {self.screen_every}")
 
 
-_OPTIONAL = re.compile(
-    r"(.*?)Does not validate against any of the Union subtypes .*? Errors: - (.*) - Expected a NoneType.*"
-)
-"""What jsonargparse says of a part that may be left out, where it cannot read the part."""
-
-
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment of a TOML file, with ``path=value`` overrides, for example ``training.lr=0.001``.
 
@@ -127,35 +121,42 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def configured(config: dict[str, Any], overrides: Sequence[str]) -> Experiment:
-    """The experiment of a nested mapping with ``path=value`` overrides, which are written into the mapping.
+    """The experiment of a nested mapping with ``path=value`` overrides.
 
     Raises:
         ConfigError: As `load`.
     """
+    config = gathered(config)
     for override in overrides:
         _override(config, override)
     return from_config(config)
 
 
 def _override(config: dict[str, Any], override: str) -> None:
-    """Sets one value; steps through a component's init_args, so that ``aggregator.f=2`` reaches Krum's f."""
+    """Sets one value; ``init_args`` may be left out, so that ``aggregator.f=2`` reaches Krum's f."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise ConfigError(f"override {override!r} is not of the form path=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = gathered(tomllib.loads(f"value = {text}")["value"])
     except tomllib.TOMLDecodeError:
         value = text
     *parents, last = path.strip().split(".")
+    if last == "init_args":
+        raise ConfigError(f"override {override!r}: name one of the arguments, as in {path.strip()}.name=value")
     node = config
     for place, parent in enumerate(parents, 1):
+        if parent == "init_args":
+            continue
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
             raise ConfigError(f"override {override!r}: {parent} is a value, not a section")
         named = last == "class_path" and place == len(parents)
         node = child.setdefault("init_args", {}) if "class_path" in child and not named else child
     if last == "class_path":
-        node.pop("init_args", None)
+        arguments = {} if "class_path" in node else dict(node)  # those of another class are none of this one
+        node.clear()
+        node["init_args"] = arguments
     node[last] = value
 
 
@@ -165,9 +166,11 @@ def from_config(config: Mapping[str, Any]) -> Experiment:
     Raises:
         ConfigError: Naming the key and the remedy.
     """
+    config = gathered(config)
+    check(config, Experiment)
     parser = _parser()
     try:
-        parsed = parser.instantiate(parser.parse_object(dict(config)))
+        parsed = parser.instantiate(parser.parse_object(config))
         return Experiment(**vars(parsed))
     except Exception as error:  # jsonargparse raises many kinds; each says in words what is wrong
         raise ConfigError(_one_line(error)) from error
@@ -189,9 +192,6 @@ def _one_line(error: BaseException) -> str:
             return str(inner)
         inner = inner.__cause__
     text = " ".join(str(error).split()).replace('Parser key "', 'key "')
-    text = _OPTIONAL.sub(r"\1\2", text)
-    if "No module named" in text:
-        text += "; modules are looked for beside the experiment's file (resuming: here) and in PYTHONPATH"
     return text.replace("<class '", "").replace("'>", "")
 
 
