@@ -133,6 +133,7 @@ def test_wrong_usage_exits_2_and_help_exits_0(capsys):
 def test_a_second_run_into_the_same_folder_is_refused(experiment, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "experiment.toml").write_text("rounds = 1")
+    (tmp_path / "out" / "checkpoint").mkdir()
     assert main(["run", str(experiment), "--out", str(tmp_path / "out")]) == 1
     assert "go on with --resume" in capsys.readouterr().err
 

@@ -165,6 +165,31 @@ def test_a_folder_whose_claim_was_killed_is_empty(tmp_path):
     assert run(replace(SMALL, rounds=1), out=tmp_path / "r").summary["rounds"] == 1
 
 
+def test_too_few_clients_for_the_rule_are_told_before_anybody_trains_and_block_no_folder(tmp_path):
+    few = replace(SMALL, partition=IID(clients=3), rounds=1)
+    stages = []
+    for wrong in (few, replace(SMALL, clients_per_round=3)):
+        with pytest.raises(ValueError, match=r"Krum needs 2f \+ 2 < n, got f=2 and n=3 clients: bring at least 7"):
+            run(replace(wrong, aggregator=Krum(f=2)), out=tmp_path / "r", observe=stages.append)
+    assert not stages
+    assert run(few, out=tmp_path / "r").summary["rounds"] == 1
+    assert load(tmp_path / "r" / "experiment.toml") == few
+    with pytest.raises(ValueError, match="holds another run"):
+        run(few, out=tmp_path / "r")
+
+
+def test_a_run_stopped_after_its_last_round_gets_all_files_when_it_goes_on(tmp_path):
+    short = replace(SMALL, rounds=1)
+    with pytest.raises(StopError):
+        run(short, out=tmp_path / "r", observe=stop_after(1))
+    (tmp_path / "r" / "environment.json").unlink()
+    run(short, out=tmp_path / "r", resume=True)
+    run(short, out=tmp_path / "whole")
+    assert {file.name for file in (tmp_path / "r").iterdir()} == {file.name for file in (tmp_path / "whole").iterdir()}
+    examples = [(tmp_path / name / "examples.json").read_text() for name in ("r", "whole")]
+    assert examples[0] == examples[1]
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(whole, tmp_path):
     out, _ = whole
     before = (out / "summary.json").read_bytes()

@@ -137,6 +137,8 @@ def run(
         state.summary["repair"] = plain(treated.summary())
         observe(Progress("repair", experiment.rounds))
     if out is not None:
+        if examination is None and not (out / "examples.json").is_file():  # stopped after the last round was kept
+            examination = federation.examiner.examine(state.adapter, hits_before(state))
         timing = clock.timing(time.perf_counter() - started)
         run_folder.finish(out, state, federation, judges, examination, treated, timing)
     return state

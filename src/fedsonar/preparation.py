@@ -13,6 +13,7 @@ from fedsonar.model import Base, Lora, Network, open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 from fedsonar.screen import Oracle
+from fedsonar.server import check_clients
 
 
 class Loaded:
@@ -189,12 +190,13 @@ class Coordination(Federation):
 
 
 def _check_counts(experiment: Experiment, clients: int) -> None:
-    """Returns when there are clients enough for a round, and for its least number of updates."""
+    """Returns when there are clients enough for a round, for its least number of updates, and for the rule."""
     if experiment.clients_per_round > clients:
         raise ValueError(f"clients_per_round {experiment.clients_per_round} is more than the {clients} clients")
     asked = experiment.clients_per_round or clients
     if experiment.min_updates is not None and experiment.min_updates > asked:
         raise ValueError(f"min_updates {experiment.min_updates} is more than the {asked} clients of a round")
+    check_clients(experiment.aggregator, asked)
 
 
 def _server_rows(experiment: Experiment, num_test: int) -> tuple[set[int], set[int]]:

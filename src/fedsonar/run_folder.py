@@ -31,14 +31,12 @@ NUM_EXAMPLES = 6
 
 
 def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
-    """Makes sure that `out` may be written: new or empty, or, to resume, holding this very experiment.
-
-    A folder is empty, too, if a claim was killed in it before the experiment was written.
+    """Makes sure that `out` may be written: new, without any result, or, to resume, holding this very experiment.
 
     Raises:
         ValueError: If `out` holds something else.
     """
-    config = out / "experiment.toml"
+    config, machine = out / "experiment.toml", out / "environment.json"
     if resume:
         if not config.is_file():
             raise ValueError(f"{str(out)!r} holds no run to resume; start one with --out {out}")
@@ -46,13 +44,23 @@ def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
             raise ValueError(
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
-        return
-    if out.exists() and (not out.is_dir() or not all(half_written(file, config) for file in out.iterdir())):
+    elif not claimable(out):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
         raise ValueError(f"{str(out)!r} holds {what}{hint}")
-    write_whole(config, to_toml(experiment).encode())
-    write_json(out / "environment.json", environment())
+    else:
+        write_whole(config, to_toml(experiment).encode())
+        machine.unlink(missing_ok=True)
+    if not machine.is_file():
+        write_json(machine, environment())
+
+
+def claimable(out: Path) -> bool:
+    """Whether a run may begin in a folder: there is none, or nothing in it but what a claim wrote, whole or not."""
+    ours = [out / name for name in ("experiment.toml", "environment.json")]
+    return not out.exists() or (
+        out.is_dir() and all(file in ours or any(half_written(file, one) for one in ours) for file in out.iterdir())
+    )
 
 
 def read(out: Path) -> Run | None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate import Matrix, RoundContext, refusals
+from fedsonar.aggregate import Aggregator, Matrix, RoundContext, refusals
 from fedsonar.experiment import Experiment
 from fedsonar.model import Layout, space_of
 from fedsonar.records import Update
@@ -39,6 +39,19 @@ class Aggregated:
     lengths: list[float]
     shares: list[float] | None
     refused: list[tuple[Update, str]]
+
+
+def check_clients(rule: Aggregator, clients: int) -> None:
+    """Returns when a rule can do with so many clients a round, which it is asked with updates that change nothing.
+
+    Raises:
+        ValueError: If they are too few for the rule.
+    """
+    side = 4
+    weights = torch.full((clients,), 1 / clients)
+    root = torch.zeros(side * side) if rule.root_rows else None
+    context = RoundContext(1, range(clients), weights, torch_stream(0, "aggregate"), {}, [Matrix(0, side, side)], root)
+    rule.aggregate(torch.zeros(clients, side * side), context)
 
 
 class Server:

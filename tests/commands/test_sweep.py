@@ -106,6 +106,12 @@ def test_a_changed_experiment_does_not_pass_for_the_old_one(path, tmp_path, caps
     assert "holds a run of another experiment" in capsys.readouterr().err
 
 
+def test_the_folder_of_a_single_run_is_refused(path, tmp_path, capsys):
+    (tmp_path / "experiment.toml").write_text(TOML)
+    assert main(["sweep", str(path), RATES, "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"fedsonar: {str(tmp_path)!r} holds a run; choose another --out\n"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal there")
 def test_a_killed_sweep_goes_on_and_loses_no_finished_run(path, tmp_path):
     out = tmp_path / "grid"

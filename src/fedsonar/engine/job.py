@@ -47,8 +47,10 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("lr", "batch_size", "epochs", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                bound = "finite" if value == math.inf else "above 0"
+                raise ValueError(f"training.{name} must be {bound}, got {value}")
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate at a step, from 0, of a client that takes so many."""

@@ -18,11 +18,13 @@ FILE = "sweep.parquet"
 
 
 def check_cells(cells: Sequence[Cell], out: Path) -> None:
-    """Returns when every run that lies in a folder already is the one that belongs there.
+    """Returns when the folder is no single run's, and every run that lies in it is the one that belongs there.
 
     Raises:
-        ConfigError: If one is of another experiment.
+        ConfigError: If one is of another experiment, or the folder is a run's.
     """
+    if (out / "experiment.toml").is_file():
+        raise ConfigError(f"{str(out)!r} holds a run; choose another --out")
     for cell in cells:
         config = out / cell.name / "experiment.toml"
         if config.is_file() and load(config) != cell.experiment:
