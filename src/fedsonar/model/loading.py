@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -59,7 +61,7 @@ class Base:
         from transformers import AutoTokenizer
 
         with self._explained():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.folder())
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self._place())
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.eos_token_id is None:
@@ -79,7 +81,7 @@ class Base:
 
         with self._explained(), without_bars():
             model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                self.folder(), dtype=getattr(torch, self.dtype), use_safetensors=True
+                self._place(), dtype=getattr(torch, self.dtype), use_safetensors=True
             )
         module: torch.nn.Module = model
         module.to(self._device()).eval().requires_grad_(False)
@@ -93,12 +95,34 @@ class Base:
     def _device(self) -> str:
         return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
+    def _place(self) -> str:
+        """What transformers loads: a folder, or the Hub name where the Hub answers; else what it gave before."""
+        where = self.folder()
+        if Path(where).is_dir() or _hub_answers():
+            return where
+        from huggingface_hub import try_to_load_from_cache
+
+        kept = try_to_load_from_cache(where, "config.json")
+        if not isinstance(kept, str):
+            raise ValueError("there is no such folder, and the Hub does not answer")
+        return str(Path(kept).parent)
+
+    def _check_device(self) -> None:
+        hint = "set base.device to 'cpu', 'cuda', or 'auto' for the accelerator when there is one"
+        try:
+            kind = torch.device(self._device()).type
+        except RuntimeError:
+            raise ValueError(f"there is no device {self.device!r}; {hint}") from None
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"base.device is {self.device!r}, and PyTorch finds no such device here; {hint}")
+
     def _check(self) -> None:
+        self._check_device()
         where = self.folder()
         local = Path(where).is_dir()
-        if not local and (where.startswith((".", "/", "~")) or where.count("/") > 1):
+        if not local and not _HUB_NAME.fullmatch(where):
             raise ValueError(
-                f"no checkpoint folder {self.path!r}; set base.path to 'embedded', a folder, or a Hub name"
+                f"no checkpoint folder {self.path!r}; set base.path to 'embedded', a folder, or a Hub name, owner/name"
             )
         if local and not (Path(where) / "config.json").is_file():
             raise ValueError(f"{self.path!r} holds no config.json, so it is no Hugging Face checkpoint")
@@ -119,6 +143,20 @@ class Base:
             raise ValueError(f"cannot load the checkpoint {self.path!r}: {reason}{hint}") from error
 
 
+@cache
+def _hub_answers() -> bool:
+    """Whether the Hub can be reached, asked once: transformers asks for the better part of a minute."""
+    import huggingface_hub
+
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except Exception:  # of whichever library asks
+        return False
+    return True
+
+
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Keeps transformers from drawing progress bars."""
@@ -132,5 +170,7 @@ def without_bars() -> Iterator[None]:
         if drawn:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")

@@ -54,6 +54,9 @@ def lora_of(folder: Path) -> Lora:
     Raises:
         ValueError: If the folder holds no LoRA adapter.
     """
+    if not (folder / "adapter_config.json").is_file():
+        lacks = "there is no adapter_config.json" if folder.is_dir() else "there is no such folder"
+        raise ValueError(f"{str(folder)!r} holds no readable PEFT adapter: {lacks}; give the folder of one")
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
         return Lora(r=config["r"], alpha=config["lora_alpha"], target_modules=config["target_modules"])
