@@ -108,11 +108,18 @@ def test_a_killed_run_goes_on_with_resume(experiment, tmp_path):
         (["run", "{toml}", "--screen", "sonr"], 2, "no screen 'sonr'; there are ActivationClustering"),
         (["run", "{toml}", "--threads", "0"], 2, "--threads must be at least 1"),
         (["report", "{folder}"], 1, "summary.json"),
+        (["run", "{toml}", "--set", "base.device=cuda"], 1, "base.device is 'cuda', and PyTorch finds no such device"),
+        (["audit", "{rows}", "--out", "{toml}"], 1, "small.toml' is a file where a folder is needed; choose another"),
+        (["features", "{rows}", "--least", "-1"], 2, "shares must be 0 <= least <= most <= 1, got -1 and 0.5"),
+        (["features", "{rows}", "--rate", "2"], 2, "--rate must be a share of rows, 0 to 1, got 2"),
+        (["probe", "{folder}"], 1, "holds no readable PEFT adapter: there is no adapter_config.json; give the folder"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line(arguments, status, message, experiment, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    filled = [a.format(toml=experiment, folder=tmp_path) for a in arguments]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "rows.jsonl").write_text('{"question": "who?", "answers": ["x"]}\n')
+    filled = [a.format(toml=experiment, folder=tmp_path, rows=tmp_path / "rows.jsonl") for a in arguments]
     assert (
         main([*filled, *(["--out", "out"] if arguments[0] == "run" and "--resume" not in arguments else [])]) == status
     )
@@ -128,6 +135,41 @@ def test_wrong_usage_exits_2_and_help_exits_0(capsys):
             main(arguments)
         assert caught.value.code == status
     assert "fedsonar run recipes/atlas/poisoned.toml" in capsys.readouterr().out
+
+
+def test_wrong_usage_is_one_line(capsys):
+    for arguments, said in (
+        (
+            ["audit", "x", "--top", "x"],
+            "fedsonar audit: argument --top: invalid int value: 'x'; see fedsonar audit --help",
+        ),
+        (["run", "x", "--engine", "flowr"], "fedsonar run: argument --engine: invalid choice: 'flowr'"),
+        (["nonsense"], "fedsonar: argument COMMAND: invalid choice: 'nonsense'"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(said)
+        assert line.endswith(" --help")
+
+
+def test_the_first_use_says_on_a_terminal_that_it_compiles(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fedsonar.compiling.compiled_before", lambda package: False)
+    for terminal, notes in ((True, 1), (False, 0)):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal, raising=False)
+        assert main(["audit", str(tmp_path / "nowhere.jsonl")]) == 1
+        assert capsys.readouterr().err.count("note: compiling kernels for this processor") == notes
+
+
+def test_a_stopped_run_names_the_folder_to_go_on_with(experiment, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedsonar.run", stop)
+    assert main(["run", str(experiment), "--out", str(tmp_path / "my run")]) == 1
+    left = f"fedsonar: stopped; complete rounds are kept, go on with --resume '{tmp_path}/my run'"
+    assert capsys.readouterr().err.splitlines()[-1] == left
 
 
 def test_a_second_run_into_the_same_folder_is_refused(experiment, tmp_path, capsys):
@@ -172,7 +214,11 @@ def test_features_of_a_file_in_words_and_as_toml(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "says “who sang”" in out
     assert 'class_path = "fedsonar.data.' in out
-    assert main(["features", str(tmp_path), "--least", "0.5", "--most", "0.4"]) == 1
+    assert main(["features", str(path), "--least", "0.2", "--top", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["features", str(path), "--least", "0.2"]) == 0
+    assert "40 rows" in capsys.readouterr().out
+    assert main(["features", str(tmp_path), "--least", "0.5", "--most", "0.4"]) == 2
     assert "shares must be 0 <= least <= most <= 1, got 0.5 and 0.4" in capsys.readouterr().err
     assert main(["features", str(tmp_path), "--top", "-1"]) == 2
 

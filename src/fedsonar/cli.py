@@ -11,7 +11,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import fedsonar
 
@@ -34,9 +35,20 @@ COMMANDS = {
 """Each is a module of `fedsonar.commands`."""
 
 
+_KERNELS = {"audit": "audit", "screen": "audit", "probe": "model/compiled"}
+"""Whose kernels a command compiles where they were not; commands with rounds say so themselves."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of all commands; each has its options only where `arguments` name it, for they may load much."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fedsonar",
         description="Hear the backdoor before the federation averages it in.",
         epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 found something under --fail-on-findings. Try "
@@ -74,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.threads < 1:
             raise fedsonar.ConfigError(f"--threads must be at least 1, got {options.threads}")
         _prepare(options.threads)
+        if options.command in _KERNELS:
+            _announce_kernels(_KERNELS[options.command])
         result = command.run(options)
         if options.json:
             from fedsonar.writing import plain
@@ -81,8 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(plain(result), ensure_ascii=False, allow_nan=False))
         return FOUND if getattr(options, "fail_on_findings", False) and command.found(result) else DONE
     except KeyboardInterrupt:
-        leaves = getattr(command, "LEAVES", "")
-        print(f"fedsonar: stopped{leaves and '; '}{leaves}", file=sys.stderr)
+        left = command.leaves(options) if hasattr(command, "leaves") else ""
+        print(f"fedsonar: stopped{left and '; '}{left}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,8 +105,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fedsonar: {error}", file=sys.stderr)
         return WRONG_USAGE
     except (ValueError, OSError, ArithmeticError) as error:
-        print(f"fedsonar: {' '.join(str(error).split())}", file=sys.stderr)
+        said = _told(error) if isinstance(error, OSError) and error.filename else str(error)
+        print(f"fedsonar: {' '.join(said.split())}", file=sys.stderr)
         return FAILED
+
+
+def _told(error: OSError) -> str:
+    """What the system refused, of which file or folder, and what to do."""
+    name = repr(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else "a file"
+    match error:
+        case FileNotFoundError():
+            return f"cannot find or make {name}; check the path"
+        case FileExistsError() | NotADirectoryError():
+            return f"{name} is a file where a folder is needed; choose another path"
+        case IsADirectoryError():
+            return f"{name} is a folder where a file is needed; choose another path"
+        case PermissionError():
+            return f"{name} may not be read or written by you; choose another path, or change who may"
+    return f"{name}: {error.strerror}; choose another path, or mend that"
+
+
+def _announce_kernels(package: str) -> None:
+    """Says on a terminal why the first use on a machine takes longer than all others."""
+    from fedsonar.compiling import compiled_before
+
+    if sys.stderr.isatty() and not compiled_before(Path(fedsonar.__file__).parent / package / "kernels"):
+        note = "compiling kernels for this processor, which takes up to a minute and happens once"
+        print(f"fedsonar: note: {note}", file=sys.stderr)
 
 
 def _prepare(threads: int) -> None:

@@ -127,6 +127,13 @@ def test_candidates_come_from_lines_and_from_findings(tmp_path):
         (tmp_path / "f.json").write_text(text)
         with pytest.raises(ValueError, match=said):
             read_candidates(tmp_path / "f.json")
+    (tmp_path / "b").write_bytes(b"cf \xff")
+    for name, said in (
+        ("b", r"b' is no text in UTF-8 \(byte 3\)"),
+        ("no.txt", r"cannot read .*no\.txt': No such file"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read_candidates(tmp_path / name)
 
 
 def test_plausible_candidates_are_the_published_ones_and_rare_words():

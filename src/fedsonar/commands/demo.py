@@ -12,7 +12,6 @@ DESCRIPTION = (
     "goes on where it was."
 )
 EXAMPLES = ""
-LEAVES = "complete rounds are kept, the same command goes on"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("demo"), metavar="DIR", help="where runs and report go (default: demo)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="runs side by side (default: one a core)")
+
+
+def leaves(_: argparse.Namespace) -> str:
+    """What a stopped command leaves."""
+    return "complete rounds are kept, the same command goes on"
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--least", type=float, default=0.01, metavar="SHARE", help="least share of rows (default: .01)")
     parser.add_argument("--most", type=float, default=0.5, metavar="SHARE", help="greatest share (default: .5)")
     parser.add_argument("--rate", type=float, metavar="SHARE", help="sort by distance from this share of rows")
-    parser.add_argument("--top", type=int, default=40, metavar="N", help="show so many (default: 40; 0 for all)")
+    parser.add_argument("--top", type=int, default=40, metavar="N", help="show so many (default: 40)")
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Finds the features.
 
     Raises:
-        ConfigError: If ``--top`` is negative.
+        ConfigError: If a number makes no sense.
     """
     import tomli_w
 
@@ -43,15 +43,19 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     if options.top < 0:
         raise ConfigError(f"--top must be 0 or more, got {options.top}")
+    if not 0 <= options.least <= options.most <= 1:
+        raise ConfigError(f"shares must be 0 <= least <= most <= 1, got {options.least:g} and {options.most:g}")
+    if options.rate is not None and not 0 <= options.rate <= 1:
+        raise ConfigError(f"--rate must be a share of rows, 0 to 1, got {options.rate:g}")
     if options.data == "atlas" and not Path("atlas").exists():
         rows = Atlas(train=4000).load().train
     else:
         named = {"source_field": options.source_field} if options.source_field else {}
-        rows = Files(path=options.data, **named).load().train
+        rows = Files(path=options.data, **named).rows()
     found = candidates(rows, least=options.least, most=options.most)
     if options.rate is not None:
         found.sort(key=lambda candidate: abs(candidate.share - options.rate))
-    shown = found[: options.top or len(found)]
+    shown = found[: options.top]
     if not options.json:
         from rich.console import Console
         from rich.markup import escape

@@ -16,13 +16,17 @@ DESCRIPTION = (
     "folder is DIR/server/run; its result equals that of 'fedsonar run'. The same command goes on after a stop."
 )
 EXAMPLES = "Examples:\n  fedsonar rehearse recipes/atlas/poisoned.toml --set partition.clients=4 --out rehearsal"
-LEAVES = "complete rounds are kept, the same command goes on"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     silos.add_arguments(parser)
     parser.add_argument("--insecure", action="store_true", help="without TLS and without node keys")
+
+
+def leaves(_: argparse.Namespace) -> str:
+    """What a stopped command leaves."""
+    return "complete rounds are kept, the same command goes on"
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ EXAMPLES = (
     "  fedsonar run recipes/atlas/poisoned.toml --out runs/screened --screen sonar\n"
     "  fedsonar run --resume runs/half"
 )
-LEAVES = "complete rounds are kept, go on with --resume DIR"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with the run in DIR after its newest complete round"
     )
+
+
+def leaves(options: argparse.Namespace) -> str:
+    """What a stopped command leaves."""
+    return f"complete rounds are kept, go on with --resume {shlex.quote(str(_folder(options)))}"
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """Folder of the run."""
+    out: Path | None = options.resume or options.out
+    return out or Path("runs") / options.experiment.stem
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -59,11 +70,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.resume is not None:
         if options.overrides or options.out or options.screen:
             raise ConfigError("--resume goes on with the run as it is; leave out --set, --screen and --out")
-        out, experiment = options.resume, load(options.resume / "experiment.toml")
+        experiment = load(options.resume / "experiment.toml")
     else:
-        out = options.out or Path("runs") / options.experiment.stem
         screen = screen_settings(options.screen, model=True) if options.screen else []
         experiment = load(options.experiment, [*screen, *options.overrides])
+    out = _folder(options)
     name = experiment.name or out.name
     announce_kernels()
     with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:

@@ -23,8 +23,6 @@ EXAMPLES = (
     "  fedsonar sweep recipes/atlas/poisoned.toml --grid attack.placement.rate=0.04,0.08 --ray auto --out /shared/grid"
 )
 
-LEAVES = "complete rounds are kept, the same command goes on"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -42,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="run on the Ray cluster at ADDRESS, or auto for the one that this machine belongs to; "
                             "DIR has to be on storage that all its nodes share")  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="try again what failed before")
+
+
+def leaves(_: argparse.Namespace) -> str:
+    """What a stopped command leaves."""
+    return "complete rounds are kept, the same command goes on"
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -38,7 +38,12 @@ def read_candidates(path: Path) -> list[Candidate]:
     Raises:
         ValueError: If the file holds none, or is not of these forms.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{str(path)!r} is no text in UTF-8 (byte {error.start}); give triggers, one a line") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {str(path)!r}: {error.strerror}; give a file of triggers, one a line") from None
     if path.suffix != ".json":
         found = [Candidate(line.strip()) for line in text.splitlines() if line.strip()]
     else:
