@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsonar import ConfigError, Experiment
+from fedsonar import ConfigError, Experiment, run
 from fedsonar.aggregate import NNM, Chain, FedAvg, Krum, TrimmedMean, WeakDP
 from fedsonar.audit import Privacy
 from fedsonar.data import Files, Sections
@@ -140,6 +140,20 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load(write(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_what_an_experiment_is_made_of_is_checked_by_name():
+    for wrong, said in (
+        ({"rounds": "x"}, "rounds must be a whole number, got 'x'"),
+        ({"attack": ConstantRate()}, r"attack must be Attack or None, got ConstantRate\("),
+        ({"aggregator": Krum}, "aggregator must be Aggregator, got <class"),
+        ({"space": "facts"}, "space must be one of 'factors', 'product', 'freeze-a', got 'facts'"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            Experiment(**wrong)
+    with pytest.raises(TypeError, match=r"run takes an Experiment, got 'kr.toml'; fedsonar.experiment.load reads one"):
+        run("kr.toml")
 
 
 def test_a_missing_file_and_a_bad_override_are_named(tmp_path):

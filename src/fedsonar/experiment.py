@@ -22,7 +22,7 @@ from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
 from fedsonar.repair import Repair
 from fedsonar.screen import Screen
-from fedsonar.spelling import check, gathered
+from fedsonar.spelling import check, check_types, gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,7 @@ class Experiment:
     bsnr: Bsnr = field(default_factory=Bsnr)
 
     def __post_init__(self) -> None:
+        check_types(self)
         least = {"rounds": 1, "max_length": 8, "pass_tokens": 0, "clients_per_round": 0, "min_updates": 1}
         for name, bound in least.items():
             value = getattr(self, name)

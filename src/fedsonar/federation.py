@@ -65,10 +65,13 @@ def run(
         screening: Who has rows judged; here by default.
 
     Raises:
+        TypeError: If it is no experiment.
         ValueError: If the experiment's parts do not fit together, or `out` holds another run.
         FloatingPointError: If a loss is no longer finite; names client and round.
     """
     started = time.perf_counter()
+    if not isinstance(experiment, Experiment):
+        raise TypeError(f"run takes an Experiment, got {experiment!r}; fedsonar.experiment.load reads one from a file")
     out = None if out is None else Path(out)
     if out is not None:
         run_folder.claim(out, experiment, resume=resume)

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 
 from fedsonar.errors import ConfigError
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "None"}
 
 
 def gathered(value: Any) -> Any:
@@ -61,6 +61,20 @@ def check(section: Mapping[str, Any], kind: type, path: str = "") -> None:
             raise ConfigError(f"{where}{key!r} is not accepted{by}; {_choice(str(key), taken)}")
         if key in hints:
             _check_value(value, hints[key], f"{path}.{key}".lstrip("."), _default(taken[key]))
+
+
+def check_types(made: Any) -> None:
+    """Returns when the fields of a dataclass's instance hold what they are for.
+
+    Raises:
+        TypeError: Naming the field, and what it takes.
+    """
+    kind: type = type(made)
+    for name, hint in _hints(kind).items():
+        value, options = getattr(made, name), _options(hint)
+        if not any(_plainly(value, o) or (isinstance(o, type) and isinstance(value, o)) for o in options):
+            wanted = (_words(o) if o in _WORDS or not isinstance(o, type) else o.__name__ for o in options)
+            raise TypeError(f"{name} must be {' or '.join(wanted)}, got {value!r}")
 
 
 def concrete(family: type) -> set[type]:
