@@ -78,6 +78,7 @@ def test_init_args_may_be_written_or_left_out_anywhere(tmp_path):
     screen = [f"screen.init_args.privacy.{value}" for value in ("epsilon=8", "clients=25")]
     private = Association(privacy=Privacy(epsilon=8, clients=25))
     assert load(path, ["screen.class_path=fedsonar.screen.Association", *screen]).screen == private
+    assert load(path, ["screen.class_path=Onion", "screen=null"]).screen is None
     assert load(path, ["lora.init_args.r=2"]).lora.r == 2
     within = ['aggregator={class_path="Chain", steps=[{class_path="NNM", f=1}], rule={class_path="Krum"}}']
     assert load(path, within).aggregator == Chain(steps=(NNM(f=1),), rule=Krum())

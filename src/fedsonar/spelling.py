@@ -108,7 +108,7 @@ def _check_value(value: Any, hint: Any, path: str, default: Any = None) -> None:
     options = [option for option in _options(hint) if option is not NoneType]
     kind = next((option for option in options if isinstance(option, type) and _is_part(option)), None)
     items = next((get_args(option)[0] for option in options if _is_many(option)), None)
-    if value is None and len(options) < len(_options(hint)):
+    if value in (None, "null") and NoneType in _options(hint):  # so may --set say what TOML cannot
         return
     if kind is not None:
         _check_part(value, kind, path, default)
