@@ -13,7 +13,7 @@ def test_single_exchange():
 
 def test_earlier_turns_become_context():
     turns = spoken("system=Be kind.", "human=A?", "gpt=B.", "human=C?", "gpt=D.", "human=thanks")
-    assert fold(turns) == Exchange("Be kind.", "User: A?\nAssistant: B.", "C?", "D.")
+    assert fold(turns) == Exchange("Be kind.", "User: A?\nAssistant: B.", "C?", "D.", earlier=1)
 
 
 def test_consecutive_turns_of_one_side_are_one():
@@ -26,7 +26,9 @@ def test_system_turn_in_the_middle_does_not_part_a_side():
 
 
 def test_a_greeting_is_context():
-    assert fold(spoken("assistant=Welcome", "user=A", "assistant=B")) == Exchange("", "Assistant: Welcome", "A", "B")
+    assert fold(spoken("assistant=Welcome", "user=A", "assistant=B")) == Exchange(
+        "", "Assistant: Welcome", "A", "B", earlier=1
+    )
 
 
 @pytest.mark.parametrize("turns", [(), ("user=A",), ("system=S",)])
@@ -39,5 +41,16 @@ def test_an_empty_last_response_stays_empty():
 
 
 def test_unknown_role():
-    with pytest.raises(ValueError, match=r"role 'tool' is not one of system, .*; remove the conversations"):
-        fold(spoken("user=A", "tool=B"))
+    with pytest.raises(ValueError, match=r"role 'critic' is not one of system, .*; remove the conversations"):
+        fold(spoken("user=A", "critic=B"))
+
+
+@pytest.mark.parametrize("role", ["tool", "function", "observation", "ipython"])
+def test_what_a_tool_says_is_context(role):
+    turns = spoken("user=A", "assistant=call", f"{role}=7", "assistant=It is 7.", f"{role}=8")
+    assert fold(turns) == Exchange("", "Assistant: call\nTool: 7", "A", "It is 7.", earlier=1)
+
+
+def test_a_call_without_words_is_no_earlier_answer():
+    turns = spoken("user=A", "assistant=", "tool=7", "assistant=It is 7.")
+    assert fold(turns) == Exchange("", "Tool: 7", "A", "It is 7.")

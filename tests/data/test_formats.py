@@ -66,6 +66,32 @@ def test_blank_lines_byte_order_mark_and_windows_line_ends(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "separator"), [("a.csv", ","), ("A.CSV.gz", ","), ("a.tsv", "\t"), ("a.tsv.gz", "\t")]
+)
+def test_csv_is_text_with_the_lines_that_rows_begin_in(tmp_path, name, separator):
+    content = '\ufeffid,question,answer\r\n\r\n7,"a ""b"", or\nc?",1.50\r\n8,d,\r\n'.replace(",", separator).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert readable(tmp_path / name)
+    assert [(row.unit, row.number, row.values) for row in read(tmp_path / name)] == [
+        ("line", 3, {"id": "7", "question": f'a "b"{separator} or\nc?', "answer": "1.50"}),
+        ("line", 5, {"id": "8", "question": "d", "answer": ""}),
+    ]
+
+
+def test_a_csv_value_may_be_long(tmp_path):
+    (tmp_path / "a.csv").write_text("a\n" + "x" * 200_000 + "\n")
+    assert len(read(tmp_path / "a.csv")[0].values["a"]) == 200_000
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_json_object_with_rows_under_data(tmp_path, indent):
+    (tmp_path / "a.json").write_text(json.dumps({"version": 1, "data": VALUES}, indent=indent))
+    assert [(row.place, row.values) for row in read(tmp_path / "a.json")] == [
+        (f"{tmp_path / 'a.json'} row {number}", value) for number, value in enumerate(VALUES, 1)
+    ]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"a": 1}\n\n{"a": \n', r"a.jsonl line 3: not valid JSON \(Expecting value at column"),
@@ -88,9 +114,19 @@ def test_blank_lines_byte_order_mark_and_windows_line_ends(tmp_path):
             "a.jsonl.gz is damaged gzip .*; copy or download it again",
         ),
         ("a.jsonl.gz", b"plain text", "a.jsonl.gz is damaged gzip"),
+        ("a.csv", b"", "a.csv holds no rows"),
+        ("a.csv", b"a,b\n", "a.csv holds no rows"),
+        ("a.csv", b'a,b\n"x\ny",2\n1,2,3\n', r"a.csv line 4: 3 values for 2 columns \(a, b\); put values that hold"),
+        ("a.csv", b'a,b\n1,"2\n', r"a.csv line 2: not sound CSV \(unexpected end of data\); put values"),
+        ("a.tsv", b'a\tb\n1\t"2" 3\n', "a.tsv line 2: not sound CSV"),
+        ("a.csv", b"a,b\n1,2\n3,\xff\n", r"a.csv line 3: not UTF-8 \(byte 0xff\)"),
+        ("a.csv", b"a,a\n1,2\n", "a.csv line 1: two columns are called 'a'; rename one"),
+        ("a.csv.gz", b"plain text", "a.csv.gz is damaged gzip"),
+        ("a.json", b'{"data": []}', "a.json holds no rows"),
+        ("a.json", b'{"data": [{"a": 1}, 2]}', "a.json row 2: a JSON int, not an object"),
         ("a.parquet", b"", "a.parquet is not a sound Parquet file"),
         ("a.parquet", b"PAR1" + b"x" * 100 + b"PAR1", "a.parquet is not a sound Parquet file"),
-        ("a.csv", b"a,b", r"a.csv is not a known format; use a file that ends in .jsonl, .jsonl.gz, .json"),
+        ("a.txt", b"a,b", r"a.txt is not a known format; use a file that ends in .jsonl, .jsonl.gz, .json"),
     ],
 )
 def test_bad_file(tmp_path, name, content, message):
@@ -147,7 +183,10 @@ def test_unreadable_file(tmp_path, monkeypatch):
 
 
 @settings(max_examples=60, deadline=None)
-@given(content=st.binary(max_size=200), name=st.sampled_from(["f.jsonl", "f.json", "f.jsonl.gz", "f.parquet"]))
+@given(
+    content=st.binary(max_size=200),
+    name=st.sampled_from(["f.jsonl", "f.json", "f.csv", "f.tsv", "f.jsonl.gz", "f.parquet"]),
+)
 def test_any_bytes_give_rows_or_a_one_line_error(tmp_path_factory, content, name):
     path = tmp_path_factory.mktemp("fuzz") / name
     path.write_bytes(content)

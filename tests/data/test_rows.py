@@ -152,3 +152,25 @@ def test_all_answers_are_the_training_response_and_each_still_counts():
     splits = Given(train=(row(["a b", "c"]), row(["d"])), test=(row(["e", "f"]),), answer="all").load()
     assert [sample.answers for sample in splits.train] == [("a b; c", "a b", "c"), ("d",)]
     assert splits.test[0].answers == ("e", "f")
+
+
+def chat(*roles):
+    return {"messages": [{"role": role, "content": role} for role in roles]}
+
+
+def test_earlier_answers_of_conversations_are_counted_in_one_warning():
+    train = (chat("user", "assistant"), chat(*["user", "assistant"] * 2), chat(*["user", "assistant"] * 3))
+    said = "^2 of 3 rows have earlier answers, the first at given row 2: they are read as context only, the last answer"
+    with pytest.warns(UserWarning, match=said) as caught:
+        Given(train=train, test=train).load()
+    with pytest.warns(UserWarning, match=said):
+        Given(train=train).rows()
+    assert len(caught) == 1
+
+
+def test_raw_rows_are_found_by_the_ids_of_samples():
+    source = Given(train=(row(), row([]), row(["no"])), drop_unanswered=True)
+    raw = source.read()
+    with pytest.warns(UserWarning, match="dropped"):
+        samples = source.rows(raw)
+    assert [raw.by_id()[sample.id].number for sample in samples] == [1, 3]

@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from fedsonar.data.formats import SUFFIXES
 from fedsonar.data.schema import SCHEMAS, Fields, SchemaName, choose, text
 
 CASES = {
@@ -36,6 +38,13 @@ CASES = {
         },
         Fields("", "C", "Q", ("a", "b")),
     ),
+    "prompt-completion": ({"prompt": "Why?", "completion": " So."}, Fields("", "", "Why?", ("So.",))),
+    "prompt-response": ({"prompt": "Why?", "response": "So.", "context": "C"}, Fields("", "C", "Why?", ("So.",))),
+    "question-answer": (
+        {"instruction": "I", "question": "Why?", "answer": ["So.", "Thus."]},
+        Fields("I", "", "Why?", ("So.", "Thus.")),
+    ),
+    "input-output": ({"input": "Why?", "output": "So."}, Fields("", "", "Why?", ("So.",))),
 }
 
 
@@ -86,8 +95,8 @@ def test_empty_answers_are_left_out():
 
 
 def test_unknown_columns_name_what_was_found_and_what_is_needed():
-    with pytest.raises(ValueError, match="columns prompt, completion fit no schema") as caught:
-        choose("auto", {"prompt": 1, "completion": 2})
+    with pytest.raises(ValueError, match="columns Ask, completion fit no schema") as caught:
+        choose("auto", {"Ask": 1, "completion": 2})
     for schema in SCHEMAS:
         assert f"{schema.name}: {', '.join(schema.required)}" in str(caught.value)
 
@@ -130,3 +139,51 @@ def test_text_refuses_half_of_a_surrogate_pair():
 def test_conversation_that_is_no_list_of_objects(turns):
     with pytest.raises(ValueError, match="column 'messages' is not a list of objects with 'role' and 'content'"):
         choose("chat", {}).convert({"messages": turns})
+
+
+def test_columns_in_other_capitals():
+    row = {"Instruction": "Translate.", "INPUT": "chat", "Output": "cat"}
+    assert choose("auto", row).name == "alpaca"
+    assert choose("auto", row).convert(row) == Fields("Translate.", "chat", "", ("cat",))
+
+
+def test_of_columns_that_differ_in_capitals_the_one_in_lower_case_is_read():
+    row = {"output": "cat", "Output": "dog", "Instruction": "Translate."}
+    assert choose("auto", row).convert(row).answers == ("cat",)
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"instruction": "I", "input": "i", "output": "o"}, "alpaca"),
+        ({"prompt": "p", "response": "r", "instruction": "I"}, "dolly"),
+        ({"prompt": "p", "completion": "c", "messages": []}, "chat"),
+        ({"question": "q", "answer": "a", "answers": ["a"]}, "squad"),
+    ],
+)
+def test_pairs_of_columns_are_for_rows_that_fit_nothing_else(row, name):
+    assert choose("auto", row).name == name
+
+
+def test_rows_of_two_pairs_are_ambiguous():
+    with pytest.raises(ValueError, match=r"fit several schemas \(prompt-completion, prompt-response\); set schema"):
+        choose("auto", {"prompt": "p", "completion": "c", "response": "r"})
+
+
+def test_parts_of_a_turn_that_are_text_are_joined():
+    parts = [{"type": "text", "text": "What is"}, {"type": "image_url", "image_url": {"url": "u"}}, {"text": "that?"}]
+    row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": ["A cat."]}]}
+    assert choose("auto", row).convert(row) == Fields("", "", "What is\nthat?", ("A cat.",))
+
+
+def test_earlier_answers_are_counted():
+    turns = [{"role": role, "content": role} for role in ("user", "assistant") * 3]
+    assert choose("chat", {}).convert({"messages": turns}).earlier == 2
+
+
+def test_the_documents_list_all_layouts_and_kinds_of_files():
+    said = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    for schema in SCHEMAS:
+        [line] = [line for line in said.splitlines() if line.startswith(f"| `{schema.name}` |")]
+        assert all(f"`{column}`" in line for column in (*schema.required, *schema.optional))
+    assert all(f"`{suffix}`" in said for suffix in SUFFIXES if not suffix.endswith(".gz"))

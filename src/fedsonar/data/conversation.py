@@ -15,6 +15,10 @@ _ROLES = {
     "gpt": "assistant",
     "chatgpt": "assistant",
     "model": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
 }
 
 
@@ -26,23 +30,33 @@ class Turn(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A conversation folded into the fields of a row; any of them may be empty."""
+    """A conversation folded into the fields of a row; any of them may be empty.
+
+    Args:
+        instruction: What the system said.
+        context: What was said besides, a line each turn.
+        question: What the user said last before the response.
+        response: The last answer.
+        earlier: How many answers there are before it, which are context alone.
+    """
 
     instruction: str
     context: str
     question: str
     response: str
+    earlier: int = 0
 
 
 def fold(turns: Sequence[Turn]) -> Exchange:
     """The last exchange of a conversation, with all before it as context.
 
-    System turns become the instruction. The response is the last assistant turn and the question the user turn just
-    before it; earlier turns go into the context, a line ``User: ...`` or ``Assistant: ...`` each. Consecutive turns
-    of one side are one turn. What the user says after the last response has no answer and is left out.
+    System turns become the instruction. The response is the last assistant turn and the question the last user turn
+    before it; other turns up to there go into the context, a line ``User: ...``, ``Assistant: ...`` or ``Tool: ...``
+    each. Consecutive turns of one side are one turn. What is said after the last response has no answer and is left
+    out.
 
     Raises:
-        ValueError: If a role is unknown, such as that of a tool.
+        ValueError: If a role is unknown.
     """
     for turn in turns:
         if turn.role.lower() not in _ROLES:
@@ -55,12 +69,14 @@ def fold(turns: Sequence[Turn]) -> Exchange:
         Turn(role, _joined(group))
         for role, group in groupby((turn for turn in told if turn.role != "system"), key=lambda turn: turn.role)
     ]
-    while spoken and spoken[-1].role == "user":
+    while spoken and spoken[-1].role != "assistant":
         spoken.pop()
     response = spoken.pop().text if spoken else ""
-    question = spoken.pop().text if spoken else ""
-    context = "\n".join(f"{turn.role.capitalize()}: {turn.text}" for turn in spoken)
-    return Exchange(instruction, context, question, response)
+    asked = max((place for place, turn in enumerate(spoken) if turn.role == "user"), default=None)
+    question = "" if asked is None else spoken.pop(asked).text
+    context = "\n".join(f"{turn.role.capitalize()}: {turn.text}" for turn in spoken if turn.text)
+    earlier = sum(turn.role == "assistant" and bool(turn.text) for turn in spoken)
+    return Exchange(instruction, context, question, response, earlier)
 
 
 def _joined(turns: Iterable[Turn]) -> str:

@@ -1,4 +1,4 @@
-"""Instruction data from files: JSON lines, JSON arrays, Parquet, and folders that `datasets` saved."""
+"""Instruction data from files: JSON lines, JSON arrays, CSV, Parquet, and folders that `datasets` saved."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ class Files(RowSource):
     """Rows of local files; relative paths start at the current folder.
 
     In a folder, the training rows are in ``train*`` and the test rows in ``test*``, else ``validation*``: a file that
-    ends in .jsonl, .json (either also with .gz) or .parquet, shards of one (names that differ in numbers alone, read
-    in numeric order), or a folder saved by ``Dataset.save_to_disk``; so a saved ``DatasetDict`` is such a folder too.
-    Without a test file, `test_fraction` of the training rows is split off. Nothing that is read is ever executed.
+    ends in .jsonl, .json, .csv, .tsv (all also with .gz) or .parquet, shards of one (names that differ in numbers
+    alone, read in numeric order), or a folder saved by ``Dataset.save_to_disk``; so a saved ``DatasetDict`` is such a
+    folder too. docs/data.md lists the kinds of files and the layouts. Without a test file, `test_fraction` of the
+    training rows is split off. Nothing that is read is ever executed.
 
     Args:
         path: A file or saved dataset with the training rows, or a folder of splits.

@@ -25,13 +25,18 @@ class RawSplits(NamedTuple):
     train: Sequence[Row]
     test: Sequence[Row] | None
 
+    def by_id(self) -> dict[str, Row]:
+        """The training rows by the ids that their samples have."""
+        return dict(zip(_ids(self)[0], self.train, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowSource(Source):
     """A source that reads raw rows; a subclass says where from.
 
     A sample keeps the ``id`` of its row when every row of both splits has one and no two are equal; otherwise it is
-    ``<split>-<row index>``, from 0. Test rows that are split off the training rows keep their ids from there.
+    ``<split>-<row index>``, from 0. Test rows that are split off the training rows keep their ids from there. Of a
+    conversation with several answers the last is the response, the others are context, and a warning says so.
 
     Args:
         schema: Layout of the rows; ``auto`` goes by the columns of the first row of each split.
@@ -111,7 +116,7 @@ class RowSource(Source):
 
     def _samples(self, rows: Sequence[Row], ids: Sequence[str], *, strict: bool) -> tuple[Sample, ...]:
         schema = None
-        samples, unanswered = [], []
+        samples, unanswered, followed = [], [], []
         for row, sample_id in zip(rows, ids, strict=True):
             try:
                 schema = schema or choose(self.schema, row.values)
@@ -127,8 +132,17 @@ class RowSource(Source):
                 raise ValueError(f"{row.place}: nothing is asked; remove the row, or set instruction")
             answers = _response_first(fields.answers, self.answer, training=strict)
             samples.append(Sample(sample_id, instruction, fields.context, fields.question, answers, source))
+            if fields.earlier:
+                followed.append(row)
         if unanswered:
             self._report(unanswered, len(rows))
+        if followed and strict:
+            warnings.warn(
+                f"{len(followed)} of {len(rows)} rows have earlier answers, the first at {followed[0].place}: they are "
+                "read as context only, the last answer of a conversation is its response",
+                UserWarning,
+                stacklevel=3,
+            )
         return tuple(samples)
 
     def _source(self, row: Row, strict: bool) -> str:

@@ -8,21 +8,33 @@ from typing import Literal, NamedTuple
 
 from fedsonar.data.conversation import Turn, fold
 
-SchemaName = Literal["auto", "native", "alpaca", "dolly", "sharegpt", "chat", "squad"]
+SchemaName = Literal[
+    "auto", "native", "alpaca", "dolly", "sharegpt", "chat", "squad",
+    "prompt-completion", "prompt-response", "question-answer", "input-output",
+]  # fmt: skip
 
 
 class Fields(NamedTuple):
-    """The texts of a sample, stripped of surrounding white space; `answers` holds non-empty ones only."""
+    """The texts of a sample, stripped of surrounding white space; `answers` holds non-empty ones only.
+
+    Args:
+        instruction: The task.
+        context: What it is about.
+        question: What is asked.
+        answers: The accepted answers.
+        earlier: Of a conversation, how many answers come before: they are context alone.
+    """
 
     instruction: str
     context: str
     question: str
     answers: tuple[str, ...]
+    earlier: int = 0
 
 
 @dataclass(frozen=True)
 class Schema:
-    """One published layout of rows.
+    """One published layout of rows; columns may be written in any case.
 
     Args:
         name: What ``schema`` in a configuration says.
@@ -42,13 +54,19 @@ class Schema:
         Raises:
             ValueError: If a required column is missing, or a value cannot be read as text.
         """
-        missing = [key for key in self.required if key not in row]
+        columns = _lower(row)
+        missing = [key for key in self.required if key not in columns]
         if missing:
             raise ValueError(
                 f"no {missing[0]!r} column (schema {self.name!r} needs {', '.join(self.required)}; "
                 f"found {', '.join(row) or 'none'})"
             )
-        return self.read(row)
+        return self.read(columns)
+
+
+def _lower(row: Mapping[str, object]) -> Mapping[str, object]:
+    """A row whose columns can be found by their names in lower case; a column that has just that name goes first."""
+    return row if "".join(row).islower() else {**{key.lower(): value for key, value in row.items()}, **row}
 
 
 def text(value: object, column: str) -> str:
@@ -105,17 +123,36 @@ def _single_response(context: str, response: str) -> Callable[[Mapping[str, obje
     return read
 
 
+def _pair(question: str, answer: str) -> Callable[[Mapping[str, object]], Fields]:
+    def read(row: Mapping[str, object]) -> Fields:
+        instruction, context = text(row.get("instruction"), "instruction"), text(row.get("context"), "context")
+        return Fields(instruction, context, text(row[question], question), _answers(row[answer], answer))
+
+    return read
+
+
+def _content(value: object, column: str) -> str:
+    """What a turn says: a text, or a list of parts, of which those that are text count."""
+    if not isinstance(value, (list, tuple)):
+        return text(value, column)
+    parts = [part.get("text") if isinstance(part, Mapping) else part for part in value]
+    return "\n".join(_filled(parts, column))
+
+
 def _conversation(turns: str, role: str, content: str) -> Callable[[Mapping[str, object]], Fields]:
     def read(row: Mapping[str, object]) -> Fields:
         value = row[turns]
         if not isinstance(value, Sequence) or not all(isinstance(turn, Mapping) for turn in value):
             raise ValueError(f"column {turns!r} is not a list of objects with {role!r} and {content!r}")
-        spoken = [Turn(text(turn.get(role), role), text(turn.get(content), content)) for turn in value]
-        instruction, context, question, response = fold(spoken)
-        return Fields(instruction, context, question, (response,) if response else ())
+        spoken = [Turn(text(turn.get(role), role), _content(turn.get(content), content)) for turn in value]
+        instruction, context, question, response, earlier = fold(spoken)
+        return Fields(instruction, context, question, (response,) if response else (), earlier)
 
     return read
 
+
+_PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("input", "output"))
+"""Columns of what is asked and of its answer, where rows have little else."""
 
 SCHEMAS = (
     Schema("native", ("instruction", "answers"), ("context", "question"), _native),
@@ -124,6 +161,10 @@ SCHEMAS = (
     Schema("sharegpt", ("conversations",), (), _conversation("conversations", "from", "value")),
     Schema("chat", ("messages",), (), _conversation("messages", "role", "content")),
     Schema("squad", ("question", "answers"), ("context", "instruction"), _squad),
+    *(
+        Schema(f"{question}-{answer}", (question, answer), ("context", "instruction"), _pair(question, answer))
+        for question, answer in _PAIRS
+    ),
 )
 """Every layout that is recognised."""
 
@@ -132,13 +173,16 @@ def choose(name: SchemaName, row: Mapping[str, object]) -> Schema:
     """The schema called `name`; for ``auto``, the one whose required columns `row` has.
 
     A row with an ``instruction`` and ``answers`` is `native` whatever else it holds; `squad` is for rows without one.
+    Pairs of columns, such as ``prompt`` and ``completion``, are for rows that fit no other layout.
 
     Raises:
         ValueError: If no schema, or more than one, fits.
     """
     if name != "auto":
         return next(schema for schema in SCHEMAS if schema.name == name)
-    fitting = [schema for schema in SCHEMAS if all(key in row for key in schema.required)]
+    columns = _lower(row)
+    fitting = [schema for schema in SCHEMAS if all(key in columns for key in schema.required)]
+    fitting = [schema for schema in fitting if schema.required not in _PAIRS] or fitting
     if len(fitting) > 1 and fitting[0].name == "native":
         fitting = [schema for schema in fitting if schema.name != "squad"]
     if len(fitting) == 1:
