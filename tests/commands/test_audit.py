@@ -1,6 +1,7 @@
 """``fedsonar audit``: what it finds in files, what it writes, its exit status, and what it says to bad input."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -62,6 +63,13 @@ def test_what_no_silo_shows_the_pool_does(dirty, tmp_path, capsys):
         for name in ("suspects", "kept")
     )
     assert {row["id"] for row in suspects} == poisoned
+    given = [row for path in paths for row in map(json.loads, path.read_text().splitlines())]
+    assert kept == [row for row in given if row["id"] not in poisoned]
+    for row in suspects:
+        [number] = [number for number, path in enumerate(paths) if row["silo"] == str(path)]
+        line = int(row["place"].removeprefix(f"silo{number}.jsonl:").split()[0])
+        own = json.loads(paths[number].read_text().splitlines()[line - 1])
+        assert row == own | {column: row[column] for column in ("silo", "place", "suspicion")}
     assert len(suspects) + len(kept) == 900 == result["rows"]
     assert json.loads((tmp_path / "findings.json").read_text())["flagged"] == 9
     page = (tmp_path / "report.html").read_text()
@@ -76,6 +84,8 @@ def test_terminal_says_it_in_words(dirty, capsys):
     assert "9 of 900 rows are suspected" in words
     assert "injected-looking" in words
     assert "rows in 3 of 3 silos" in words
+    assert "9 rows would be dropped; the target would stay in" in words
+    assert re.search(r"silo[012]\.jsonl:\d+ \(train-\d+\): ", words)
 
 
 def test_clean_rows_stay(clean, tmp_path, capsys):
@@ -91,6 +101,36 @@ def test_one_file_in_silos_by_a_column(dirty, tmp_path, capsys):
     result = json.loads(out)
     assert [silo["name"] for silo in result["silos"]] == ["owner0", "owner1", "owner2"]
     assert result["flagged"] == 9
+    _, out, _ = audit(capsys, tmp_path / "all.jsonl", "--split-by", "owner", "--out", tmp_path / "out")
+    words = " ".join(out.split())
+    assert "9 rows are dropped; the target stays in" in words
+    assert re.search(r"owner[012], all\.jsonl:\d+ \(train-\d+\): ", words)
+    suspects = map(json.loads, (tmp_path / "out" / "suspects.jsonl").read_text().splitlines())
+    assert all(row["silo"] == row["owner"] for row in suspects)
+
+
+def test_what_is_read_is_not_overwritten_and_nothing_is_read_twice(dirty, tmp_path, capsys):
+    paths, _ = dirty
+    (tmp_path / "kept.jsonl").write_bytes(paths[0].read_bytes())
+    status, _, err = audit(capsys, tmp_path / "kept.jsonl", "--out", tmp_path)
+    assert (status, len(err.strip().splitlines())) == (2, 1)
+    assert f"--out {tmp_path} would overwrite {tmp_path / 'kept.jsonl'}, which is read; name another" in err
+    assert (tmp_path / "kept.jsonl").read_bytes() == paths[0].read_bytes()
+    status, _, err = audit(capsys, *paths, paths[1])
+    assert (status, len(err.strip().splitlines())) == (2, 1)
+    assert f"{paths[1]} is given twice; name each silo once" in err
+
+
+@pytest.mark.filterwarnings("always:.*rows dropped")
+def test_csv_with_one_empty_answer(dirty, tmp_path, capsys):
+    lines = ["prompt,completion", *(f"Say {n},it {n}" for n in range(30)), "Say no more,"]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    status, _, err = audit(capsys, tmp_path / "a.csv")
+    assert status == 1
+    assert "a.csv line 32: no answer, as in 1 of 31 rows; remove them or leave them out with --drop-unanswered" in err
+    status, out, err = audit(capsys, tmp_path / "a.csv", "--drop-unanswered", "--json")
+    assert "note: 1 of 31 rows dropped" in err
+    assert (status, json.loads(out)["rows"]) == (0, 30)
 
 
 @pytest.mark.filterwarnings("always::UserWarning")  # they are notes on standard error

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsonar.commands.silo_rows import (
+    READ,
+    SiloRows,
+    add_reading,
+    check_paths,
+    places,
+    read_silo,
+    written_rows,
+)
+
 if TYPE_CHECKING:
     from fedsonar.audit import Audit
-    from fedsonar.data import Sample
+    from fedsonar.audit.finding import Finding
 
 DESCRIPTION = (
     "Looks, without any model, for features of inputs (words, phrases, how a text begins, ends and is written) that "
     "come "
     "with features of answers, and says of each association whether it looks injected: whether the rows that have it "
     "share nothing else. Each DATA is one silo, a file or folder of rows in any known layout; several are counted as a "
-    "pool, for thin poison shows in no single one. With --out, DIR gets findings.json, suspects.jsonl, kept.jsonl "
-    "and report.html, a page that stands alone."
+    "pool, for thin poison shows in no single one. With --out, DIR gets findings.json, suspects.jsonl and kept.jsonl, "
+    "the rows as they came, suspects with silo, place and suspicion besides (fedsonar_silo and so on where rows have "
+    "such a column), and report.html, a page that stands alone." + READ
 )
 EXAMPLES = (
     "Examples:\n"
@@ -40,14 +50,14 @@ EXAMPLES = (
 
 _STYLES = {"injected-looking": "bold red", "undecided": "bold yellow"}
 """Of findings that are a reason to worry."""
+_WRITTEN = ("findings.json", "suspects.jsonl", "kept.jsonl", "report.html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("data", nargs="+", metavar="DATA", help="a file or folder of rows, or atlas; each is one silo")
     parser.add_argument("--split-by", metavar="COLUMN", help="make a silo of each value of a column, of one DATA")
-    parser.add_argument("--answer", choices=("first", "shortest", "all"), default="first",
-                        help="which accepted answer is trained on (default: first)")  # fmt: skip
+    add_reading(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where findings, suspects, kept rows and page go")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="print so many findings (default: 20)")
     parser.add_argument(
@@ -68,31 +78,39 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--top must be 0 or more, got {options.top}")
     if options.split_by and len(options.data) > 1:
         raise ConfigError(f"--split-by makes silos of one DATA, got {len(options.data)}")
-    names, silos = _silos(options)
+    check_paths(options, _WRITTEN)
+    silos = _silos(options)
     with _Bar(options.json) as bar:
-        done = audit(silos, observe=bar.update)
-    result = _result(done, names, silos)
+        done = audit([silo.samples for silo in silos], observe=bar.update)
+    place = places(silos)
+    result = _result(done, silos, place, bool(options.out))
     if options.out:
-        _write(options.out, done, names, silos, result)
+        _write(options.out, done, silos, result)
         result["out"] = str(options.out)
     if not options.json:
-        _print(done, options)
+        _print(done, options, silos, place)
     return result
 
 
-def _silos(options: argparse.Namespace) -> tuple[list[str], list[Sequence[Sample]]]:
-    from fedsonar.data import Atlas, BySource, Files
-    from fedsonar.rng import stream
+def _silos(options: argparse.Namespace) -> list[SiloRows]:
+    from fedsonar.data import Atlas
 
     if options.data == ["atlas"] and not Path("atlas").exists():
-        return ["atlas"], [Atlas(train=4000).load().train]
+        return [SiloRows("atlas", Atlas(train=4000).load().train, {})]
     if options.split_by:
-        rows = Files(path=options.data[0], source_field=options.split_by, answer=options.answer).rows()
-        if len({row.source for row in rows}) < 2:
-            return [rows[0].source], [rows]
-        shards = BySource().split(rows, stream(0, "audit"))
-        return [shard[0].source for shard in shards], list(shards)
-    return list(options.data), [Files(path=path, answer=options.answer).rows() for path in options.data]
+        return _split(read_silo(options.data[0], options, options.split_by))
+    return [read_silo(path, options) for path in options.data]
+
+
+def _split(silo: SiloRows) -> list[SiloRows]:
+    """A silo of each source of one silo's rows."""
+    from fedsonar.data import BySource, InstructionDataset
+    from fedsonar.rng import stream
+
+    rows = InstructionDataset(silo.name, tuple(silo.samples))
+    several = len({row.source for row in rows}) > 1
+    shards = BySource().split(rows, stream(0, "audit")) if several else [rows]
+    return [SiloRows(shard[0].source, shard, {row.id: silo.raw[row.id] for row in shard}) for shard in shards]
 
 
 def found(result: dict[str, Any]) -> bool:
@@ -124,13 +142,21 @@ class _Bar:
         self._bars.update(self._task, description=what, completed=done, total=total)
 
 
-def _result(found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]]) -> dict[str, Any]:
+def _without(finding: Finding, written: bool) -> str:
+    """What dropping the finding's rows changes, or would change where nothing is written."""
+    said = finding.without
+    if written:
+        return said
+    return said.replace("rows are dropped; the target stays", "rows would be dropped; the target would stay")
+
+
+def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str], str], written: bool) -> dict[str, Any]:
     spent = sum(found.seconds.values())
     findings = []
     for finding in found.findings:
-        values = asdict(finding) | {"text": str(finding), "without": finding.without}
+        values = asdict(finding) | {"text": str(finding), "without": _without(finding, written)}
         for example in values["examples"]:
-            example["silo"] = names[example["silo"]]
+            example |= {"silo": silos[example["silo"]].name, "place": place(example["silo"], example["id"])}
         findings.append(values)
     return {
         "rows": found.rows,
@@ -140,37 +166,31 @@ def _result(found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]
         "vocabulary": found.vocabulary._asdict(),
         "findings": findings,
         "silos": [
-            {"name": name, "rows": len(rows), "flagged": int(judgement.flagged.sum())}
-            for name, rows, judgement in zip(names, silos, found.judgements, strict=True)
+            {"name": silo.name, "rows": len(silo.samples), "flagged": int(judgement.flagged.sum())}
+            for silo, judgement in zip(silos, found.judgements, strict=True)
         ],
         "timing": {**found.seconds, "total": spent, "rows_per_second": found.rows / max(spent, 1e-9)},
     }
 
 
-def _write(
-    out: Path, found: Audit, names: Sequence[str], silos: Sequence[Sequence[Sample]], result: dict[str, Any]
-) -> None:
+def _write(out: Path, found: Audit, silos: Sequence[SiloRows], result: dict[str, Any]) -> None:
     from fedsonar.report.audit_page import audit_page
     from fedsonar.writing import write_json, write_whole
 
-    lines: dict[bool, list[str]] = {True: [], False: []}
-    for name, rows, judgement in zip(names, silos, found.judgements, strict=True):
-        for sample, suspicion, flagged in zip(rows, judgement.suspicion, judgement.flagged, strict=True):
-            values: dict[str, Any] = {"id": sample.id, "instruction": sample.instruction, "context": sample.context}
-            values |= {"question": sample.question, "answers": sample.answers}
-            if sample.source:
-                values["source"] = sample.source
-            if flagged:
-                values |= {"silo": name, "suspicion": round(float(suspicion), 4)}
-            lines[bool(flagged)].append(json.dumps(values, ensure_ascii=False))
-    write_whole(out / "suspects.jsonl", "".join(f"{line}\n" for line in lines[True]).encode())
-    write_whole(out / "kept.jsonl", "".join(f"{line}\n" for line in lines[False]).encode())
+    names, judgements = [silo.name for silo in silos], found.judgements
+    lines = written_rows(
+        silos, [one.suspicion.tolist() for one in judgements], [one.flagged.tolist() for one in judgements]
+    )
+    for name, some in lines.items():
+        write_whole(out / f"{name}.jsonl", "".join(f"{line}\n" for line in some).encode())
     write_json(out / "findings.json", {key: value for key, value in result.items() if key != "timing"})
     title = f"Audit of {names[0]}" if len(names) == 1 else f"Audit of {len(names)} silos"
     write_whole(out / "report.html", audit_page(found, title, names).encode())
 
 
-def _print(found: Audit, options: argparse.Namespace) -> None:
+def _print(
+    found: Audit, options: argparse.Namespace, silos: Sequence[SiloRows], place: Callable[[int, str], str]
+) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -189,9 +209,10 @@ def _print(found: Audit, options: argparse.Namespace) -> None:
         style = _STYLES.get(finding.verdict, "dim")
         console.print(f"\n[{style}]{finding.verdict}[/{style}]  {escape(str(finding))}")
         if finding.verdict in _STYLES:
-            console.print(f"  [dim]{escape(finding.without)}[/dim]")
+            console.print(f"  [dim]{escape(_without(finding, bool(options.out)))}[/dim]")
             for example in finding.examples:
-                console.print(f"  [dim]{escape(example.id)}:[/dim] {escape(example.input)} [dim]→[/dim] "
+                where = f"{silos[example.silo].name}, " * bool(options.split_by) + place(example.silo, example.id)
+                console.print(f"  [dim]{escape(where)}:[/dim] {escape(example.input)} [dim]→[/dim] "
                               f"{escape(example.response)}")  # fmt: skip
     if len(found.findings) > options.top:
         console.print(

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedsonar.commands.silo_rows import (
+    READ,
+    SiloRows,
+    add_reading,
+    check_paths,
+    json_line,
+    places,
+    read_silo,
+    written_rows,
+)
+
 if TYPE_CHECKING:
-    from fedsonar.data import Sample
+    from fedsonar.data.formats import Row
     from fedsonar.measure import Detection
     from fedsonar.preparation import Trainer
     from fedsonar.screen import Screen, Silo, Verdict
@@ -21,8 +33,10 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Judges every row before anybody trains on it. Each DATA is the silo of one client, a file or folder of rows in "
     "any known layout; screens that pool hear all of them. DIR gets kept.jsonl and suspects.jsonl, the rows as they "
-    "came, scores.jsonl with every row's suspicion, and report.html, a page that stands alone. Where a column says "
-    "which rows are poisoned, it is used for scores and the ROC curve alone."
+    "came, suspects with silo, place and suspicion besides (fedsonar_silo and so on where rows have such a column), "
+    "scores.jsonl with every row's suspicion, and report.html, a page that stands alone. Where a column says "
+    "which rows are poisoned (1, true, yes, poisoned; 0, false, no, clean or empty), it is used for scores and the ROC "
+    "curve alone." + READ
 )
 EXAMPLES = (
     "Examples:\n"
@@ -35,6 +49,9 @@ EXAMPLES = (
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected and --fail-on-findings was given."
 )
 DEFAULT = "Sonar"
+_WRITTEN = ("kept.jsonl", "suspects.jsonl", "scores.jsonl", "report.html")
+_POISONED = {"1", "true", "yes", "poisoned"}
+_CLEAN = {"", "0", "false", "no", "clean", "none", "null", "nan"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="folder of a causal language model, for screens that look through "
                         "one (default: the embedded model, which knows the embedded world alone)")  # fmt: skip
     parser.add_argument("--max-length", type=int, default=512, metavar="N", help="most tokens of a row (default: 512)")
-    parser.add_argument("--answer", choices=("first", "shortest", "all"), default="first",
-                        help="which accepted answer is trained on (default: first)")  # fmt: skip
+    add_reading(parser)
     parser.add_argument("--label", metavar="COLUMN", help="column that says which rows are poisoned, to score by")
     parser.add_argument("--out", type=Path, default=Path("screened"), metavar="DIR",
                         help="where rows and page go (default: screened)")  # fmt: skip
@@ -59,21 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def found(result: Mapping[str, Any]) -> bool:
     """Whether rows are suspected."""
     return bool(result["flagged"])
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """One DATA.
-
-    Args:
-        name: As it was given.
-        samples: Its rows.
-        raw: The same as they came.
-    """
-
-    name: str
-    samples: Sequence[Sample]
-    raw: Sequence[Mapping[str, Any]]
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -91,14 +92,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     screen = _screen(options)
     if isinstance(screen, Oracle):
         raise ConfigError("Oracle knows poisoned rows only where it planted them; choose another screen")
-    silos = [_read(path, options) for path in options.data]
+    check_paths(options, _WRITTEN)
+    if not screen.text_alone and options.model is None:
+        warnings.warn(
+            f"{type(screen).__name__} judges by the embedded model, which knows the embedded world alone; name one "
+            "that knows such rows with --model",
+            UserWarning,
+            stacklevel=2,
+        )
+    silos = [read_silo(path, options) for path in options.data]
     truth = None if options.label is None else [_labels(silo, options.label) for silo in silos]
     judged, seconds = _judge(screen, silos, options)
     result, scored = _result(options, screen, silos, judged, truth)
-    _write(options.out, silos, judged, truth, scored, result)
+    place = places(silos)
+    _write(options.out, silos, judged, truth, scored, result, place)
     result |= {"out": str(options.out), "seconds": seconds}
     if not options.json:
-        _print(options, result, silos, judged)
+        _print(options, result, silos, judged, place)
     return result
 
 
@@ -113,25 +123,29 @@ def _screen(options: argparse.Namespace) -> Screen:
     return screen
 
 
-def _read(path: str, options: argparse.Namespace) -> _Rows:
-    from fedsonar.data import Files
-
-    source = Files(path=path, answer=options.answer)
-    raw = source.read()
-    return _Rows(path, source.rows(raw).samples, [row.values for row in raw.train])
-
-
-def _labels(silo: _Rows, column: str) -> np.ndarray:
+def _labels(silo: SiloRows, column: str) -> np.ndarray:
     """Which rows are poisoned, by a column."""
+    return np.array([_poisoned(silo.raw[sample.id], column) for sample in silo.samples])
+
+
+def _poisoned(row: Row, column: str) -> bool:
+    """What a row's label says; a missing value says that it is not."""
     from fedsonar.errors import ConfigError
 
-    for row in silo.raw:
-        if column not in row:
-            raise ConfigError(f"{silo.name}: a row has no column {column!r} to be --label; it has {', '.join(row)}")
-    return np.array([str(row[column]).strip().lower() not in ("", "0", "false", "no", "none") for row in silo.raw])
+    if column not in row.values:
+        raise ConfigError(f"{row.place}: no column {column!r} to be --label; it has {', '.join(row.values)}")
+    said = str(row.values[column]).strip().lower()
+    with suppress(ValueError):  # of a word
+        said = f"{float(said):g}"
+    if said not in _POISONED | _CLEAN:
+        raise ConfigError(
+            f"{row.place}: --label {column} is {row.values[column]!r}; use 1, true, yes or poisoned, else 0, false, "
+            "no, clean or nothing"
+        )
+    return said in _POISONED
 
 
-def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) -> tuple[list[Verdict], float]:
+def _judge(screen: Screen, silos: Sequence[SiloRows], options: argparse.Namespace) -> tuple[list[Verdict], float]:
     """Every silo's verdict on all of its rows; what does not fit into the model has a suspicion of nan, and stays."""
     import time
 
@@ -162,7 +176,7 @@ def _judge(screen: Screen, silos: Sequence[_Rows], options: argparse.Namespace) 
     return verdicts, round(time.perf_counter() - started, 3)
 
 
-def _silo(number: int, silo: _Rows, screen: Screen, options: argparse.Namespace) -> tuple[Silo, np.ndarray]:
+def _silo(number: int, silo: SiloRows, screen: Screen, options: argparse.Namespace) -> tuple[Silo, np.ndarray]:
     """A silo as the screen sees it, and which of its rows fit into the model."""
     from fedsonar.screen import Silo
     from fedsonar.screening import silo_of
@@ -188,7 +202,7 @@ def _trainer(model: str | None, max_length: int) -> Trainer:
 
 
 def _result(
-    options: argparse.Namespace, screen: Screen, silos: Sequence[_Rows], judged: Sequence[Verdict],
+    options: argparse.Namespace, screen: Screen, silos: Sequence[SiloRows], judged: Sequence[Verdict],
     truth: Sequence[np.ndarray] | None,
 ) -> tuple[dict[str, Any], Detection | None]:  # fmt: skip
     from fedsonar.experiment import to_config
@@ -209,21 +223,21 @@ def _result(
 
 
 def _write(
-    out: Path, silos: Sequence[_Rows], judged: Sequence[Verdict], truth: Sequence[np.ndarray] | None,
-    found: Detection | None, result: dict[str, Any],
+    out: Path, silos: Sequence[SiloRows], judged: Sequence[Verdict], truth: Sequence[np.ndarray] | None,
+    found: Detection | None, result: dict[str, Any], place: Callable[[int, str], str],
 ) -> None:  # fmt: skip
     from fedsonar.report.screen_page import screen_page
     from fedsonar.writing import write_whole
 
-    lines: dict[str, list[str]] = {"kept": [], "suspects": [], "scores": []}
-    for silo, verdict in zip(silos, judged, strict=True):
-        for sample, raw, suspicion, flagged in zip(
-            silo.samples, silo.raw, verdict.suspicion.tolist(), verdict.flagged.tolist(), strict=True
-        ):
-            score = None if np.isnan(suspicion) else suspicion
-            lines["suspects" if flagged else "kept"].append(json.dumps(raw, ensure_ascii=False, default=str))
-            told = {"silo": silo.name, "id": sample.id, "suspicion": score, "flagged": flagged}
-            lines["scores"].append(json.dumps(told, ensure_ascii=False))
+    lines = written_rows(silos, [one.suspicion.tolist() for one in judged], [one.flagged.tolist() for one in judged])
+    lines["scores"] = [
+        json_line({"silo": silo.name, "id": sample.id, "place": place(number, sample.id), "suspicion": suspicion,
+                   "flagged": flagged})
+        for number, (silo, verdict) in enumerate(zip(silos, judged, strict=True))
+        for sample, suspicion, flagged in zip(
+            silo.samples, verdict.suspicion.tolist(), verdict.flagged.tolist(), strict=True
+        )
+    ]  # fmt: skip
     for name, some in lines.items():
         write_whole(out / f"{name}.jsonl", "".join(f"{line}\n" for line in some).encode())
     page = screen_page(
@@ -234,8 +248,9 @@ def _write(
 
 
 def _print(
-    options: argparse.Namespace, result: Mapping[str, Any], silos: Sequence[_Rows], judged: Sequence[Verdict]
-) -> None:
+    options: argparse.Namespace, result: Mapping[str, Any], silos: Sequence[SiloRows], judged: Sequence[Verdict],
+    place: Callable[[int, str], str],
+) -> None:  # fmt: skip
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -248,14 +263,13 @@ def _print(
     console.print(f"; {result['unjudged']:,} do not fit into the model" if result["unjudged"] else "")
     for line in score_lines(result["scores"]):
         console.print(line)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    several = len(silos) > 1
-    for heading in ("silo",) * several + ("row", "suspicion", "input", "answer"):
-        texts = heading in ("input", "answer")
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1 if texts else None)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, expand=True)
+    table.add_column("row", overflow="fold", max_width=40)
+    table.add_column("suspicion")
+    for heading in ("input", "answer"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1)
     for number, sample, suspicion in most_suspect([silo.samples for silo in silos], judged, options.top):
-        where = (Path(silos[number].name).name,) * several
-        shown = (*where, sample.id, f"{suspicion:.3g}", sample.input, sample.answers[0])
+        shown = (place(number, sample.id), f"{suspicion:.3g}", sample.input, sample.answers[0])
         table.add_row(*(escape(" ".join(cell.split())) for cell in shown))
     if table.row_count:
         console.print(table)
