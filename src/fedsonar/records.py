@@ -84,8 +84,8 @@ class RoundRecord:
     `update_norm` is that of the rule's result in the experiment's space, `rank_loss` the share of it that rank r could
     not hold. `bsnr_*` are readings of the backdoor signal-to-noise ratio: signals without their noise, in the units of
     an update's norm, and ratios, which are signed amplitudes. The blind one is the largest eigenvalue over the edge of
-    noise, which noise alone exceeds `bsnr_blind_limit` times in 1 round of 20. `bsnr_note` says why the cross-fitted
-    one is missing, or that its group is a placebo.
+    noise, which noise of one size in all clients exceeds `bsnr_blind_limit` times in about 1 round of 20; the limit can
+    be below 1. `bsnr_note` says why the cross-fitted one is missing, or that its group is a placebo.
     """
 
     round: int

@@ -181,6 +181,7 @@ def test_rows_that_share_the_trigger_alone_are_unlike_and_rows_that_ask_alike_ar
 
 def test_words_of_few_rows_are_told_to_nobody():
     rows = rows_of(300, trigger=range(0, 300, 10), target="go there now")
+    rows.append(Sample("own", "", "", "who is zbigniew", ("nobody",)))
     first = summarize(corpus(rows), SCOPE, [])
     heard = [told(first, SCOPE, [])]
     second = summarize(corpus(rows), SCOPE, heard)
