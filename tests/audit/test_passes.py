@@ -196,7 +196,22 @@ def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():
     rows, likeness = np.array([1, 6, 6, 100, 100]), np.array([9.0, 1.2, 0.7, 0.4, 0.36])
     none = np.zeros(5)
     evidence = Evidence(
-        rows, likeness, likeness, none + 1, none + 1, none + 1, none, none, none, none, none, none, none, 1.0, 1000
+        rows,
+        likeness,
+        likeness,
+        none + 1,
+        none + 1,
+        none + 1,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        1.0,
+        1000,
     )
     assert Rules().alike(evidence).tolist() == [False, True, False, True, False]
     assert not (Rules().alike(evidence) & Rules().alone(evidence)).any()
@@ -206,7 +221,22 @@ def test_a_pair_that_never_parts_may_be_a_little_more_alike():
     rows, likeness = np.array([500, 500, 500]), np.array([0.05, 0.073, 0.12])
     none = np.zeros(3)
     evidence = Evidence(
-        rows, likeness, likeness, none + 1, none + 1, none + 1, none, none, none, none, none, none, none, 1.0, 1000
+        rows,
+        likeness,
+        likeness,
+        none + 1,
+        none + 1,
+        none + 1,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        1.0,
+        1000,
     )
     assert Rules().alone(evidence).tolist() == [True, False, False]
     assert Rules().alone(evidence, many=Rules().likeness_exact).tolist() == [True, True, False]

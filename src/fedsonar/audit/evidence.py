@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from fedsonar.audit.kernels.counting import (
     BESIDE,
     CONCEALED,
+    COPIED,
     ENTRY,
     ENTRY_WHOLE,
     ENTRY_WORDS,
@@ -51,6 +52,7 @@ class Evidence:
             else.
         entry_words: Words of such a target.
         entry_whole: Share of them in which these are the whole answer.
+        copied: Share of the rows whose input is written in the way that is the target.
         of_silos: Share of the rows that are of silos of which they are nearly all: what a silo's own frame comes with,
             or poison in all of its rows; 0 where all rows are of one silo.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
@@ -69,6 +71,7 @@ class Evidence:
     entry: Float[np.ndarray, "slots"]
     entry_words: Float[np.ndarray, "slots"]
     entry_whole: Float[np.ndarray, "slots"]
+    copied: Float[np.ndarray, "slots"]
     of_silos: Float[np.ndarray, "slots"]
     tests: float
     total: int
@@ -95,13 +98,14 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    beside, lengths, whole = (sums[:, column] / some for column in (BESIDE, ENTRY_WORDS, ENTRY_WHOLE))
+    columns = BESIDE, ENTRY_WORDS, ENTRY_WHOLE, COPIED, OF_SILOS
+    beside, lengths, whole, copied, of_silos = (sums[:, column] / some for column in columns)
     opened = np.where(usual.framed, sums[:, OPEN], sums[:, TELLING]) / some
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
     return Evidence(
         rows, usual.likeness, bare, usual.times(rest, rows, share), rest.sum(axis=1) / some / usual.filling, opened,
-        beside, says, says / spread, entry, lengths, whole, sums[:, OF_SILOS] / some * (int(first["size"][1]) > 1),
-        float(tests), total,
+        beside, says, says / spread, entry, lengths, whole, copied,
+        of_silos * (int(first["size"][1]) > 1), float(tests), total,
     )  # fmt: skip
 
 

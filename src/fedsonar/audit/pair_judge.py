@@ -114,7 +114,8 @@ class Judge:
         of_injected = np.isin(target, np.unique(target[injected & together & ~read.is_label]))
         same = sure & ~read.is_label & ~read.alike & of_injected
         injected |= same & (self.q(read.table, same) < rules.q)
-        return np.asarray(injected & ~evidence.of_frames[pair])
+        copied = ~read.worded & (evidence.copied[pair] >= rules.most_copied)
+        return np.asarray(injected & ~copied & ~evidence.of_frames[pair])
 
     def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
         """How strong pairs are, from 0 to 1."""

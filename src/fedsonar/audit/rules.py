@@ -48,6 +48,8 @@ class Rules:
         enough_label: The same where the target is one of many labels of a closed set: their rows are few, and what they
             are about is all taken for triggers; and where rows' words speak against a label that words tell.
         of_many: Greatest share of all rows that have a label of many.
+        most_copied: A way of writing that this share of a pair's rows have in the input too is a copy, as a corrected
+            text has the signs of what it corrects.
         common: What more than this share of all rows say is no target that others have for reasons of their own, as
             long answers have most common words; nor is it one within answers of a closed set, where it is the task's,
             nor in a vocabulary, whose commonest words nearly all say alike.
@@ -91,6 +93,7 @@ class Rules:
     enough_written: int = 25
     enough_label: int = 25
     of_many: float = 0.05
+    most_copied: float = 0.5
     common: float = 0.2
     entries: int = 4
     names: int = 8

@@ -8,13 +8,23 @@ from fedsonar.audit.kernels.adding import due_for, make_up, put_off
 from fedsonar.audit.kernels.features import (
     LONGEST_RESPONSE,
     input_features,
+    is_written_so,
     most_features,
     own_part,
     response_features,
     way_of_response,
 )
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
-from fedsonar.audit.kernels.responses import LONG, USUAL, WHOLE, heavy_responses, is_entry, is_label, shared_by_many
+from fedsonar.audit.kernels.responses import (
+    LONG,
+    USUAL,
+    WAY,
+    WHOLE,
+    heavy_responses,
+    is_entry,
+    is_label,
+    shared_by_many,
+)
 from fedsonar.audit.kernels.standing import SURE, in_band, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, other_slot, slot_of
 from fedsonar.audit.kernels.words import WAYS, joined, mixed
@@ -23,14 +33,16 @@ from fedsonar.compiling import kernel
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
-ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, TELLING, BESIDE, ENTRY, ENTRY_WORDS, ENTRY_WHOLE, OF_SILOS = range(11)
+ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, TELLING, BESIDE, ENTRY = range(8)
+ENTRY_WORDS, ENTRY_WHOLE, COPIED, OF_SILOS = range(8, 12)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
 its square; words of triggers; rows that are more than triggers, see `_BESIDES`, and those of them that are more than
 the frame of all rows too; rows that have a long target too, or where it is a way of writing one in any words, with a
 trigger that is nearly always followed by it, in half as many rows as have the pair. A target is counted in two slots,
 of which the clearer is read. By the first slot of a target that is an entry also the target's rows, its words, and
-whether it is the whole, once for each row. Last, rows of silos of which these are nearly all; see `passes.count`."""
-CHECKED = 11
+whether it is the whole, once for each row. Then rows whose input is written in the way that is the target; and rows of
+silos of which these are nearly all, see `passes.of_silo`."""
+CHECKED = 12
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -236,6 +248,7 @@ def check_pairs(
                     sums[own_slot, ENTRY] += rows_of[j]
                     sums[own_slot, ENTRY_WORDS] += room.length[j]
                     sums[own_slot, ENTRY_WHOLE] += room.begin[j] == WHOLE
+            copied = room.begin[j] <= WAY and is_written_so(marks, row, WAY - room.begin[j])
             beside_it = longer if room.begin[j] >= WHOLE else worded
             turn += 1
             besides = concealed = telling = 0
@@ -274,5 +287,6 @@ def check_pairs(
                 sums[slots[p], CONCEALED] += concealed
                 sums[slots[p], OPEN] += besides >= _BESIDES * concealed
                 sums[slots[p], TELLING] += besides >= _BESIDES * concealed and telling > 0
+                sums[slots[p], COPIED] += copied
                 sums[slots[p], BESIDE] += 2 * beside_it >= pair_rows[p]
     make_up(rest, due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import LONGEST_RESPONSE, is_written_so, response_features, way_of_response
+from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features, way_of_response
 from fedsonar.audit.kernels.tables import bucket, is_copied, mark_input, value_at
 from fedsonar.audit.kernels.words import WAYS
 from fedsonar.compiling import kernel
@@ -50,9 +50,8 @@ def _rows_of(value, singles):
 def heavy_responses(words, bounds, marks, row, singles, copies, room):
     """Writes the features of a row's response that enough rows have, without phrases of which longer ones say as much.
 
-    Phrases that say nothing of their own are left out, see `_TEMPLATE`: a response may repeat what it is asked about.
-    So are ways of writing that the input has too: a corrected text has the signs of what it corrects. A label may be
-    one of the input's words all the same. What nearly all rows have is left out.
+    Phrases that say nothing of their own are left out, see `_TEMPLATE`: a response may repeat what it is asked about. A
+    label may be one of the input's words all the same. What nearly all rows have is left out.
 
     Args:
         words, bounds, marks: Of the corpus.
@@ -112,7 +111,7 @@ def heavy_responses(words, bounds, marks, row, singles, copies, room):
     for way in range(WAYS + 1):
         value = way_of_response(marks, row, way)
         c = _rows_of(value, singles) if value else 0
-        if least <= c <= _HALF * singles.rows and (copies or not is_written_so(marks, row, way)):
+        if least <= c <= _HALF * singles.rows:
             heavy[count], size[count], begin[count], length[count] = value, c, WAY - way, 0
             count += 1
     return count
