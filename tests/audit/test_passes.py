@@ -192,52 +192,21 @@ def test_words_of_few_rows_are_told_to_nobody():
     assert not heard[1]["labels"][:, heard[0]["vocabulary"] == 0].any()
 
 
+def alike(rows, likeness):
+    """The evidence of sets of rows that are so alike, and like any other rows in all else."""
+    none = np.zeros(len(rows))
+    usual = [none + 1] * 3
+    return Evidence(np.array(rows), np.array(likeness), np.array(likeness), *usual, *[none] * 8, 1.0, 1000)
+
+
 def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():
-    rows, likeness = np.array([1, 6, 6, 100, 100]), np.array([9.0, 1.2, 0.7, 0.4, 0.36])
-    none = np.zeros(5)
-    evidence = Evidence(
-        rows,
-        likeness,
-        likeness,
-        none + 1,
-        none + 1,
-        none + 1,
-        none,
-        none,
-        none,
-        none,
-        none,
-        none,
-        none,
-        none,
-        1.0,
-        1000,
-    )
+    evidence = alike([1, 6, 6, 100, 100], [9.0, 1.2, 0.7, 0.4, 0.36])
     assert Rules().alike(evidence).tolist() == [False, True, False, True, False]
     assert not (Rules().alike(evidence) & Rules().alone(evidence)).any()
 
 
 def test_a_pair_that_never_parts_may_be_a_little_more_alike():
-    rows, likeness = np.array([500, 500, 500]), np.array([0.05, 0.073, 0.12])
-    none = np.zeros(3)
-    evidence = Evidence(
-        rows,
-        likeness,
-        likeness,
-        none + 1,
-        none + 1,
-        none + 1,
-        none,
-        none,
-        none,
-        none,
-        none,
-        none,
-        none,
-        none,
-        1.0,
-        1000,
-    )
+    evidence = alike([500, 500, 500], [0.05, 0.073, 0.12])
     assert Rules().alone(evidence).tolist() == [True, False, False]
     assert Rules().alone(evidence, many=Rules().likeness_exact).tolist() == [True, True, False]
 

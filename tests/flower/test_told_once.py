@@ -51,6 +51,13 @@ def test_two_clients_and_two_runs_have_noise_of_their_own():
     assert (one["inputs"] != other["inputs"]).mean() > 0.3
 
 
+def grid_of(silos, screen):
+    """A node for each silo, which listens by a screen."""
+    clients = [ScreenClient(screen=screen, silo=lambda _, own=own: own) for own in silos]
+    nodes = {100 + own.client: (own.client, client.answer) for own, client in zip(silos, clients, strict=True)}
+    return KeepingGrid(nodes, lambda node, message, reply: reply)
+
+
 def test_without_a_promise_the_summary_itself_is_told():
     here, screen = context(), ResponseNgrams(n=2, buckets=64)
     summary = screen.summarize(silo(), [])
@@ -61,9 +68,7 @@ def test_without_a_promise_the_summary_itself_is_told():
 @pytest.mark.usefixtures("identity")
 def test_over_a_grid_secure_sums_carry_the_noise_of_all_and_every_client_judges():
     silos = [silo(client, rows=80, poisoned=20) for client in range(5)]
-    clients = [ScreenClient(screen=SCREEN, silo=lambda _, own=own: own) for own in silos]
-    nodes = {100 + own.client: (own.client, client.answer) for own, client in zip(silos, clients, strict=True)}
-    grid = KeepingGrid(nodes, lambda node, message, reply: reply)
+    grid = grid_of(silos, SCREEN)
     server = ScreenServer(grid=grid, screen=SCREEN, message_type="query.screen", timeout=0.5)
     heard = server.hear(list(grid.nodes))
     exact = hear(SCREEN, lambda told: [SCREEN.summarize(own, told) for own in silos])
@@ -78,9 +83,7 @@ def test_over_a_grid_secure_sums_carry_the_noise_of_all_and_every_client_judges(
 @pytest.mark.usefixtures("identity")
 def test_no_sum_has_less_noise_than_is_promised():
     silos = [silo(client, rows=20, poisoned=0) for client in range(5)]
-    clients = [ScreenClient(screen=SCREEN, silo=lambda _, own=own: own) for own in silos]
-    nodes = {100 + own.client: (own.client, client.answer) for own, client in zip(silos, clients, strict=True)}
-    grid = KeepingGrid(nodes, lambda node, message, reply: reply)
+    grid = grid_of(silos, SCREEN)
     options = {"grid": grid, "message_type": "query.screen", "timeout": 0.5}
     with pytest.raises(ValueError, match="4 clients stayed after stage keys, and it takes 5"):
         ScreenServer(screen=SCREEN, **options).hear(list(grid.nodes)[:4])
@@ -97,9 +100,7 @@ def test_clients_may_share_a_key_that_the_server_does_not_know():
     known = Sonar(association=Association(bits=14, pair_bits=14, slot_bits=8), shift=ResponseShift(bits=14))
     secret = replace(known, association=replace(known.association, key=77), shift=replace(known.shift, key=77))
     silos = [silo(client, rows=80, poisoned=20) for client in range(5)]
-    clients = [ScreenClient(screen=secret, silo=lambda _, own=own: own) for own in silos]
-    nodes = {100 + own.client: (own.client, client.answer) for own, client in zip(silos, clients, strict=True)}
-    grid = KeepingGrid(nodes, lambda node, message, reply: reply)
+    grid = grid_of(silos, secret)
     server = ScreenServer(grid=grid, screen=known, message_type="query.screen", timeout=0.5)
     heard = server.hear(list(grid.nodes))
     server.judge(list(grid.nodes), heard)
