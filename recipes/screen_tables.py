@@ -115,7 +115,7 @@ cells and data are of the same rows. Rates are pooled over the cells with Wilson
 worst cell. `kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)}) are for cells
 with NIID-1, published triggers, the suffix and 10 %, and for clean question sets. Onion reads Atlas through a model
 that knows nothing but Atlas, to which every other word is a surprise: its lines there say little of Onion. CoQA's
-clients have 19 rows, of which 2 % are less than one: the n-gram control alone flags all of them.
+clients have 19 rows, of which 2 % are less than one: the n-gram control flags what two rows share there.
 Every cell is a row of [screens_runs.csv](screens_runs.csv).
 
 ![F1 of every screen by target and by rate](screens.svg)
