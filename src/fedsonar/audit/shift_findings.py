@@ -116,7 +116,7 @@ def _finding(
     flagged = np.concatenate([silo.judgement.flagged for silo in silos])
     among = np.flatnonzero(np.isin(told.table[:, 1], shifts.triggers[shift]) & (undecided | flagged[told.row]))
     triggers, rows = told.table[among, 1], np.unique(told.row[among])
-    if not len(rows) or known[rows].mean() > 1 - shifts.rules.rest:
+    if not len(rows) or known[rows].mean() > 0.5:
         return None
     known[rows] = True
     sums, places = shifts.heard[4]["sums"][shift], told.places(rows)

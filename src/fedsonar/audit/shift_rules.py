@@ -33,7 +33,6 @@ class ShiftRules:
         purest: Least share of the rows of a shift's purest feature that say it, for which the bar may be lowered.
         speakers: Fewest rows that have a trigger and say it, and are not suspected for another reason.
         new: Least share of those that have a trigger and say it: a target in fixed words is left to its association.
-        rest: The same where coverage and two-sidedness are `sure_as_long`: most rows of it may say a name.
         coverage: Least share of the rows with a trigger that say it.
         coverage_as_long: The same of shifts beside rows as long.
         two_sided: Least share of the rows that say it that have a trigger.
@@ -74,7 +73,6 @@ class ShiftRules:
     purest: float = 0.85
     speakers: int = 10
     new: float = 0.5
-    rest: float = 0.05
     coverage: float = 0.45
     coverage_as_long: float = 0.65
     two_sided: float = 0.5

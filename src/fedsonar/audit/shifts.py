@@ -311,7 +311,6 @@ class Shifts:
         long = self.way_of == AS_LONG
         two_sided = self.two_sided >= rules.sure
         sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
-        rest = np.minimum(self.coverage, self.two_sided) >= rules.sure_as_long
         many = np.where(sure, rules.likeness_sure, rules.likeness_many)
         limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / np.maximum(sums[:, ROWS], 1))
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
@@ -322,7 +321,7 @@ class Shifts:
         words = self._besides.times(self.heard[4]["rest"], sums[:, ROWS], self.heard[0]["asked"] / self.total)
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
-            (sums[:, NEW] >= np.maximum(rules.speakers, np.where(rest, rules.rest, rules.new) * sums[:, SPEAKERS]))
+            (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
             & (~half | (self.coverage * self.two_sided >= rules.half))
