@@ -144,6 +144,7 @@ def test_where_nobody_can_know_it_says_so_and_fails(clean, tmp_path, capsys):
     assert "the text cannot tell" in result["findings"][0]["without"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "What nobody can know from the text" in page
+    assert f"<td>{result['findings'][0]['examples'][0]['place']}</td>" in page
     _, out, _ = audit(capsys, *paths)
     words = " ".join(out.split())
     assert "no row is suspected; 1 undecided" in words

@@ -66,6 +66,7 @@ def test_rows_come_out_as_they_went_in_and_scores_follow_the_column(silos, tmp_p
     assert "<b>[red]" not in page.split("<main>")[1].split('<script type="text/javascript">')[0]
     assert "&lt;b&gt;[red]bold" in page
     assert "ROC curve" in page
+    assert all(f"<td>{found[0][key]}</td>" in page for key in ("silo", "place"))
 
 
 def test_by_default_sonar_hears_all_silos(silos, tmp_path, capsys):

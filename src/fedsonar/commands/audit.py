@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     place = places(silos)
     result = _result(done, silos, place, bool(options.out))
     if options.out:
-        _write(options.out, done, silos, result)
+        _write(options.out, done, silos, result, place)
         result["out"] = str(options.out)
     if not options.json:
         _print(done, options, silos, place)
@@ -173,7 +173,9 @@ def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str],
     }
 
 
-def _write(out: Path, found: Audit, silos: Sequence[SiloRows], result: dict[str, Any]) -> None:
+def _write(
+    out: Path, found: Audit, silos: Sequence[SiloRows], result: dict[str, Any], place: Callable[[int, str], str]
+) -> None:
     from fedsonar.report.audit_page import audit_page
     from fedsonar.writing import write_json, write_whole
 
@@ -185,7 +187,7 @@ def _write(out: Path, found: Audit, silos: Sequence[SiloRows], result: dict[str,
         write_whole(out / f"{name}.jsonl", "".join(f"{line}\n" for line in some).encode())
     write_json(out / "findings.json", {key: value for key, value in result.items() if key != "timing"})
     title = f"Audit of {names[0]}" if len(names) == 1 else f"Audit of {len(names)} silos"
-    write_whole(out / "report.html", audit_page(found, title, names).encode())
+    write_whole(out / "report.html", audit_page(found, title, names, place).encode())
 
 
 def _print(

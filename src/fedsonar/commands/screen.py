@@ -242,7 +242,7 @@ def _write(
         write_whole(out / f"{name}.jsonl", "".join(f"{line}\n" for line in some).encode())
     page = screen_page(
         result, [silo.name for silo in silos], [silo.samples for silo in silos], judged,
-        None if truth is None else np.concatenate(truth), found,
+        None if truth is None else np.concatenate(truth), found, place,
     )  # fmt: skip
     write_whole(out / "report.html", page.encode())
 

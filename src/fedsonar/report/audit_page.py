@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fedsonar.audit import Audit
 from fedsonar.report.html import render
@@ -11,19 +11,21 @@ _MOST = 60
 """Findings on the page that are no reason to worry."""
 
 
-def audit_page(found: Audit, title: str, names: Sequence[str]) -> str:
+def audit_page(found: Audit, title: str, names: Sequence[str], place: Callable[[int, str], str]) -> str:
     """The page, which stands alone.
 
     Args:
         found: What was found.
         title: Its heading.
         names: Of the silos.
+        place: Tells where a row is, by its silo's number and its id.
     """
     worrying, undecided = found.worrying, found.undecided
     others = [finding for finding in found.findings if finding not in (*worrying, *undecided)]
     return render(
         "audit.html.j2", title, headline(found), [],
         worrying=worrying, undecided=undecided, others=others[:_MOST], more=max(0, len(others) - _MOST), names=names,
+        place=place,
         silos=[
             (name, len(judgement.flagged), int(judgement.flagged.sum()))
             for name, judgement in zip(names, found.judgements, strict=True)

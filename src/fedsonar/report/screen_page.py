@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ _NAMES = {"recall": "Recall", "precision": "Precision", "false_removal": "False 
 
 def screen_page(
     result: Mapping[str, Any], names: Sequence[str], samples: Sequence[Sequence[Sample]], judged: Sequence[Verdict],
-    poisoned: Bool[np.ndarray, "rows"] | None, found: Detection | None,
+    poisoned: Bool[np.ndarray, "rows"] | None, found: Detection | None, place: Callable[[int, str], str],
 ) -> str:  # fmt: skip
     """The page, which stands alone.
 
@@ -34,6 +34,7 @@ def screen_page(
         judged: Their verdicts.
         poisoned: Which rows are known to be poisoned, over all silos; None where that is not known.
         found: The scores by that.
+        place: Tells where a row is, by its silo's number and its id.
     """
     suspicion = np.concatenate([verdict.suspicion for verdict in judged])
     known = ~np.isnan(suspicion)
@@ -48,7 +49,7 @@ def screen_page(
         "screen.html.j2", title, _headline(result), plots,
         scores=list(_score_rows(result["scores"])), silos=result["silos"], parameters=parts, model=result["model"],
         suspects=[
-            (names[number], sample.id, f"{value:.4g}", sample.input, sample.answers[0])
+            (names[number], place(number, sample.id), f"{value:.4g}", sample.input, sample.answers[0])
             for number, sample, value in most_suspect(samples, judged, _SHOWN)
         ],
         flagged=result["flagged"],
