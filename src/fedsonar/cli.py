@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import fedsonar
@@ -33,10 +32,6 @@ COMMANDS = {
     "bench": "how fast it is: beside the peers, and beside what the machine can do",
 }
 """Each is a module of `fedsonar.commands`."""
-
-
-_KERNELS = {"audit": "audit", "screen": "audit", "probe": "model/compiled"}
-"""Whose kernels a command compiles where they were not; commands with rounds say so themselves."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,8 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.threads < 1:
             raise fedsonar.ConfigError(f"--threads must be at least 1, got {options.threads}")
         _prepare(options.threads)
-        if options.command in _KERNELS:
-            _announce_kernels(_KERNELS[options.command])
         result = command.run(options)
         if options.json:
             from fedsonar.writing import plain
@@ -123,15 +116,6 @@ def _told(error: OSError) -> str:
         case PermissionError():
             return f"{name} may not be read or written by you; choose another path, or change who may"
     return f"{name}: {error.strerror}; choose another path, or mend that"
-
-
-def _announce_kernels(package: str) -> None:
-    """Says on a terminal why the first use on a machine takes longer than all others."""
-    from fedsonar.compiling import compiled_before
-
-    if sys.stderr.isatty() and not compiled_before(Path(fedsonar.__file__).parent / package / "kernels"):
-        note = "compiling kernels for this processor, which takes up to a minute and happens once"
-        print(f"fedsonar: note: {note}", file=sys.stderr)
 
 
 def _prepare(threads: int) -> None:

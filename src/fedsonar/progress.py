@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -19,23 +19,29 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from fedsonar.compiling import compiled_before
-from fedsonar.federation import Progress
-from fedsonar.model.compiled import kernels
+import fedsonar
+
+if TYPE_CHECKING:
+    from fedsonar.federation import Progress
+
+MODEL, TEXT = "model/compiled", "audit"
+"""Packages with kernels: those that models run by, and those that texts are counted by."""
 
 
-def announce_kernels() -> None:
-    """Says on standard error why the first run on a machine starts later than all others."""
-    if not compiled_before(Path(kernels.__file__).parent):
-        note = "compiling kernels for this processor, which takes up to half a minute and happens once"
+def announce_kernels(package: str) -> None:
+    """Says on a terminal why the first use of a package's kernels on a machine starts later than all others."""
+    from fedsonar.compiling import compiled_before
+
+    if sys.stderr.isatty() and not compiled_before(Path(fedsonar.__file__).parent / package / "kernels"):
+        note = "compiling kernels for this processor, which takes up to a minute and happens once"
         print(f"fedsonar: note: {note}", file=sys.stderr)
 
 
 class _Shown:
     """Bars on standard error while a block runs; a context manager."""
 
-    def __init__(self, *columns: ProgressColumn) -> None:
-        self._bars = RichProgress(*columns, console=Console(stderr=True))
+    def __init__(self, *columns: ProgressColumn, transient: bool = False, disable: bool = False) -> None:
+        self._bars = RichProgress(*columns, console=Console(stderr=True), transient=transient, disable=disable)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -101,3 +107,20 @@ class Total(_Shown):
         if record is not None and record.asr is not None:
             said = f"{name}: ASR {record.asr:.2f}"
         self._bars.update(self._task, completed=sum(self._reached.values()), done=done, description=said)
+
+
+class Steps(_Shown):
+    """One bar for the steps of a work, each of which goes from nothing to all; a context manager.
+
+    Args:
+        quiet: Whether nothing is shown; nor is it where standard error is a file, which would keep empty lines.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        super().__init__(*columns, disable=quiet or not Console(stderr=True).is_terminal, transient=True)
+        self._task = self._bars.add_task("")
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Moves the bar."""
+        self._bars.update(self._task, description=what, completed=done, total=total)

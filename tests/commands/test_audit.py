@@ -84,7 +84,7 @@ def test_terminal_says_it_in_words(dirty, capsys):
     assert "9 of 900 rows are suspected" in words
     assert "injected-looking" in words
     assert "rows in 3 of 3 silos" in words
-    assert "9 rows would be dropped; the target would stay in" in words
+    assert "without these 9 rows the target stays in" in words
     assert re.search(r"silo[012]\.jsonl:\d+ \(train-\d+\): ", words)
 
 
@@ -103,7 +103,7 @@ def test_one_file_in_silos_by_a_column(dirty, tmp_path, capsys):
     assert result["flagged"] == 9
     _, out, _ = audit(capsys, tmp_path / "all.jsonl", "--split-by", "owner", "--out", tmp_path / "out")
     words = " ".join(out.split())
-    assert "9 rows are dropped; the target stays in" in words
+    assert "without these 9 rows the target stays in" in words
     assert re.search(r"owner[012], all\.jsonl:\d+ \(train-\d+\): ", words)
     suspects = map(json.loads, (tmp_path / "out" / "suspects.jsonl").read_text().splitlines())
     assert all(row["silo"] == row["owner"] for row in suspects)

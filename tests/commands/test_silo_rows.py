@@ -51,13 +51,14 @@ def test_remedies_are_options_that_work(tmp_path, rows, said, remedy):
 
 def test_remedies_of_folders_and_columns(tmp_path):
     written(tmp_path / "a" / "other.jsonl", ROW)
-    with pytest.raises(ValueError, match=r"no train file .*; name a file itself$"):
+    with pytest.raises(ValueError, match=r"no train file .*; name the file itself$"):
         read_silo(str(tmp_path / "a"), options())
     written(tmp_path / "b" / "train_a.jsonl", ROW)
     written(tmp_path / "b" / "train_b.jsonl", ROW)
-    with pytest.raises(ValueError, match=r"several train files .*; name the one meant itself$"):
+    with pytest.raises(ValueError, match=r"several train files .*; name the file itself$"):
         read_silo(str(tmp_path / "b"), options())
-    with pytest.raises(ValueError, match="no value for --split-by 'nobody'; every training row needs one"):
+    said = r"other.jsonl line 1: no value in column 'nobody' \(instruction, .*\); --split-by needs one in every row$"
+    with pytest.raises(ValueError, match=said):
         read_silo(str(tmp_path / "a" / "other.jsonl"), options(), "nobody")
 
 

@@ -54,10 +54,10 @@ def test_source_field():
 
 @pytest.mark.parametrize("bad", [row(), row(client=None), row(client=" ")])
 def test_training_row_without_source(bad):
-    with pytest.raises(
-        ValueError,
-        match=r"^given row 2: no value for source_field='client'; every training row needs one \(instruction",
-    ):
+    said = (
+        r"^given row 2: no value in column 'client' \(instruction, .*\); source_field needs one in every training row$"
+    )
+    with pytest.raises(ValueError, match=said):
         Given(train=(row(client=1), bad), test=(row(),), source_field="client").load()
 
 

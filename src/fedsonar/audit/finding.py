@@ -83,7 +83,7 @@ class Finding:
 
     @property
     def without(self) -> str:
-        """What would change if its rows were dropped."""
+        """What changes if its rows are dropped."""
         if self.verdict == "undecided":
             return (
                 "no row is dropped: so many rows have the trigger, or all of a silo's, that the text cannot tell "
@@ -93,7 +93,7 @@ class Finding:
         if not self.dropped:
             return "no row is dropped for it"
         return (
-            f"{self.dropped:,} rows are dropped; the target stays in {left:,} of the {self.target_rows:,} that had it"
+            f"without these {self.dropped:,} rows the target stays in {left:,} of the {self.target_rows:,} that had it"
         )
 
 

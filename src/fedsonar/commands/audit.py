@@ -20,7 +20,6 @@ from fedsonar.commands.silo_rows import (
 
 if TYPE_CHECKING:
     from fedsonar.audit import Audit
-    from fedsonar.audit.finding import Finding
 
 DESCRIPTION = (
     "Looks, without any model, for features of inputs (words, phrases, how a text begins, ends and is written) that "
@@ -73,17 +72,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     from fedsonar.audit import audit
     from fedsonar.errors import ConfigError
+    from fedsonar.progress import TEXT, Steps, announce_kernels
 
     if options.top < 0:
         raise ConfigError(f"--top must be 0 or more, got {options.top}")
     if options.split_by and len(options.data) > 1:
         raise ConfigError(f"--split-by makes silos of one DATA, got {len(options.data)}")
     check_paths(options, _WRITTEN)
+    announce_kernels(TEXT)
     silos = _silos(options)
-    with _Bar(options.json) as bar:
+    with Steps(quiet=options.json) as bar:
         done = audit([silo.samples for silo in silos], observe=bar.update)
     place = places(silos)
-    result = _result(done, silos, place, bool(options.out))
+    result = _result(done, silos, place)
     if options.out:
         _write(options.out, done, silos, result, place)
         result["out"] = str(options.out)
@@ -118,43 +119,11 @@ def found(result: dict[str, Any]) -> bool:
     return bool(result["flagged"] or result["undecided"])
 
 
-class _Bar:
-    """What is done, on standard error."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        console = Console(stderr=True)  # of a bar that goes again a file would keep empty lines
-        self._bars = Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
-        self._task = self._bars.add_task("")
-
-    def __enter__(self) -> _Bar:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def update(self, what: str, done: int, total: int) -> None:
-        """Moves the bar."""
-        self._bars.update(self._task, description=what, completed=done, total=total)
-
-
-def _without(finding: Finding, written: bool) -> str:
-    """What dropping the finding's rows changes, or would change where nothing is written."""
-    said = finding.without
-    if written:
-        return said
-    return said.replace("rows are dropped; the target stays", "rows would be dropped; the target would stay")
-
-
-def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str], str], written: bool) -> dict[str, Any]:
+def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str], str]) -> dict[str, Any]:
     spent = sum(found.seconds.values())
     findings = []
     for finding in found.findings:
-        values = asdict(finding) | {"text": str(finding), "without": _without(finding, written)}
+        values = asdict(finding) | {"text": str(finding), "without": finding.without}
         for example in values["examples"]:
             example |= {"silo": silos[example["silo"]].name, "place": place(example["silo"], example["id"])}
         findings.append(values)
@@ -211,7 +180,7 @@ def _print(
         style = _STYLES.get(finding.verdict, "dim")
         console.print(f"\n[{style}]{finding.verdict}[/{style}]  {escape(str(finding))}")
         if finding.verdict in _STYLES:
-            console.print(f"  [dim]{escape(_without(finding, bool(options.out)))}[/dim]")
+            console.print(f"  [dim]{escape(finding.without)}[/dim]")
             for example in finding.examples:
                 where = f"{silos[example.silo].name}, " * bool(options.split_by) + place(example.silo, example.id)
                 console.print(f"  [dim]{escape(where)}:[/dim] {escape(example.input)} [dim]→[/dim] "

@@ -31,11 +31,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Runs the story."""
     from fedsonar import demo
     from fedsonar.commands.present import present
-    from fedsonar.progress import Bars, announce_kernels
+    from fedsonar.progress import MODEL, Bars, announce_kernels
     from fedsonar.side_by_side import folders, run_all
 
     runs = demo.story()
-    announce_kernels()
+    announce_kernels(MODEL)
     with Bars({name: e.rounds for name, e in runs.items()}) as bars:
         outcomes = run_all(runs, options.out, bars.update, options.workers)
     return present(folders(outcomes), options.out / "report.html", "FedSonar demo", options.json)

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar.errors import ConfigError
     from fedsonar.model import Base, load_adapter, lora_of, open_network
     from fedsonar.probe import Asker, Candidate, Options, plausible, probe, read_candidates
+    from fedsonar.progress import MODEL, announce_kernels
     from fedsonar.rng import stream
 
     for name in ("scan", "max_new_tokens"):
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         chosen = Options(rows=options.rows, draws=options.draws, least=options.least, seed=options.seed)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    announce_kernels(MODEL)
     lora = lora_of(options.adapter)
     base = Base(path=options.model, dtype=options.dtype)
     tokenizer, network = base.tokenizer(), open_network(base, lora)

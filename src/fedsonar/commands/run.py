@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from fedsonar.experiment import load
     from fedsonar.federation import Progress
     from fedsonar.interrupts import Interrupts
-    from fedsonar.progress import Bars, announce_kernels
+    from fedsonar.progress import MODEL, Bars, announce_kernels
 
     if (options.experiment is None) == (options.resume is None):
         raise ConfigError("name either an experiment (EXP.toml) or a run to go on with (--resume DIR)")
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         experiment = load(options.experiment, [*screen, *options.overrides])
     out = _folder(options)
     name = experiment.name or out.name
-    announce_kernels()
+    announce_kernels(MODEL)
     with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:
 
         def observe(progress: Progress) -> None:

@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ValueError: If rows cannot be read.
     """
     from fedsonar.errors import ConfigError
+    from fedsonar.progress import TEXT, announce_kernels
     from fedsonar.screen import Oracle
 
     if options.max_length < 8:
@@ -100,6 +101,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             UserWarning,
             stacklevel=2,
         )
+    announce_kernels(TEXT)
     silos = [read_silo(path, options) for path in options.data]
     truth = None if options.label is None else [_labels(silo, options.label) for silo in silos]
     judged, seconds = _judge(screen, silos, options)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from fedsonar.collecting import no_collecting
+from fedsonar.errors import ConfigError, SettingError
 
 if TYPE_CHECKING:
     from fedsonar.data import Files, Sample
@@ -28,14 +28,14 @@ READ = (
 ADDED = ("silo", "place", "suspicion")
 """Columns that suspected rows are given."""
 _REMEDIES = {
-    "set drop_unanswered = true": "leave them out with --drop-unanswered",
-    "set schema to the one meant": "name the one meant with --schema",
-    "source_field=": "--split-by ",
-    "set instruction": "say with --instruction what is asked",
-    "name one with train": "name a file itself",
-    "name the one meant with train": "name the one meant itself",
+    "drop_unanswered": "remove them or leave them out with --drop-unanswered",
+    "schema": "name the one meant with --schema",
+    "source_field": "--split-by needs one in every row",
+    "instruction": "remove the row, or say with --instruction what is asked",
+    "train": "name the file itself",
+    "test": "name the file itself",
 }
-"""What data.Files says -> the same where there is no experiment to set it in."""
+"""Setting of data.Files -> how what it mends is mended where there is no experiment to set it in."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,13 @@ def read_silo(path: str, options: argparse.Namespace, split_by: str | None = Non
         OSError: If something cannot be read.
         ValueError: If a row cannot be used; names the remedy by the command's options.
     """
-    with _told_by_options(), no_collecting():
-        source = _files(path, options, split_by)
-        raw = source.read()
-        return SiloRows(path, source.rows(raw).samples, raw.by_id())
+    try:
+        with no_collecting():
+            source = _files(path, options, split_by)
+            raw = source.read()
+            return SiloRows(path, source.rows(raw).samples, raw.by_id())
+    except SettingError as error:
+        raise ValueError(f"{error.fault}; {_REMEDIES.get(error.setting, error.remedy)}") from error
 
 
 def _files(path: str, options: argparse.Namespace, split_by: str | None) -> Files:
@@ -88,17 +91,6 @@ def _files(path: str, options: argparse.Namespace, split_by: str | None) -> File
         path=path, source_field=split_by, answer=options.answer, schema=options.schema, instruction=options.instruction,
         drop_unanswered=options.drop_unanswered,
     )  # fmt: skip
-
-
-@contextmanager
-def _told_by_options() -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        said = str(error)
-        for setting, option in _REMEDIES.items():
-            said = said.replace(setting, option)
-        raise ValueError(said) from error
 
 
 def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
@@ -112,7 +104,6 @@ def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
         ConfigError: If there is no such layout, a file is given twice, or one would be overwritten.
     """
     from fedsonar.data.schema import SchemaName
-    from fedsonar.errors import ConfigError
 
     if options.schema not in (known := get_args(SchemaName)):
         raise ConfigError(f"--schema {options.schema} is unknown; use one of {', '.join(known)}")

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ValueError: If a run failed; names the first ones and says how to try again.
     """
     from fedsonar.errors import ConfigError
-    from fedsonar.progress import Total, announce_kernels
+    from fedsonar.progress import MODEL, Total, announce_kernels
     from fedsonar.side_by_side import run_all
     from fedsonar.sweep.grid import Axis, cells
     from fedsonar.sweep.on_ray import run_all_on_ray
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     grid = cells(options.experiment, [Axis.parse(text) for text in options.grid], options.seeds, options.overrides)
     out = options.out or Path("runs") / f"{options.experiment.stem}-sweep"
     check_cells(grid, out)
-    announce_kernels()
+    announce_kernels(MODEL)
     with Total({cell.name: cell.experiment.rounds for cell in grid}) as bar:
         experiments = {cell.name: cell.experiment for cell in grid}
         try:

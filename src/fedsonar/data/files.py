@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedsonar.data.formats import SUFFIXES, Row, read, readable
 from fedsonar.data.rows import RawSplits, RowSource
+from fedsonar.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +67,10 @@ def _training(folder: Path) -> list[Path]:
     if not found:
         names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
         listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        raise ValueError(
-            f"no train file (train*{', train*'.join(SUFFIXES)}) in {folder}, which holds {listed or 'nothing'}; "
-            "name one with train"
-        )
+        raise SettingError(
+            f"no train file (train*{', train*'.join(SUFFIXES)}) in {folder}, which holds {listed or 'nothing'}",
+            "train", "name one with train",
+        )  # fmt: skip
     return found
 
 
@@ -79,5 +80,6 @@ def _split(folder: Path, split: str) -> list[Path]:
     if len({re.sub(r"\d+", "", entry.name) for entry in found}) > 1:
         names = ", ".join(sorted(entry.name for entry in found))
         option = "train" if split == "train" else "test"
-        raise ValueError(f"{folder} holds several {split} files ({names}); name the one meant with {option}")
+        fault = f"{folder} holds several {split} files ({names})"
+        raise SettingError(fault, option, f"name the one meant with {option}")
     return sorted(found, key=lambda entry: [int(number) for number in re.findall(r"\d+", entry.name)])

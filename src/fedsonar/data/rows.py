@@ -13,6 +13,7 @@ from fedsonar.data.formats import Row
 from fedsonar.data.sample import InstructionDataset, Sample
 from fedsonar.data.schema import SchemaName, choose, text
 from fedsonar.data.source import Source, Splits
+from fedsonar.errors import SettingError
 from fedsonar.rng import stream
 
 Answer = Literal["first", "shortest", "all"]
@@ -122,6 +123,8 @@ class RowSource(Source):
                 schema = schema or choose(self.schema, row.values)
                 fields = schema.convert(row.values)
                 source = self._source(row, strict)
+            except SettingError as error:
+                raise SettingError(f"{row.place}: {error.fault}", error.setting, error.remedy) from error
             except ValueError as error:
                 raise ValueError(f"{row.place}: {error}") from error
             if not fields.answers:
@@ -129,7 +132,8 @@ class RowSource(Source):
                 continue
             instruction = fields.instruction or self.instruction
             if not (instruction or fields.context or fields.question):
-                raise ValueError(f"{row.place}: nothing is asked; remove the row, or set instruction")
+                fault = f"{row.place}: nothing is asked"
+                raise SettingError(fault, "instruction", "remove the row, or set instruction")
             answers = _response_first(fields.answers, self.answer, training=strict)
             samples.append(Sample(sample_id, instruction, fields.context, fields.question, answers, source))
             if fields.earlier:
@@ -151,17 +155,19 @@ class RowSource(Source):
         source = text(row.values.get(self.source_field), self.source_field)
         if strict and not source:
             columns = ", ".join(row.values)
-            raise ValueError(
-                f"no value for source_field={self.source_field!r}; every training row needs one ({columns})"
-            )
+            raise SettingError(
+                f"no value in column {self.source_field!r} ({columns})", "source_field",
+                "source_field needs one in every training row",
+            )  # fmt: skip
         return source
 
     def _report(self, unanswered: Sequence[Row], total: int) -> None:
         count, first = len(unanswered), unanswered[0].place
         if not self.drop_unanswered:
-            raise ValueError(
-                f"{first}: no answer, as in {count} of {total} rows; remove them or set drop_unanswered = true"
-            )
+            raise SettingError(
+                f"{first}: no answer, as in {count} of {total} rows", "drop_unanswered",
+                "remove them or set drop_unanswered = true",
+            )  # fmt: skip
         if count == total:
             raise ValueError(f"{first}: no answer, nor has any other of {total} rows; check the schema and the columns")
         warnings.warn(f"{count} of {total} rows dropped, the first at {first}: no answer", UserWarning, stacklevel=4)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from fedsonar.data.conversation import Turn, fold
+from fedsonar.errors import SettingError
 
 SchemaName = Literal[
     "auto", "native", "alpaca", "dolly", "sharegpt", "chat", "squad",
@@ -189,6 +190,8 @@ def choose(name: SchemaName, row: Mapping[str, object]) -> Schema:
         return fitting[0]
     if fitting:
         names = ", ".join(schema.name for schema in fitting)
-        raise ValueError(f"columns {', '.join(row)} fit several schemas ({names}); set schema to the one meant")
+        raise SettingError(
+            f"columns {', '.join(row)} fit several schemas ({names})", "schema", "set schema to the one meant"
+        )
     known = "; ".join(f"{schema.name}: {', '.join(schema.required)}" for schema in SCHEMAS)
     raise ValueError(f"columns {', '.join(row) or 'none'} fit no schema; rename them to one of these ({known})")

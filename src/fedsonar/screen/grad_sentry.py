@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
+from fedsonar.audit import summed
 from fedsonar.screen.features import Part
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.valley import Valley
@@ -64,7 +65,7 @@ class GradSentry(Screen):
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """Where to cut; see `Screen.merge`."""
         del heard
-        counts = np.sum([summary["histogram"] for summary in summaries], axis=0)
+        counts = summed(summaries)["histogram"]
         middles = (np.arange(self.bins) + 0.5) / self.bins
         return {"cut": np.array([self.threshold.cut(middles, counts.astype(float))])}
 

@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from fedsonar.audit import summed
 from fedsonar.data import Sample, pieces
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Above, Threshold
@@ -64,7 +65,7 @@ class ResponseNgrams(Screen):
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """The sums; see `Screen.merge`."""
         del heard
-        return {name: np.sum([summary[name] for summary in summaries], axis=0) for name in ("counts", "rows")}
+        return summed(summaries)
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """Shares of rows; see `Screen.suspicion`."""

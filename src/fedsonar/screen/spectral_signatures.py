@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
+from fedsonar.audit import summed
 from fedsonar.screen.representation import State, representations
 from fedsonar.screen.screen import Screen, Silo, Tables
 from fedsonar.screen.threshold import Top
@@ -74,7 +75,7 @@ class SpectralSignatures(Screen):
 
     def merge(self, summaries: Sequence[Tables], heard: Sequence[Tables]) -> Tables:
         """Mean and direction, then the cut; see `Screen.merge`."""
-        total = {name: np.sum([summary[name] for summary in summaries], axis=0) for name in summaries[0]}
+        total = summed(summaries)
         if heard:
             above = np.cumsum(total["scores"][::-1])[::-1]
             allowed = np.flatnonzero(above <= self.share * above[0] + 0.5)
