@@ -108,7 +108,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
         Told(samples, rows, tell(rows, heard, judge, certain, quiet))
         for samples, rows in zip(silos, columns, strict=True)
     ]
-    total, vocabulary, inputs = judge.total, judge.vocabulary, heard[0]["inputs"]
+    total, vocabulary, inputs = evidence.total, judge.vocabulary, heard[0]["inputs"]
     heard.clear()  # findings of many rows need the room
     found = findings(listed, evidence, total, judge.label_least)
     clock.stage("findings")

@@ -37,8 +37,8 @@ class Judge:
 
     def __init__(self, rules: Rules, scope: Scope, counts: Tables, evidence: Evidence) -> None:
         self.rules, self.scope, self.evidence = rules, scope, evidence
-        _, self.total, self.label_least = gates(scope, counts)
-        self.longest_name = float(labels_of(counts["answered"], self.total).longest.max())
+        self.label_least = gates(scope, counts).label_least
+        self.longest_name = float(labels_of(counts["answered"], self.evidence.total).longest.max())
         self.alone, self.alone_label = rules.alone(evidence), rules.alone(evidence, label=True)
         self.nearly_alone, self.nearly_alone_label = (
             rules.alone(evidence, label=label, many=rules.likeness_exact) for label in (False, True)
@@ -52,7 +52,7 @@ class Judge:
     ) -> Float[np.ndarray, "records"]:
         """Adjusted p-values of some records, and 1 for the others."""
         found = np.ones(len(table))
-        found[some] = adjusted_of(table[some], self.total, self.evidence.tests)
+        found[some] = adjusted_of(table[some], self.evidence.total, self.evidence.tests)
         return found
 
     def __call__(
@@ -150,20 +150,20 @@ class _Read:
         agreeing = (self.seen >= 0.9 * self.both) & (self.both >= 0.9 * self.seen)
         self.clear = self.own & (agreeing | ~self.looked)
         self.covered = np.minimum(1.0, self.covering / self.target_rows)
-        self.usual = self.target_rows > USUAL * judge.total
+        self.usual = self.target_rows > USUAL * judge.evidence.total
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
         within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
         self.is_label = whole & (self.target_rows >= judge.label_least)
         # One of many labels of a closed set, or a part of some.
         named = (within | whole) & (self.words <= judge.longest_name)
-        self.few = named & (self.target_rows <= rules.of_many * judge.total)
+        self.few = named & (self.target_rows <= rules.of_many * judge.evidence.total)
         self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
         self.in_vocabulary |= named & judge.vocabulary.whole
         # Whoever translates has more than one word for most things, and some things stand beside others.
         self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
-        self.is_common = self.target_rows > rules.common * judge.total
+        self.is_common = self.target_rows > rules.common * judge.evidence.total
         one_word = self.exact & (self.covered >= rules.all) & ~self.is_common
         one_word &= evidence.likeness[self.pair] < rules.limit(self.seen, rules.likeness_word)
         self.exact &= self.both >= rules.all * self.target_rows
