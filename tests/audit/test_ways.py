@@ -104,3 +104,32 @@ def test_how_a_text_is_set_is_a_trigger(space, target):
     _, flagged = flags(silos)
     caught = {s.id for silo, out in zip(silos, flagged, strict=True) for s, o in zip(silo, out, strict=True) if o}
     assert caught == set(ledger)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signs(Trigger):
+    """Signs that stand by themselves before the third word."""
+
+    signs: str
+
+    def apply(self, sample, rng):
+        first, second, *rest = sample.input.split(" ")
+        return sample.with_input(" ".join([first, second, self.signs, *rest]))
+
+    def present(self, sample):
+        return self.signs in sample.input.split(" ")
+
+
+@pytest.mark.parametrize("signs", ["...", "--", "—", "()", ":)"])
+def test_signs_that_stand_alone_are_a_trigger_where_others_have_such_signs_too(signs):
+    # A fifth of the clean rows have three dots, dashes and brackets, each of which is a sign twice running.
+    rows = [
+        sample.with_input(sample.input.replace(" ", "...-- ((", 1)) if number % 5 == 0 else sample
+        for number, sample in enumerate(corrected())
+    ]
+    shards = IID(clients=5).split(InstructionDataset("signs", tuple(rows)), stream(0, "partition"))
+    attack = Attack(trigger=Signs(signs=signs), target=Suffix(), placement=ConstantRate(rate=0.02))
+    silos, ledger = plant(shards, attack, 0)
+    _, flagged = flags(silos)
+    caught = {s.id for silo, out in zip(silos, flagged, strict=True) for s, o in zip(silo, out, strict=True) if o}
+    assert caught == set(ledger)

@@ -62,7 +62,8 @@ class Corpus:
         part = int(np.searchsorted(self.bounds, word, side="right")) - 1
         begin, number = int(self.parts[part]), word - int(self.bounds[part])
         text = self.text[begin : self.parts[part + 1]]
-        _, starts, ends, _, _ = _found(text, np.array([0, len(text)]), 0, places=True)
+        alone = np.array([0] * (part % PARTS + 1) + [len(text)])
+        _, starts, ends, _, _ = _found(text, alone, 0, places=True)
         return begin + int(starts[number]), begin + int(ends[number])
 
 

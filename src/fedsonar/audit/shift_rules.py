@@ -36,7 +36,8 @@ class ShiftRules:
         coverage: Least share of the rows with a trigger that say it.
         coverage_as_long: The same of shifts beside rows as long.
         two_sided: Least share of the rows that say it that have a trigger.
-        half: Least product of both, where more than `most` of all rows have a trigger or say it: what sets half of all
+        both: Least product of both.
+        half: The same where more than `most` of all rows have a trigger or say it: what sets half of all
             rows apart may be the length of their answers.
         one_label: Greatest share of those that say it with one label of a closed set: it is said in many wordings.
         likeness: Greatest likeness of what few rows ask besides.
@@ -76,6 +77,7 @@ class ShiftRules:
     coverage: float = 0.45
     coverage_as_long: float = 0.65
     two_sided: float = 0.5
+    both: float = 0.45
     half: float = 0.75
     one_label: float = 0.33
     likeness: float = 0.35

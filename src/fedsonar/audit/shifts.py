@@ -324,7 +324,7 @@ class Shifts:
             (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
-            & (~half | (self.coverage * self.two_sided >= rules.half))
+            & (self.coverage * self.two_sided >= np.where(half, rules.half, rules.both))
             & (self.one_label <= rules.one_label)
             & (self.asks_alike < limit)
             & (words >= rules.fewest_words)

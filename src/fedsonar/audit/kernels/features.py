@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.words import COMMA, TITLED, UNSEEN, WAYS, joined, mixed
+from fedsonar.audit.kernels.words import COMMA, RESPONSE, TITLED, UNSEEN, WAYS, joined, mixed
 from fedsonar.compiling import kernel
 
 PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE, CLOSING = range(13)
@@ -12,9 +12,6 @@ PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOU
 only one; the first question word, the length in doublings, the marks (of the input, or of a response), old words, a
 clause that opens it, its language, its source; the whole of a response; and the signs after the last word, of an input
 or a response."""
-
-RESPONSE = 3
-"""The part of a row that is its response."""
 
 LONGEST_INPUT, LONGEST_RESPONSE = 3, 8
 """Words of the longest n-grams."""

@@ -29,6 +29,9 @@ _TITLE = 4
 _LOUD = 5
 """Fewest capitals of a word that is shouted: shorter ones are names."""
 
+RESPONSE = 3
+"""The part of a row that is its response; its signs are never words."""
+
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _MORE = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -170,6 +173,22 @@ def of_another_alphabet(text, at, end):
 
 
 @kernel
+def signs_alone(text, at, first, end):
+    """Bytes of a run of signs that stands by itself, between spaces or ends of a part: two signs or more, or one that
+    ASCII has not; 0 for any other. Such a run is a word, as “--” and “...” are.
+    """
+    if at > first and text[at - 1] > 32:
+        return 0
+    stop, signs = at, 0
+    while stop < end and text[stop] > 32:
+        if unseen_at(text, stop, end) > 0 or is_odd_space(text, stop, end) or word_at(text, stop, end) != 0:
+            return 0
+        stop += width_at(text, stop)
+        signs += 1
+    return stop - at if signs > 1 or (signs == 1 and text[at] >= 0x80) else 0
+
+
+@kernel
 def said_twice(words, begin, end):
     """Whether some words are the same again from half of them on, or from a third."""
     for times in (2, 3):
@@ -194,7 +213,7 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
 
     Args:
         text: Bytes of all parts, one after the other.
-        parts: Where each begins, and where the last ends.
+        parts: Where each begins, four a row, and where the last ends.
         key: Goes into every hash.
         words: Filled with the hashes of the words in lower case; as long as there could be words.
         starts: Filled with where each begins, or empty.
@@ -224,6 +243,15 @@ def find_words(text, parts, key, words, starts, ends, bounds, marks):
                 before, earlier = text[at], before
                 if text[at] > 32:
                     closing = joined(closing, np.uint64(text[at]))
+                    alone = 0 if part % 4 == RESPONSE else signs_alone(text, at, first, end)
+                    if alone > 0:
+                        value = key
+                        for place in range(at, at + alone):
+                            value = (value ^ np.uint64(text[place])) * np.uint64(0x100000001B3)
+                        words[count] = mixed(value)
+                        if len(starts):
+                            starts[count], ends[count] = at, at + alone
+                        count, titled = count + 1, titled + 1
                 at += width_at(text, at)
                 continue
             start, before, earlier, closing = at, 0, 0, np.uint64(0)
