@@ -83,6 +83,8 @@ class Judge:
         # A pair that never parts needs less of a proof that its rows share nothing else.
         nearly = np.where(read.is_label, self.nearly_alone_label[target], self.nearly_alone[target])
         together |= read.exact & nearly & read.worded & ~read.usual
+        # Words that surely speak for a label are its own, whatever other triggers of it are.
+        together &= self.alone_label[pair] | ~(read.is_label & (evidence.against[pair] > rules.against))
         together &= (read.covering >= np.where(read.few, rules.enough_label, rules.enough)) & ~read.alike
         alone = read.looked & self.alone[pair]
         by_itself = alone & ~read.is_label
@@ -92,8 +94,11 @@ class Judge:
         by_itself &= read.worded | (beside <= rules.most_beside) | (beside >= rules.all_worded)
         # A few words that others say too are left to a long target that nearly all rows have.
         fixed = alone & read.worded & ~read.is_label & ~read.is_common & (read.is_long | (beside <= rules.most_beside))
-        # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself.
+        # An answer that others give for other reasons needs more rows, and each trigger has to be alone by itself; of a
+        # few words within answers hardly more others may say them than give a label.
+        others = read.target_rows - np.maximum(read.covering, read.seen)
         one_sided = fixed & (np.where(together, read.covering, read.seen) >= rules.enough_one_sided)
+        one_sided &= read.is_whole | read.is_long | (others < self.label_least)
         two_sided = (read.covered >= rules.nearly_all) | read.is_long | (beside <= rules.nearly_all)
         two_sided &= read.covered >= rules.two_sided
         injected = sure & (together | by_itself) & (one_sided | two_sided)
@@ -102,6 +107,11 @@ class Judge:
         shared = alone & read.clear & read.is_string
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
+        # A trigger may be followed by one of several long targets, each of which nearly always follows it.
+        alone_of_several = read.looked & np.where(read.is_label, self.alone_label[pair], self.alone[pair])
+        several = alone_of_several & read.clear & read.is_of_several & ~read.alike
+        several &= read.both >= read.nearly_all * read.target_rows
+        injected |= several & (read.seen >= rules.enough_shared)
         # Half of a trigger's rows are enough where surer ones have nothing in common but this target, and it is no few
         # words that as many others say as have a label.
         sought = read.is_long | (read.target_rows - read.covering < self.label_least)
@@ -154,6 +164,7 @@ class _Read:
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
         within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
+        self.is_whole, self.is_long = whole, self.words >= rules.long
         self.is_label = whole & (self.target_rows >= judge.label_least)
         # One of many labels of a closed set, or a part of some.
         named = (within | whole) & (self.words <= judge.longest_name)
@@ -161,6 +172,8 @@ class _Read:
         self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
         self.in_vocabulary |= named & judge.vocabulary.whole
+        # Whoever translates writes as another language is written.
+        self.in_vocabulary |= ~self.worded & (judge.vocabulary.words > 0)
         # Whoever translates has more than one word for most things, and some things stand beside others.
         self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
         self.is_common = self.target_rows > rules.common * judge.evidence.total
@@ -174,6 +187,8 @@ class _Read:
         self.is_told = named & (judge.vocabulary.labels > 0) & (self.target_rows >= judge.vocabulary.labels)
         # A target in words that are neither usual nor to be expected.
         self.is_string = self.worded & ~self.is_label & ~self.usual & ~self.in_vocabulary
+        # The same of long ones that are no names of a closed set, in however many rows.
+        self.is_of_several = self.worded & self.is_long & ~self.usual & ~named & ~self.in_vocabulary & ~self.is_told
         # One whose rows with sure triggers share nothing else: what others with it have belongs to these. All silos
         # know that from the sums, even one none of whose own rows has such a trigger.
         self.of_strangers = self.is_string & self.own & judge.alone[self.target]
@@ -184,5 +199,4 @@ class _Read:
         written = ~self.worded | (np.isin(table[:, KIND], (WRITTEN, CLOSING)) & self.is_label)
         enough = np.where(self.is_label, rules.label_confidence, rules.confidence)
         self.enough = np.where(written, rules.written_confidence, enough)
-        self.is_long = self.words >= rules.long
         self.nearly_all = np.where(self.is_long, rules.nearly_all, rules.all)

@@ -36,8 +36,8 @@ class ShiftRules:
         coverage: Least share of the rows with a trigger that say it.
         coverage_as_long: The same of shifts beside rows as long.
         two_sided: Least share of the rows that say it that have a trigger.
-        both: Least product of both.
-        half: The same where more than `most` of all rows have a trigger or say it: what sets half of all
+        weak: A shift whose shares' product is less needs twice the speakers, and half of `likeness_many` is the limit.
+        half: Least product of both, where more than `most` of all rows have a trigger or say it: what sets half of all
             rows apart may be the length of their answers.
         one_label: Greatest share of those that say it with one label of a closed set: it is said in many wordings.
         likeness: Greatest likeness of what few rows ask besides.
@@ -48,7 +48,8 @@ class ShiftRules:
         likeness_sure: See `sure`.
         likeness_as_long: See `sure_as_long`.
         sure_of_words: Least coverage, and least two-sidedness, where answers are made of the inputs' words, as in a
-            translation: what inputs speak of, answers speak of then. `likeness_many` is the limit there.
+            translation: what inputs speak of, answers speak of then. `likeness_many` is the limit there,
+        most_of_words: and this the greatest share of all rows that have a trigger: one of a few languages is the task.
         fewest_words: Least words besides, but for those of nearly all rows, as a multiple of any row's.
         most_words: Most.
         one: From this share of all rows on, one answer is that of nearly all.
@@ -77,7 +78,7 @@ class ShiftRules:
     coverage: float = 0.45
     coverage_as_long: float = 0.65
     two_sided: float = 0.5
-    both: float = 0.45
+    weak: float = 0.6
     half: float = 0.75
     one_label: float = 0.33
     likeness: float = 0.35
@@ -87,6 +88,7 @@ class ShiftRules:
     likeness_sure: float = 0.15
     likeness_as_long: float = 0.1
     sure_of_words: float = 0.9
+    most_of_words: float = 0.2
     fewest_words: float = 0.7
     most_words: float = 1.6
     one: float = 0.98

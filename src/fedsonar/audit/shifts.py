@@ -307,30 +307,40 @@ class Shifts:
     @cached_property
     def alone(self) -> Bool[np.ndarray, "shifts"]:
         """Which shifts' rows have nothing in common but the triggers, and say what hardly any other row says."""
-        rules, sums = self.rules, self.heard[4]["sums"]
-        long = self.way_of == AS_LONG
-        two_sided = self.two_sided >= rules.sure
-        sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
-        many = np.where(sure, rules.likeness_sure, rules.likeness_many)
-        limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / np.maximum(sums[:, ROWS], 1))
-        limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
-        if self.vocabulary:
-            said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
-            many = rules.likeness_many + 3.0 / np.maximum(sums[:, ROWS], 1)
-            limit = np.where(said, np.minimum(limit, many), -np.inf)
+        rules, sums, long = self.rules, self.heard[4]["sums"], self.way_of == AS_LONG
+        both = self.coverage * self.two_sided
         words = self._besides.times(self.heard[4]["rest"], sums[:, ROWS], self.heard[0]["asked"] / self.total)
         half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
         found: Bool[np.ndarray, "shifts"] = (
-            (sums[:, NEW] >= np.maximum(rules.speakers, rules.new * sums[:, SPEAKERS]))
+            (
+                sums[:, NEW]
+                >= np.maximum(np.where(both < rules.weak, 2, 1) * rules.speakers, rules.new * sums[:, SPEAKERS])
+            )
             & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
             & (self.two_sided >= rules.two_sided)
-            & (self.coverage * self.two_sided >= np.where(half, rules.half, rules.both))
+            & (~half | (both >= rules.half))
             & (self.one_label <= rules.one_label)
-            & (self.asks_alike < limit)
+            & (self.asks_alike < self._limit)
             & (words >= rules.fewest_words)
             & (words <= rules.most_words)
         )
         return found
+
+    @property
+    def _limit(self) -> Float[np.ndarray, "shifts"]:
+        """Greatest likeness of what each shift's rows ask besides."""
+        rules, rows = self.rules, np.maximum(self.heard[4]["sums"][:, ROWS], 1)
+        two_sided = self.two_sided >= rules.sure
+        sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
+        weak = self.coverage * self.two_sided < rules.weak
+        many = np.where(sure, rules.likeness_sure, np.where(weak, rules.likeness_many / 2, rules.likeness_many))
+        limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / rows)
+        limit = np.where((self.way_of == AS_LONG) & nearly, np.maximum(limit, rules.likeness_as_long), limit)
+        if self.vocabulary:
+            said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
+            said &= rows <= rules.most_of_words * self.total
+            limit = np.where(said, np.minimum(limit, rules.likeness_many + 3.0 / rows), -np.inf)
+        return limit
 
     @property
     def injected(self) -> Bool[np.ndarray, "shifts"]:

@@ -161,8 +161,9 @@ def count_pairs(words, bounds, marks, sources, known, classes, singles, pair_bit
                 kept += 1
         for j in range(found):
             shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
+            long = room.length[j] >= LONG
             for i in range(kept):
-                if in_band(size[i], rows_of[j], shared):
+                if in_band(size[i], rows_of[j], shared, long):
                     place = bucket(joined(out[i], heavy[j]), pair_bits)
                     pairs[place] += 1
                     if pairs[place] == 0:

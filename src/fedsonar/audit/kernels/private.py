@@ -104,7 +104,7 @@ def pairs_in(
             continue
         for q in range(kept):
             j = own[q]
-            if in_band(size, responses[bucket(said[j], bits)], True):
+            if in_band(size, responses[bucket(said[j], bits)], True, False):
                 pair_in[count], pair_out[count] = i, j
                 pair_places[count] = bucket(joined(out[i], said[j]), pair_bits)
                 count += 1
@@ -282,7 +282,7 @@ def tell_private(
                 suspicion[row] = 1.0
             for i in range(asked):
                 trigger = inputs[bucket(out[i], bits)]
-                if not 0 < trigger <= MOST * rows or not in_band(trigger, size, True):
+                if not 0 < trigger <= MOST * rows or not in_band(trigger, size, True, False):
                     continue
                 both = pairs[bucket(joined(out[i], said[j]), pair_bits)]
                 if stands(both, trigger, size, rows, floor, pair_variance):

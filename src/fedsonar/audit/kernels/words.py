@@ -174,8 +174,9 @@ def of_another_alphabet(text, at, end):
 
 @kernel
 def signs_alone(text, at, first, end):
-    """Bytes of a run of signs that stands by itself, between spaces or ends of a part: two signs or more, or one that
-    ASCII has not; 0 for any other. Such a run is a word, as “--” and “...” are.
+    """Bytes of a run of signs that stands by itself, between spaces or ends of a part, as “--” and “—” do; else 0.
+
+    There are two signs in it or more, or one that ASCII has not.
     """
     if at > first and text[at - 1] > 32:
         return 0
