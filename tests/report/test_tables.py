@@ -29,7 +29,15 @@ MakeRun = Callable[..., Path]
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0 %"), (0.004, "0.4 %"), (0.09, "9 %"), (0.994, "99 %"), (0.998, "99.8 %"), (1.0, "100 %")],
+    [
+        (0.0, "0 %"),
+        (0.004, "0.4 %"),
+        (0.09, "9 %"),
+        (0.994, "99 %"),
+        (0.998, "99.8 %"),
+        (1.0, "100 %"),
+        (math.nan, "–"),
+    ],
 )
 def test_percent_never_rounds_to_always_or_never(value: float, text: str) -> None:
     assert percent(value) == text
@@ -96,6 +104,8 @@ def test_selection_rows(make_run: MakeRun) -> None:
     assert (offered, given) == ("40 %", "35 %")  # 36 of 102
     nobody = make_run("nobody"), make_run("apart", affected=4, shares=lambda *_: None)
     assert selection_rows([read_run(path) for path in nobody]) == []
+    nothing = read_run(make_run("nothing", affected=4, shares=lambda *_: 0.0))
+    assert selection_rows([nothing])[0][-2:] == ("40 %", "–")
 
 
 def test_refused_rows(make_run: MakeRun) -> None:
@@ -124,6 +134,8 @@ def test_screen_rows(make_run: MakeRun) -> None:
 def test_environment_and_timing_in_words(make_run: MakeRun) -> None:
     run = read_run(make_run())
     assert timing_rows(run)[2:] == [("rows per second", "1,234.5 rows/s"), ("peak memory", "912 MB")]
+    stages = replace(run, timing={"examine_seconds": 1.5, "repair_seconds": 20.0, "rows": 40})
+    assert timing_rows(stages) == [("examine seconds", "1.5 s"), ("repair seconds", "20.0 s"), ("rows", "40")]
     nested = {"a": {"b": [1, 0.1234], "c": None}, "d": True}
     assert flatten(nested) == [("a.b", "1, 0.123"), ("a.c", "–"), ("d", "True")]
 

@@ -47,13 +47,8 @@ DEFINITIONS = (
     ("[low, high]", "95 % interval: Wilson's for rates, for BSNR from the clients' spread"),
 )  # fmt: skip
 
-TIMING_UNITS = {
-    "total_seconds": "s",
-    "train_seconds": "s",
-    "evaluate_seconds": "s",
-    "rows_per_second": "rows/s",
-    "peak_memory_mb": "MB",
-}
+_TIMING_UNITS = {"_seconds": "s", "_per_second": "rows/s", "_mb": "MB"}
+"""Units by the end of a key."""
 
 _BY_ROUND = {
     "Round": "round",
@@ -80,7 +75,9 @@ def rate(value: Rate | measure.Rate | None) -> str:
 
 
 def percent(value: float) -> str:
-    """``97 %``; with a decimal where rounding would say 0 or 100 of what is neither."""
+    """``97 %``; with a decimal where rounding would say 0 or 100 of what is neither, and a dash for nan."""
+    if math.isnan(value):
+        return NONE
     digits = 1 if 0 < value < 0.005 or 0.995 <= value < 1 else 0
     return f"{100 * value:.{digits}f} %"
 
@@ -265,11 +262,12 @@ def refused_rows(run: RunFolder) -> list[tuple[str, str, str]]:
 
 
 def timing_rows(run: RunFolder) -> list[tuple[str, str]]:
-    """What `timing.json` holds, with units where the key is a known one."""
-    return [
-        (key.removesuffix("_mb").replace("_", " "), f"{text} {TIMING_UNITS.get(key, '')}".strip())
-        for key, text in flatten(run.timing)
-    ]
+    """What `timing.json` holds, with units where the key tells them."""
+    rows = []
+    for key, text in flatten(run.timing):
+        unit = next((unit for end, unit in _TIMING_UNITS.items() if key.endswith(end)), "")
+        rows.append((key.removesuffix("_mb").replace("_", " "), f"{text} {unit}".strip()))
+    return rows
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
