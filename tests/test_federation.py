@@ -165,6 +165,19 @@ def test_a_folder_whose_claim_was_killed_is_empty(tmp_path):
     assert run(replace(SMALL, rounds=1), out=tmp_path / "r").summary["rounds"] == 1
 
 
+def test_what_killed_processes_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    short = replace(SMALL, rounds=2)
+    with pytest.raises(StopError):
+        run(short, out=tmp_path / "r", observe=stop_after(1))
+    left = [tmp_path / "r" / name for name in (".bsnr.parquet.17", "checkpoint/.state.safetensors.12345")]
+    for file in left:
+        file.write_bytes(b"half")
+    (tmp_path / "r" / ".notes.txt").write_text("mine")
+    run(short, out=tmp_path / "r", resume=True)
+    assert not any(file.exists() for file in left)
+    assert (tmp_path / "r" / ".notes.txt").read_text() == "mine"
+
+
 def test_too_few_clients_for_the_rule_are_told_before_anybody_trains_and_block_no_folder(tmp_path):
     few = replace(SMALL, partition=IID(clients=3), rounds=1)
     stages = []

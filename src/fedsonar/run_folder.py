@@ -25,13 +25,15 @@ from fedsonar.preparation import Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run, SentRecord, SignalRecord
 from fedsonar.repairing import Treated
 from fedsonar.screening import Screening
-from fedsonar.writing import half_written, plain, write_json, write_whole
+from fedsonar.writing import half_written, plain, remove_half_written, write_json, write_whole
 
 NUM_EXAMPLES = 6
 
 
 def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
     """Makes sure that `out` may be written: new, without any result, or, to resume, holding this very experiment.
+
+    What a killed process left half written goes when a run is resumed.
 
     Raises:
         ValueError: If `out` holds something else.
@@ -44,6 +46,7 @@ def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
             raise ValueError(
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
+        remove_half_written(out)
     elif not claimable(out):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
