@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsonar.records import SentRecord, write_table
+from fedsonar.records import SentRecord, plain_rows, write_table
 from fedsonar.report.folder import Rate, read_run
 from fedsonar.report.tables import (
     COLUMNS,
@@ -122,7 +122,7 @@ def test_screen_rows(make_run: MakeRun) -> None:
     summary["screen"] |= {"recall_low": 0.9, "recall_high": 1.0}
     sent = [SentRecord(round=r, client=c, step=1, name="counts", dtype="int64", shape="9", bytes=3000 * (c + 1),
                        additive=True) for r in (1, 3) for c in (0, 1)]  # fmt: skip
-    write_table(path / "screen.parquet", SentRecord, sent)
+    write_table(path / "screen.parquet", SentRecord, plain_rows(sent))
     (path / "summary.json").write_text(json.dumps(summary))
     assert screen_rows([read_run(path)]) == [
         ("run", "–", "1.00 [0.90, 1.00]", "0.50", "0.667", "–", "–", "1,000", "12 kB")
