@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedsonar.records import ClientRecord, RoundRecord
-from fedsonar.report.folder import NEEDED, Rate, number, printable, read_run, read_runs
+from fedsonar.report.folder import Rate, number, printable
+from fedsonar.report.reading import NEEDED, read_run, read_runs
 from fedsonar.run_folder import SampleRecord
 
 MakeRun = Callable[..., Path]

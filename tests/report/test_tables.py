@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fedsonar.records import SentRecord, plain_rows, write_table
-from fedsonar.report.folder import Rate, read_run
+from fedsonar.report.folder import Rate
+from fedsonar.report.reading import read_run
 from fedsonar.report.tables import (
     COLUMNS,
     comparison_row,
