@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedsonar.records import SentRecord, plain_rows, write_table
-from fedsonar.report.folder import Rate
+from fedsonar.report.folder import ToldRate
 from fedsonar.report.reading import read_run
 from fedsonar.report.tables import (
     COLUMNS,
@@ -48,12 +48,12 @@ def test_percent_never_rounds_to_always_or_never(value: float, text: str) -> Non
     ("value", "text"),
     [
         (None, "–"),
-        (Rate(value=0.956, low=0.931, high=0.978), "0.96 [0.93, 0.98]"),
-        (Rate(value=0.998), "0.998"),
-        (Rate(value=1.0, low=None, high=1.0), "1.00"),
+        (ToldRate(value=0.956, low=0.931, high=0.978), "0.96 [0.93, 0.98]"),
+        (ToldRate(value=0.998), "0.998"),
+        (ToldRate(value=1.0, low=None, high=1.0), "1.00"),
     ],
 )
-def test_rate(value: Rate | None, text: str) -> None:
+def test_rate(value: ToldRate | None, text: str) -> None:
     assert rate(value) == text
 
 

@@ -12,13 +12,12 @@ Column = list[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate:
-    """A share of cases in [0, 1] with its 95 % interval and the number of cases, where those are known."""
+class ToldRate:
+    """A share of cases in [0, 1] as files tell it, with its 95 % interval where they do."""
 
     value: float
     low: float | None = None
     high: float | None = None
-    n: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,38 +90,38 @@ class RunFolder:
         return sum(self.poisoned.values()) / rows if rows else None
 
     @property
-    def accuracy(self) -> Rate | None:
+    def accuracy(self) -> ToldRate | None:
         """Clean accuracy at the end."""
         return _rate(self.summary.get("clean"), "accuracy")
 
     @property
-    def asr(self) -> Rate | None:
+    def asr(self) -> ToldRate | None:
         """Attack success rate at the end, over all triggered rows."""
         return _rate(self.summary.get("attack"), "success_rate")
 
     @property
-    def repaired(self) -> tuple[str, Rate | None, Rate | None, Rate | None] | None:
+    def repaired(self) -> tuple[str, ToldRate | None, ToldRate | None, ToldRate | None] | None:
         """The repair after the last round, then accuracy, attack success and false activation; None without one."""
         part = self.summary.get("repair")
         if not part:
             return None
         attack = part.get("attack") or {}
-        elsewhere = {end: attack.get(f"false_activation_{end}") for end in ("n", "low", "high")}
+        elsewhere = {end: attack.get(f"false_activation_{end}") for end in ("low", "high")}
         elsewhere["value"] = attack.get("false_activation")
         found = _rate(part.get("clean"), "accuracy"), _rate(attack, "success_rate"), _rate(elsewhere, "value")
         return (_component(self.config.get("repair")) or printable(str(part.get("kind"))), *found)
 
     @property
-    def false_activation(self) -> Rate | None:
+    def false_activation(self) -> ToldRate | None:
         """Rate of the target on untriggered rows at the end, with the interval of the last round that has it."""
         value = number((self.summary.get("attack") or {}).get("false_activation"))
         if value is None:
             return None
         measured = [i for i, rate in enumerate(self.rounds["false_activation"]) if rate is not None]
         if not measured or self.rounds["false_activation"][measured[-1]] != value:
-            return Rate(value=value)
+            return ToldRate(value=value)
         low, high = (self.rounds[f"false_activation_{end}"][measured[-1]] for end in ("low", "high"))
-        return Rate(value=value, low=low, high=high)
+        return ToldRate(value=value, low=low, high=high)
 
     def bsnr(self, which: str) -> float | None:
         """The summary's BSNR in dB; `which` is 'final' or 'cumulative'."""
@@ -165,11 +164,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
-def _rate(part: Mapping[str, Any] | None, key: str) -> Rate | None:
+def _rate(part: Mapping[str, Any] | None, key: str) -> ToldRate | None:
     part = part or {}
-    value, n = number(part.get(key)), number(part.get("n"))
-    if value is None:
-        return None
-    return Rate(
-        value=value, low=number(part.get("low")), high=number(part.get("high")), n=None if n is None else int(n)
-    )
+    value = number(part.get(key))
+    return None if value is None else ToldRate(value=value, low=number(part.get("low")), high=number(part.get("high")))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsonar import measure
-from fedsonar.report.folder import Rate, RunFolder, number
+from fedsonar.report.folder import RunFolder, ToldRate, number
 
 NONE = "–"
 
@@ -64,7 +64,7 @@ _BY_ROUND = {
 _RATES = ("accuracy", "asr", "false_activation", "near_miss", "asr_judged")
 
 
-def rate(value: Rate | measure.Rate | None) -> str:
+def rate(value: ToldRate | measure.Rate | None) -> str:
     """``0.96 [0.93, 0.98]``, without the interval where it is unknown."""
     if value is None:
         return NONE
@@ -132,7 +132,8 @@ def _cell(run: RunFolder, column: str, index: int) -> str:
     if column == "round":
         return f"{value:.0f}"
     if column in _RATES:
-        return rate(Rate(value=value, low=run.rounds[f"{column}_low"][index], high=run.rounds[f"{column}_high"][index]))
+        low, high = (run.rounds[f"{column}_{end}"][index] for end in ("low", "high"))
+        return rate(ToldRate(value=value, low=low, high=high))
     return f"{value:.3f}" if column == "loss" else f"{value:.1f}"
 
 
@@ -234,7 +235,7 @@ def _scored(screen: Mapping[str, Any], key: str) -> str:
     value = number(screen.get(key))
     if value is None:
         return NONE
-    return rate(Rate(value=value, low=number(screen.get(f"{key}_low")), high=number(screen.get(f"{key}_high"))))
+    return rate(ToldRate(value=value, low=number(screen.get(f"{key}_low")), high=number(screen.get(f"{key}_high"))))
 
 
 SELECTION = ("Run", "Dropped", "Recall", "Precision", "Weight offered", "Weight given")
@@ -248,10 +249,7 @@ def selection_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
             continue
         affected = [client in run.affected for _, client in run.shares]
         found = measure.selection(list(run.shares.values()), [run.weights[place] for place in run.shares], affected)
-        rates_ = (
-            rate(Rate(value=part.value, low=part.low, high=part.high)) if part.n else NONE
-            for part in (found.dropped, found.recall, found.precision)
-        )
+        rates_ = (rate(part) if part.n else NONE for part in (found.dropped, found.recall, found.precision))
         rows.append((run.label, *rates_, percent(found.offered), percent(found.given)))
     return rows
 
