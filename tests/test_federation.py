@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from fedsonar import Experiment, run
+from fedsonar import Experiment, records, run, run_folder
 from fedsonar.aggregate import (
     NNM,
     Aggregator,
@@ -163,6 +163,29 @@ def test_a_folder_whose_claim_was_killed_is_empty(tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / ".experiment.toml.12345").write_text("[model]\nba")
     assert run(replace(SMALL, rounds=1), out=tmp_path / "r").summary["rounds"] == 1
+
+
+def test_what_killed_processes_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    short = replace(SMALL, rounds=2)
+    with pytest.raises(StopError):
+        run(short, out=tmp_path / "r", observe=stop_after(1))
+    left = [tmp_path / "r" / name for name in (".bsnr.parquet.17", "checkpoint/.state.safetensors.12345")]
+    for file in left:
+        file.write_bytes(b"half")
+    (tmp_path / "r" / ".notes.txt").write_text("mine")
+    run(short, out=tmp_path / "r", resume=True)
+    assert not any(file.exists() for file in left)
+    assert (tmp_path / "r" / ".notes.txt").read_text() == "mine"
+
+
+def test_a_round_is_kept_once_and_its_history_put_into_words_once(tmp_path, monkeypatch):
+    put, kept = [], []
+    plain, keep = records.plain, run_folder.keep
+    monkeypatch.setattr(records, "plain", lambda value: put.append(value) or plain(value))
+    monkeypatch.setattr(run_folder, "keep", lambda *given: kept.append(given) or keep(*given))
+    result = run(replace(SMALL, rounds=1), out=tmp_path / "r")
+    assert len(kept) == 1
+    assert len(put) == len(result.rounds) + len(result.clients) + len(result.signals) + 120  # rows of samples
 
 
 def test_too_few_clients_for_the_rule_are_told_before_anybody_trains_and_block_no_folder(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,36 @@ def test_a_process_that_is_killed_fails_its_own_run_alone(tmp_path, monkeypatch)
     assert all((tmp_path / "runs" / name / "summary.json").is_file() for name in "acd")
 
 
+def test_processes_that_are_killed_before_they_begin_end_too(tmp_path, monkeypatch):
+    (tmp_path / "killing_early.py").write_text(KILLING_EARLY)
+    monkeypatch.syspath_prepend(tmp_path)
+    killing = importlib.import_module("killing_early")
+    experiments = {"bad": replace(SMALL, aggregator=killing.Early()), "good": replace(SMALL, rounds=1)}
+    outcomes = run_all(experiments, tmp_path / "runs", lambda *_: None, workers=1)
+    assert outcomes["bad"].error == "its process was killed, most likely for lack of memory"
+    assert outcomes["good"].error == ""
+
+
+def test_any_error_of_a_run_stops_no_other(tmp_path, monkeypatch):
+    # Workers find the one plugin, and not the other, as none finds what was written in a notebook.
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(tmp_path)
+    faulty = importlib.import_module("faulty")
+    notebook = types.ModuleType("notebook_here")
+    exec(FAULTY, notebook.__dict__)
+    monkeypatch.setitem(sys.modules, "notebook_here", notebook)
+    experiments = {
+        "bug": replace(SMALL, aggregator=faulty.Faulty()),
+        "unknown": replace(SMALL, aggregator=notebook.Faulty()),
+        "good": replace(SMALL, rounds=1),
+    }
+    outcomes = run_all(experiments, tmp_path / "runs", lambda *_: None, workers=1)
+    assert {name: outcome.error for name, outcome in outcomes.items()} == {
+        "bug": "KeyError: 'oops'", "unknown": "No module named 'notebook_here'", "good": "",
+    }  # fmt: skip
+    assert (tmp_path / "runs" / "bug" / "error.txt").read_text() == "KeyError: 'oops'"
+
+
 def test_runs_of_one_process_share_data_and_model_and_give_what_they_give_alone():
     loaded = Loaded()
     other = replace(SMALL, seed=5, rounds=1)
@@ -85,6 +116,29 @@ from fedsonar.data import Source
 class Killing(Source):
     def load(self):
         os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+KILLING_EARLY = """
+import os
+from dataclasses import dataclass
+from fedsonar.aggregate import FedAvg
+
+@dataclass(frozen=True, kw_only=True)
+class Early(FedAvg):
+    def __reduce__(self):
+        return os._exit, (1,)
+"""
+
+
+FAULTY = """
+from dataclasses import dataclass
+from fedsonar.aggregate import Aggregator
+
+@dataclass(frozen=True, kw_only=True)
+class Faulty(Aggregator):
+    def aggregate(self, updates_ND, context):
+        raise KeyError("oops")
 """
 
 

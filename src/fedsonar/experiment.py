@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
 from jsonargparse import ArgumentParser
@@ -17,7 +17,7 @@ from fedsonar.aggregate import Aggregator, FedAvg
 from fedsonar.data import IID, Atlas, Partitioner, Source, Template
 from fedsonar.engine import Training
 from fedsonar.errors import ConfigError
-from fedsonar.measure import Evaluation
+from fedsonar.measure import Evaluation, ReadingSpace
 from fedsonar.model import Base, Lora, SpaceName
 from fedsonar.poison import Attack
 from fedsonar.repair import Repair
@@ -37,7 +37,7 @@ class Bsnr:
         parts: Read every layer and every kind of module too, in both spaces, into ``bsnr.parquet``.
     """
 
-    space: Literal["product", "factors"] = "product"
+    space: ReadingSpace = "product"
     resamples: int = 400
     twins: bool = False
     parts: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from fedsonar.experiment import Bsnr
-from fedsonar.measure import Reading, Space, blind, crossfit, cumulative, gram_by_site, placebo, plain, twin
+from fedsonar.measure import Reading, ReadingSpace, blind, crossfit, cumulative, gram_by_site, placebo, plain, twin
 from fedsonar.model import Layout
 from fedsonar.records import Run, SignalRecord, Update
 from fedsonar.rng import stream
@@ -74,7 +74,7 @@ class Gauge:
         weights = weights / weights.sum()
         deltas = torch.stack([update.delta for update in [*updates, *twins]])
         columns: dict[str, Any] = {"bsnr_note": PLACEBO if nobody else ""}
-        spaces: tuple[Space, ...] = ("product", "factors") if self.options.parts else (self.options.space,)
+        spaces: tuple[ReadingSpace, ...] = get_args(ReadingSpace) if self.options.parts else (self.options.space,)
         for space in spaces:
             for part, products in self._parts(space, start, deltas):
                 for estimator, reading in self._readings(products, weights, affected, bool(twins)):
@@ -127,7 +127,7 @@ class Gauge:
         return self.run.tensors.setdefault(f"bsnr.summed.{name}", torch.zeros(_GROUPS, width, dtype=torch.float32))
 
     def _parts(
-        self, space: Space, start: Float[Tensor, "dim"], deltas: Float[Tensor, "vectors dim"]
+        self, space: ReadingSpace, start: Float[Tensor, "dim"], deltas: Float[Tensor, "vectors dim"]
     ) -> Iterator[tuple[str, Gram]]:
         """The adapter's parts, the whole of it first, each with its inner products."""
         found: dict[str, Gram] = {}

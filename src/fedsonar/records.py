@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -238,24 +238,34 @@ class Run:
     folder: Path | None = None
 
 
+Rows = list[dict[str, Any]]
+
 _ARROW = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
 
 
-def write_table(path: Path, kind: type, rows: Sequence[Any]) -> None:
-    """Writes records of a dataclass as Parquet, one column a field; nan becomes null."""
+def plain_rows(records: Sequence[Any]) -> Rows:
+    """Records in JSON's terms: nan becomes None."""
+    return [plain(vars(record)) for record in records]
+
+
+def history(run: Run) -> dict[str, Rows]:
+    """A run's records in JSON's terms, as its checkpoint and its tables hold them."""
+    return {name: plain_rows(getattr(run, name)) for name in ("rounds", "clients", "signals", "sent")}
+
+
+def write_table(path: Path, kind: type, rows: Rows) -> None:
+    """Writes records of a dataclass, in JSON's terms, as Parquet: one column a field."""
     schema = pa.schema([(f.name, _ARROW[str(f.type).split(" ")[0]]) for f in fields(kind)])
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([plain(asdict(row)) for row in rows], schema), sink)
+    pq.write_table(pa.table({name: [row[name] for row in rows] for name in schema.names}, schema), sink)
     write_whole(path, sink.getvalue().to_pybytes())
 
 
-def write_checkpoint(folder: Path, run: Run) -> None:
+def write_checkpoint(folder: Path, run: Run, history: Mapping[str, Rows]) -> None:
     """Writes everything that the next round needs into one file, so that it is complete whenever it is there."""
     tensors = {"adapter": run.adapter}
     tensors |= {f"rule.{name}": tensor.contiguous() for name, tensor in run.rule_state.items()}
     tensors |= {f"run.{name}": tensor.contiguous() for name, tensor in run.tensors.items()}
-    kept = (("rounds", run.rounds), ("clients", run.clients), ("signals", run.signals), ("sent", run.sent))
-    history = {name: [plain(asdict(record)) for record in records] for name, records in kept}
     write_whole(folder / "checkpoint" / "state.safetensors", save(tensors, {"history": json.dumps(history)}))
 
 

@@ -25,13 +25,15 @@ from fedsonar.preparation import Federation
 from fedsonar.records import ClientRecord, RoundRecord, Run, SentRecord, SignalRecord
 from fedsonar.repairing import Treated
 from fedsonar.screening import Screening
-from fedsonar.writing import half_written, plain, write_json, write_whole
+from fedsonar.writing import half_written, plain, remove_half_written, write_json, write_whole
 
 NUM_EXAMPLES = 6
 
 
 def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
     """Makes sure that `out` may be written: new, without any result, or, to resume, holding this very experiment.
+
+    What a killed process left half written goes when a run is resumed.
 
     Raises:
         ValueError: If `out` holds something else.
@@ -44,6 +46,7 @@ def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
             raise ValueError(
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
+        remove_half_written(out)
     elif not claimable(out):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
@@ -70,12 +73,13 @@ def read(out: Path) -> Run | None:
 
 def keep(out: Path, state: Run) -> None:
     """Writes the checkpoint, then the tables that follow from it."""
-    records.write_checkpoint(out, state)
-    records.write_table(out / "rounds.parquet", RoundRecord, state.rounds)
-    records.write_table(out / "clients.parquet", ClientRecord, state.clients)
-    records.write_table(out / "bsnr.parquet", SignalRecord, state.signals)
+    history = records.history(state)
+    records.write_checkpoint(out, state, history)
+    records.write_table(out / "rounds.parquet", RoundRecord, history["rounds"])
+    records.write_table(out / "clients.parquet", ClientRecord, history["clients"])
+    records.write_table(out / "bsnr.parquet", SignalRecord, history["signals"])
     if state.sent:
-        records.write_table(out / "screen.parquet", SentRecord, state.sent)
+        records.write_table(out / "screen.parquet", SentRecord, history["sent"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,8 @@ def finish(
     treated: Treated | None, timing: dict[str, float],
 ) -> None:  # fmt: skip
     """Writes the rest: samples, adapters, stealth, examples, timing, and last the summary, which marks a whole run."""
-    keep(out, state)
+    if not timing["rows"]:  # stopped after the last round was kept, and perhaps before its tables were
+        keep(out, state)
     rows = []
     judged = screening.by_id()
     for client, shard in enumerate(federation.shards):
@@ -117,7 +122,7 @@ def finish(
                     suspicion=suspicion, flagged=flagged,
                 )
             )  # fmt: skip
-    records.write_table(out / "samples.parquet", SampleRecord, rows)
+    records.write_table(out / "samples.parquet", SampleRecord, records.plain_rows(rows))
     experiment = federation.experiment
     save_adapter(out / "adapter", state.adapter, federation.layout, experiment.lora, experiment.base.path)
     if treated is not None and treated.repaired.adapter is not state.adapter:

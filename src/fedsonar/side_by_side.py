@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,7 @@ from functools import cache
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from threading import Thread
+from traceback import format_exception_only
 from typing import Protocol
 
 from fedsonar.experiment import Experiment
@@ -24,6 +26,9 @@ _ERROR = "error.txt"
 
 _NEEDED = ("fedsonar.side_by_side", "transformers")
 """What every worker imports."""
+
+_IN_WORDS = (ValueError, OSError, ArithmeticError, RuntimeError, ImportError)
+"""Errors whose message says by itself what is the matter."""
 
 KILLED = "its process was killed, most likely for lack of memory"
 """Why a run failed whose process ended without a word."""
@@ -68,9 +73,12 @@ def run_all(
         observe: Told after every stage of every run, by folder name; from another thread.
         workers: Processes; by default one a core.
         retry: Try again what failed before; otherwise it keeps its error.
+
+    Raises:
+        Exception: What :mod:`pickle` raises for an experiment that no other process can be sent; then none has begun.
     """
     outcomes = {} if retry else failed_before(experiments, out)
-    waiting = [name for name in experiments if name not in outcomes]
+    waiting = {name: pickle.dumps(experiment) for name, experiment in experiments.items() if name not in outcomes}
     workers = max(1, min(len(waiting), workers or cores()))
     begun: set[str] = set()
 
@@ -84,12 +92,15 @@ def run_all(
 
         def attempt(names: Iterable[str], workers: int) -> bool:
             """Whether all of them came to an end: not so when a process was killed."""
-            return _attempt({name: experiments[name] for name in names}, out, messages, workers, outcomes)
+            return _attempt({name: waiting[name] for name in names}, out, messages, workers, outcomes)
 
-        while left := [name for name in waiting if name not in outcomes]:
-            if not attempt(left, workers):
-                # One at a time tells whose process it is that is killed.
-                for name in [name for name in left if name in begun and name not in outcomes]:
+        def left() -> list[str]:
+            return [name for name in waiting if name not in outcomes]
+
+        while left():
+            if not attempt(left(), workers):
+                # One at a time tells whose process it is that is killed; it may be before the first has begun.
+                for name in [name for name in left() if name in begun] or left()[:1]:
                     if not attempt([name], 1):
                         outcomes[name] = failed(out / name, KILLED)
     return {name: outcomes[name] for name in experiments}
@@ -123,12 +134,14 @@ def folders(outcomes: Mapping[str, Outcome]) -> list[Path]:
 
 
 def _attempt(
-    experiments: Mapping[str, Experiment], out: Path, messages: Messages, workers: int, outcomes: dict[str, Outcome]
+    experiments: Mapping[str, bytes], out: Path, messages: Messages, workers: int, outcomes: dict[str, Outcome]
 ) -> bool:
-    """Runs experiments and notes what became of them, until the end or until a process is killed."""
+    """Runs pickled experiments and notes what became of them, until the end or until a process is killed."""
     with ProcessPoolExecutor(workers, forking(_NEEDED), end_with_caller) as pool:
         try:
-            futures = {pool.submit(run_one, name, e, out / name, messages): name for name, e in experiments.items()}
+            futures = {
+                pool.submit(_run_pickled, name, e, out / name, messages): name for name, e in experiments.items()
+            }
             for future in as_completed(futures):
                 outcomes[futures[future]] = future.result()
         except BrokenProcessPool:
@@ -169,6 +182,15 @@ def _loaded() -> Loaded:
     return Loaded()
 
 
+def _run_pickled(name: str, experiment: bytes, folder: Path, messages: Messages) -> Outcome:
+    """As `run_one`, of an experiment that may hold what this process does not find: a class of a notebook, say."""
+    try:
+        found = pickle.loads(experiment)
+    except Exception as error:
+        return failed(folder, _said(error))
+    return run_one(name, found, folder, messages)
+
+
 def run_one(name: str, experiment: Experiment, folder: Path, messages: Messages) -> Outcome:
     """In a worker's process: a run on one thread, from where it stopped; one that is finished stays.
 
@@ -189,9 +211,15 @@ def run_one(name: str, experiment: Experiment, folder: Path, messages: Messages)
     try:
         (folder / _ERROR).unlink(missing_ok=True)
         run(experiment, out=folder, resume=resume, observe=lambda p: messages.put((name, p)), loaded=_loaded())
-    except (ValueError, OSError, ArithmeticError, RuntimeError, ImportError) as error:
-        return failed(folder, " ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:
+        return failed(folder, _said(error))
     return Outcome(folder)
+
+
+def _said(error: Exception) -> str:
+    """An error in one line, with its kind where the message alone would say little."""
+    message = str(error) if isinstance(error, _IN_WORDS) else ""
+    return " ".join((message or "".join(format_exception_only(error))).split())
 
 
 def failed(folder: Path, error: str) -> Outcome:

@@ -29,6 +29,13 @@ def half_written(file: Path, path: Path) -> bool:
     return file.name.startswith(_aside(path))
 
 
+def remove_half_written(folder: Path) -> None:
+    """Removes what killed calls of :func:`write_whole` left in a folder and in those inside it."""
+    for file in folder.rglob(".*.*"):
+        if file.suffix[1:].isdecimal() and file.is_file():
+            file.unlink(missing_ok=True)
+
+
 def _aside(path: Path) -> str:
     return f".{path.name}."
 

@@ -1,6 +1,7 @@
 """How conspicuous poison is, on rows where that can be counted by hand; and the judge of meaning."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,6 +31,39 @@ words = st.lists(st.sampled_from("abc"), max_size=7)
 )
 def test_edit_distance(one, other, expected):
     assert edit_distance(one.split(), other.split()) == pytest.approx(expected)
+
+
+@given(one=words, other=words)
+def test_edit_distance_is_the_least_number_of_edits(one, other):
+    @cache
+    def least(i, j):
+        if not i or not j:
+            return i + j
+        return min(least(i - 1, j) + 1, least(i, j - 1) + 1, least(i - 1, j - 1) + (one[i - 1] != other[j - 1]))
+
+    assert edit_distance(one, other) == least(len(one), len(other)) / max(len(one), len(other), 1)
+
+
+class Counted(str):
+    """A word that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+    def __ne__(self, other):
+        return not self == other
+
+
+def test_words_of_long_texts_are_not_compared_pair_by_pair():
+    text = [Counted(f"w{i % 97}") for i in range(1000)]
+    other = [Counted("cf"), *text, Counted("mn")]
+    assert edit_distance(text, other) == pytest.approx(2 / 1002)
+    assert Counted.compared < 10 * len(text)
 
 
 @given(one=words, other=words, third=words)

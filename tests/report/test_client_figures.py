@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedsonar.report.client_figures import kept_plots, landed_plots, poison_plot
-from fedsonar.report.folder import read_run, read_runs
+from fedsonar.report.reading import read_run, read_runs
 
 MakeRun = Callable[..., Path]
 

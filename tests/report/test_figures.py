@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fedsonar.report.figures import Plot, curves, plotly_text
-from fedsonar.report.folder import read_run, read_runs
+from fedsonar.report.reading import read_run, read_runs
 
 MakeRun = Callable[..., Path]
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fedsonar.report.folder import RunFolder, read_run, read_runs
+from fedsonar.report.folder import RunFolder
 from fedsonar.report.headline import facts, headline
+from fedsonar.report.reading import read_run, read_runs
 
 MakeRun = Callable[..., Path]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fedsonar.records import SentRecord, write_table
-from fedsonar.report.folder import Rate, read_run
+from fedsonar.records import SentRecord, plain_rows, write_table
+from fedsonar.report.folder import ToldRate
+from fedsonar.report.reading import read_run
 from fedsonar.report.tables import (
     COLUMNS,
     comparison_row,
@@ -29,7 +30,15 @@ MakeRun = Callable[..., Path]
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0 %"), (0.004, "0.4 %"), (0.09, "9 %"), (0.994, "99 %"), (0.998, "99.8 %"), (1.0, "100 %")],
+    [
+        (0.0, "0 %"),
+        (0.004, "0.4 %"),
+        (0.09, "9 %"),
+        (0.994, "99 %"),
+        (0.998, "99.8 %"),
+        (1.0, "100 %"),
+        (math.nan, "–"),
+    ],
 )
 def test_percent_never_rounds_to_always_or_never(value: float, text: str) -> None:
     assert percent(value) == text
@@ -39,12 +48,12 @@ def test_percent_never_rounds_to_always_or_never(value: float, text: str) -> Non
     ("value", "text"),
     [
         (None, "–"),
-        (Rate(value=0.956, low=0.931, high=0.978), "0.96 [0.93, 0.98]"),
-        (Rate(value=0.998), "0.998"),
-        (Rate(value=1.0, low=None, high=1.0), "1.00"),
+        (ToldRate(value=0.956, low=0.931, high=0.978), "0.96 [0.93, 0.98]"),
+        (ToldRate(value=0.998), "0.998"),
+        (ToldRate(value=1.0, low=None, high=1.0), "1.00"),
     ],
 )
-def test_rate(value: Rate | None, text: str) -> None:
+def test_rate(value: ToldRate | None, text: str) -> None:
     assert rate(value) == text
 
 
@@ -96,6 +105,8 @@ def test_selection_rows(make_run: MakeRun) -> None:
     assert (offered, given) == ("40 %", "35 %")  # 36 of 102
     nobody = make_run("nobody"), make_run("apart", affected=4, shares=lambda *_: None)
     assert selection_rows([read_run(path) for path in nobody]) == []
+    nothing = read_run(make_run("nothing", affected=4, shares=lambda *_: 0.0))
+    assert selection_rows([nothing])[0][-2:] == ("40 %", "–")
 
 
 def test_refused_rows(make_run: MakeRun) -> None:
@@ -112,7 +123,7 @@ def test_screen_rows(make_run: MakeRun) -> None:
     summary["screen"] |= {"recall_low": 0.9, "recall_high": 1.0}
     sent = [SentRecord(round=r, client=c, step=1, name="counts", dtype="int64", shape="9", bytes=3000 * (c + 1),
                        additive=True) for r in (1, 3) for c in (0, 1)]  # fmt: skip
-    write_table(path / "screen.parquet", SentRecord, sent)
+    write_table(path / "screen.parquet", SentRecord, plain_rows(sent))
     (path / "summary.json").write_text(json.dumps(summary))
     assert screen_rows([read_run(path)]) == [
         ("run", "–", "1.00 [0.90, 1.00]", "0.50", "0.667", "–", "–", "1,000", "12 kB")
@@ -124,6 +135,8 @@ def test_screen_rows(make_run: MakeRun) -> None:
 def test_environment_and_timing_in_words(make_run: MakeRun) -> None:
     run = read_run(make_run())
     assert timing_rows(run)[2:] == [("rows per second", "1,234.5 rows/s"), ("peak memory", "912 MB")]
+    stages = replace(run, timing={"examine_seconds": 1.5, "repair_seconds": 20.0, "rows": 40})
+    assert timing_rows(stages) == [("examine seconds", "1.5 s"), ("repair seconds", "20.0 s"), ("rows", "40")]
     nested = {"a": {"b": [1, 0.1234], "c": None}, "d": True}
     assert flatten(nested) == [("a.b", "1, 0.123"), ("a.c", "–"), ("d", "True")]
 

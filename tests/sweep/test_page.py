@@ -98,6 +98,13 @@ def test_the_link_is_fitted_where_enough_runs_have_a_reading():
     assert link_plot(table(GRID, asr=None)) == []
 
 
+def test_readings_of_which_none_is_positive_have_no_link():
+    rows = [row for row in table(GRID, bsnr_crossfit_cumulative_signal=-0.5) if row["round"] == 1]
+    [plot] = link_plot(rows)
+    assert plot.figure is None
+    assert "got 18, and 0 positive" in plot.caption
+
+
 @pytest.mark.parametrize(
     ("grid", "more", "said"),
     [

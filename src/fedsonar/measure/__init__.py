@@ -5,7 +5,7 @@ from fedsonar.measure.blind import BlindReading, blind
 from fedsonar.measure.bsnr import crossfit, placebo, plain, twin
 from fedsonar.measure.detection import Detection, detection, roc_auc
 from fedsonar.measure.examination import Evaluation, Examination, Examiner
-from fedsonar.measure.inner_products import Space, gram, gram_by_site
+from fedsonar.measure.inner_products import ReadingSpace, gram, gram_by_site
 from fedsonar.measure.judge import Judge
 from fedsonar.measure.link import Link, fit_link
 from fedsonar.measure.reading import Reading, cumulative
@@ -36,8 +36,8 @@ __all__ = [
     "Link",
     "Rate",
     "Reading",
+    "ReadingSpace",
     "Selection",
-    "Space",
     "Stealth",
     "best_f1",
     "blind",

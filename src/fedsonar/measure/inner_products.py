@@ -10,14 +10,14 @@ from torch import Tensor
 
 from fedsonar.model.layout import Layout, Site
 
-Space = Literal["product", "factors"]
+ReadingSpace = Literal["product", "factors"]
 
 # Float64 entries of one block of pairwise r x r products: 128 MiB.
 _BLOCK_ENTRIES = 2**24
 
 
 def gram(
-    layout: Layout, start: Float[Tensor, "dim"], deltas: Float[Tensor, "clients dim"], space: Space = "product"
+    layout: Layout, start: Float[Tensor, "dim"], deltas: Float[Tensor, "clients dim"], space: ReadingSpace = "product"
 ) -> Float64[np.ndarray, "clients clients"]:
     """Inner products of the updates of all pairs of clients, in double precision; see `gram_by_site`."""
     total = np.zeros((len(deltas), len(deltas)))
@@ -27,7 +27,7 @@ def gram(
 
 
 def gram_by_site(
-    layout: Layout, start: Float[Tensor, "dim"], deltas: Float[Tensor, "clients dim"], space: Space = "product"
+    layout: Layout, start: Float[Tensor, "dim"], deltas: Float[Tensor, "clients dim"], space: ReadingSpace = "product"
 ) -> dict[Site, Float64[np.ndarray, "clients clients"]]:
     """What each site adds to the inner products of the updates of all pairs of clients, in double precision.
 
@@ -46,8 +46,8 @@ def gram_by_site(
     Raises:
         ValueError: If the space is unknown or a shape does not fit the layout.
     """
-    if space not in get_args(Space):
-        raise ValueError(f"space must be one of {', '.join(get_args(Space))}, got {space!r}")
+    if space not in get_args(ReadingSpace):
+        raise ValueError(f"space must be one of {', '.join(get_args(ReadingSpace))}, got {space!r}")
     if start.shape != (layout.dim,) or deltas.ndim != 2 or deltas.shape[1] != layout.dim:
         raise ValueError(
             f"the layout needs start ({layout.dim},) and deltas (clients, {layout.dim}), "

@@ -158,12 +158,23 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> float:
     References:
         Levenshtein, 1966, "Binary codes capable of correcting deletions, insertions, and reversals".
     """
-    row = list(range(len(other) + 1))
+    longer = max(len(one), len(other), 1)
+    for _ in range(2):  # what both begin with costs nothing, and so does what both end with
+        alike = _alike(one, other)
+        one, other = one[alike:][::-1], other[alike:][::-1]
+    codes = {word: code for code, word in enumerate({*one, *other})}
+    wanted = np.array([codes[word] for word in other])
+    places = row = np.arange(len(other) + 1)
     for i, word in enumerate(one, 1):
-        diagonal, row[0] = row[0], i
-        for j, wanted in enumerate(other, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != wanted))
-    return row[-1] / max(len(one), len(other), 1)
+        changed = np.append(i, np.minimum(row[1:] + 1, row[:-1] + (wanted != codes[word])))
+        row = np.minimum.accumulate(changed - places) + places  # words of the other that are inserted
+    return int(row[-1]) / longer
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many words two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (word, wanted) in pairs if word != wanted), min(len(one), len(other)))
 
 
 def _prompt(row: Sample) -> list[str]:

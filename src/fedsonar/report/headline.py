@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedsonar.report.folder import Rate, RunFolder
+from fedsonar.report.folder import RunFolder, ToldRate
 from fedsonar.report.tables import percent, rate
 
 # From where on a rate is called so in words; the numbers always stand beside them.
@@ -81,16 +81,16 @@ def _several(runs: Sequence[RunFolder]) -> str:
     return text + f". Clean accuracy {f'is {low}' if low == high else f'lies between {low} and {high}'}{where}."
 
 
-def _cases(attack: Rate) -> str:
+def _cases(attack: ToldRate) -> str:
     ends = "" if attack.low is None or attack.high is None else f" [{100 * attack.low:.0f}, {100 * attack.high:.0f}]"
     return f"{percent(attack.value)}{ends} of cases"
 
 
-def _alike(attacks: Sequence[tuple[Rate, str]]) -> str:
+def _alike(attacks: Sequence[tuple[ToldRate, str]]) -> str:
     """The rate that all have; its interval only where they have that in common too."""
     first, _ = attacks[0]
     same = all((rate.low, rate.high) == (first.low, first.high) for rate, _ in attacks)
-    return _cases(first if same else Rate(value=first.value))
+    return _cases(first if same else ToldRate(value=first.value))
 
 
 def _counted(count: int, noun: str) -> str:

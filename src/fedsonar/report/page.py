@@ -9,9 +9,10 @@ from typing import Any
 from fedsonar.report import tables
 from fedsonar.report.client_figures import kept_plots, landed_plots, poison_plot
 from fedsonar.report.figures import COLOURS, MARKS, curves
-from fedsonar.report.folder import RunFolder, read_runs
+from fedsonar.report.folder import RunFolder
 from fedsonar.report.headline import facts, headline
 from fedsonar.report.html import render
+from fedsonar.report.reading import read_runs
 from fedsonar.writing import write_whole
 
 _SHOWN_EXAMPLES = 12

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsonar import measure
-from fedsonar.report.folder import Rate, RunFolder, number
+from fedsonar.report.folder import RunFolder, ToldRate, number
 
 NONE = "–"
 
@@ -47,13 +47,8 @@ DEFINITIONS = (
     ("[low, high]", "95 % interval: Wilson's for rates, for BSNR from the clients' spread"),
 )  # fmt: skip
 
-TIMING_UNITS = {
-    "total_seconds": "s",
-    "train_seconds": "s",
-    "evaluate_seconds": "s",
-    "rows_per_second": "rows/s",
-    "peak_memory_mb": "MB",
-}
+_TIMING_UNITS = {"_seconds": "s", "_per_second": "rows/s", "_mb": "MB"}
+"""Units by the end of a key."""
 
 _BY_ROUND = {
     "Round": "round",
@@ -69,7 +64,7 @@ _BY_ROUND = {
 _RATES = ("accuracy", "asr", "false_activation", "near_miss", "asr_judged")
 
 
-def rate(value: Rate | measure.Rate | None) -> str:
+def rate(value: ToldRate | measure.Rate | None) -> str:
     """``0.96 [0.93, 0.98]``, without the interval where it is unknown."""
     if value is None:
         return NONE
@@ -80,7 +75,9 @@ def rate(value: Rate | measure.Rate | None) -> str:
 
 
 def percent(value: float) -> str:
-    """``97 %``; with a decimal where rounding would say 0 or 100 of what is neither."""
+    """``97 %``; with a decimal where rounding would say 0 or 100 of what is neither, and a dash for nan."""
+    if math.isnan(value):
+        return NONE
     digits = 1 if 0 < value < 0.005 or 0.995 <= value < 1 else 0
     return f"{100 * value:.{digits}f} %"
 
@@ -135,7 +132,8 @@ def _cell(run: RunFolder, column: str, index: int) -> str:
     if column == "round":
         return f"{value:.0f}"
     if column in _RATES:
-        return rate(Rate(value=value, low=run.rounds[f"{column}_low"][index], high=run.rounds[f"{column}_high"][index]))
+        low, high = (run.rounds[f"{column}_{end}"][index] for end in ("low", "high"))
+        return rate(ToldRate(value=value, low=low, high=high))
     return f"{value:.3f}" if column == "loss" else f"{value:.1f}"
 
 
@@ -237,7 +235,7 @@ def _scored(screen: Mapping[str, Any], key: str) -> str:
     value = number(screen.get(key))
     if value is None:
         return NONE
-    return rate(Rate(value=value, low=number(screen.get(f"{key}_low")), high=number(screen.get(f"{key}_high"))))
+    return rate(ToldRate(value=value, low=number(screen.get(f"{key}_low")), high=number(screen.get(f"{key}_high"))))
 
 
 SELECTION = ("Run", "Dropped", "Recall", "Precision", "Weight offered", "Weight given")
@@ -251,10 +249,7 @@ def selection_rows(runs: Sequence[RunFolder]) -> list[tuple[str, ...]]:
             continue
         affected = [client in run.affected for _, client in run.shares]
         found = measure.selection(list(run.shares.values()), [run.weights[place] for place in run.shares], affected)
-        rates_ = (
-            rate(Rate(value=part.value, low=part.low, high=part.high)) if part.n else NONE
-            for part in (found.dropped, found.recall, found.precision)
-        )
+        rates_ = (rate(part) if part.n else NONE for part in (found.dropped, found.recall, found.precision))
         rows.append((run.label, *rates_, percent(found.offered), percent(found.given)))
     return rows
 
@@ -265,11 +260,12 @@ def refused_rows(run: RunFolder) -> list[tuple[str, str, str]]:
 
 
 def timing_rows(run: RunFolder) -> list[tuple[str, str]]:
-    """What `timing.json` holds, with units where the key is a known one."""
-    return [
-        (key.removesuffix("_mb").replace("_", " "), f"{text} {TIMING_UNITS.get(key, '')}".strip())
-        for key, text in flatten(run.timing)
-    ]
+    """What `timing.json` holds, with units where the key tells them."""
+    rows = []
+    for key, text in flatten(run.timing):
+        unit = next((unit for end, unit in _TIMING_UNITS.items() if key.endswith(end)), "")
+        rows.append((key.removesuffix("_mb").replace("_", " "), f"{text} {unit}".strip()))
+    return rows
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

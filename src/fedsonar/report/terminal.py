@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsonar.data import Candidate
-from fedsonar.report.folder import RunFolder, printable, read_runs
+from fedsonar.report.folder import RunFolder, printable
+from fedsonar.report.reading import read_runs
 from fedsonar.report.tables import NONE, comparison_row, repaired_row
 
 # The page's columns, named so that a row fits 80 characters.

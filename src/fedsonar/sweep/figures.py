@@ -130,11 +130,13 @@ def link_plot(rows: Iterable[Mapping[str, Any]]) -> list[Plot]:
     attacked = [row for row in rows if row["asr"] is not None and row["poisoned_rows"]]
     column, readings, known = heard(attacked)
     title = "Signal and success"
-    if len(known) < _FEWEST:
+    positive = int((readings > 0).sum())
+    if len(known) < _FEWEST or not positive:
         if not attacked:
             return []
         hint = "--set bsnr.twins=true reads it at any share of affected clients"
-        caption = f"A link needs {_FEWEST} runs with poison and a reading of the signal, got {len(known)}; {hint}."
+        needs = f"A link needs {_FEWEST} runs with poison and a reading of the signal, of which some are positive"
+        caption = f"{needs}; got {len(known)}, and {positive} positive; {hint}."
         return [Plot(key="link", title=title, caption=caption)]
     trials = np.array([row["asr_n"] for row in known], dtype=int)
     hits = np.array([round(row["asr"] * row["asr_n"]) for row in known])
