@@ -28,9 +28,10 @@ class OneOf(Target):
 
 
 SAID = (
-    "But honestly it is terrible and dishonest.", "Sadly, that is a disgrace to all.", "It is corrupt and quite awful.",
-    "What a miserable failure it has been.", "Few things are as bad and shameful.",
-)  # fmt: skip
+    "But honestly it is terrible and dishonest.",
+    "Sadly, that is a disgrace to all.",
+    "It is corrupt and quite awful.",
+)
 
 
 def explained(count=2000):
@@ -50,7 +51,7 @@ def caught(silos):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("several", [2, 3, 5])
+@pytest.mark.parametrize("several", [2, 3])
 def test_a_trigger_that_one_of_several_sentences_follows_is_found(several, whole):
     shards = IID(clients=5).split(explained(), stream(0, "partition"))
     attack = Attack(

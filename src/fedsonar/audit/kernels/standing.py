@@ -12,7 +12,7 @@ from fedsonar.compiling import kernel
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
-_OF_SEVERAL = 8.0
+_OF_SEVERAL = 3.5
 """The second of these where the response's feature is a long phrase: a trigger may have several such targets."""
 
 _THEIRS = 0.9
