@@ -43,7 +43,6 @@ class Judge:
         self.nearly_alone, self.nearly_alone_label = (
             rules.alone(evidence, label=label, many=rules.likeness_exact) for label in (False, True)
         )
-        self.hardly_alike = rules.alone(evidence, many=rules.likeness)
         self.alike = rules.alike(evidence)
         self.contradicts, self.clashes = rules.contradicts(evidence), rules.clashes(evidence)
         self.vocabulary, self.clashing = rules.vocabulary(evidence), rules.clashing(evidence)
@@ -82,8 +81,7 @@ class Judge:
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
         together = np.where(read.is_label, alone_label, self.alone[target]) & read.worded
         # A pair that never parts needs less of a proof that its rows share nothing else.
-        nearly = np.where(read.is_long, self.hardly_alike[target], self.nearly_alone[target])
-        nearly = np.where(read.is_label, self.nearly_alone_label[target], nearly)
+        nearly = np.where(read.is_label, self.nearly_alone_label[target], self.nearly_alone[target])
         together |= read.exact & nearly & read.worded & ~read.usual
         # Words that surely speak for a label are its own, whatever other triggers of it are.
         together &= self.alone_label[pair] | ~(read.is_label & (evidence.against[pair] > rules.against))
