@@ -16,7 +16,17 @@ from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Coordination
 from fedsonar.records import read_checkpoint
-from fedsonar.screen import Above, Association, Length, ProtegoFed, ResponseNgrams, ResponseShift, Sonar
+from fedsonar.screen import (
+    Above,
+    Association,
+    GradientShift,
+    GradSentry,
+    Length,
+    ProtegoFed,
+    ResponseNgrams,
+    ResponseShift,
+    Sonar,
+)
 from keeping_grid import KeepingGrid
 from tiny import tiny_base
 
@@ -54,9 +64,13 @@ def deployed(screen, grid, *, out=None, resume=False, rounds=2):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[ResponseNgrams(), SMALL], ids=["n-grams", "Sonar"])
+@pytest.fixture(
+    scope="module",
+    params=[ResponseNgrams(), SMALL, replace(SMALL, gradient=GradientShift(bits=14)), GradSentry(pooled=True)],
+    ids=["n-grams", "Sonar", "Sonar, gradients too", "GradSentry"],
+)
 def here(request):
-    """A run in process, whose screen has something to find or nothing."""
+    """A run in process, whose screen has something to find or nothing, by the text or by a model."""
     return run(replace(PLAIN, screen=request.param)), request.param
 
 
