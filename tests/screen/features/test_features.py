@@ -190,6 +190,14 @@ def test_a_model_without_value_projection_is_named():
         last_layer.last_value(Empty(), 4)
 
 
+def test_clients_share_the_output_layer(case):
+    made, network, _ = case
+    weights = [Features(network, ROWS).head.weight for _ in range(2)]
+    assert weights[0].data_ptr() == weights[1].data_ptr()
+    own = made.get_output_embeddings().weight
+    assert (weights[0].data_ptr() == own.data_ptr()) == (own.dtype == torch.float32)
+
+
 def test_no_rows_have_arrays_of_no_rows(case):
     _, network, adapter = case
     none, some = (Features(network, rows, adapter) for rows in ((), ROWS))

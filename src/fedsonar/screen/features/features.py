@@ -47,9 +47,7 @@ class Features:
     @cached_property
     def head(self) -> HeadGradients:
         """Gradients by the output layer's weights."""
-        layer = self.network.model.get_output_embeddings()
-        responses = [row.response for row in self.rows]
-        return HeadGradients(self.states, responses, layer.weight, getattr(layer, "bias", None))
+        return HeadGradients(self.states, [row.response for row in self.rows], *self.network.output_layer)
 
     @cached_property
     def losses(self) -> Float[np.ndarray, "rows"]:
