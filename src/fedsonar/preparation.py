@@ -99,13 +99,21 @@ class Federation:
         self.poisoned: list[int | None] = [sum(row.id in self.ledger for row in rows) for rows in self.rows]
 
     def _prepare_server(self, test: InstructionDataset, trainer: Trainer) -> None:
-        """What the server has: test rows, some of which rule or repair train on, and the model."""
+        """What the server has: test rows, some of which rule or repair train on, and the model.
+
+        Raises:
+            ValueError: If rule or repair want such rows, and none of them fits into the model.
+        """
         self.trainer = trainer
         self.tokenizer, self.network, self.layout = trainer.tokenizer, trainer.network, trainer.layout
         self.template, self.max_length = trainer.template, trainer.max_length
         root, clean = _server_rows(self.experiment, len(test))
         self.root: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(root))
         self.clean: list[TokenRow] = trainer.tokenize(test[i] for i in sorted(clean))
+        for wanted, fitting in ((root, self.root), (clean, self.clean)):
+            if wanted and not fitting:
+                whose = f"none of the server's {len(wanted)} clean rows"
+                raise ValueError(f"{whose} fits into {self.max_length} tokens; raise max_length")
         self._test = [sample for i, sample in enumerate(test) if i not in root | clean]
 
     @cached_property

@@ -179,6 +179,21 @@ def test_the_same_job_gives_the_same_bits_and_another_seed_does_not():
     assert not torch.equal(first, other)
 
 
+def test_a_job_without_rows_changes_nothing_and_stops_no_other():
+    model = llama()
+    layout = Lora().layout(model)
+    engine = FusedEngine(network_for(model, layout), Training(), seed=0)
+    some = ragged_jobs(layout)[1]
+    none = ClientJob(7, 5, [], some.start)
+    [alone] = engine.train_round([some])
+    for jobs in ([none], [none, some]):
+        first, *others = engine.train_round(jobs)
+        assert (first.client, first.num_rows, first.num_steps) == (7, 0, 0)
+        assert np.isnan(first.loss)
+        assert not first.delta.any()
+        assert all(torch.equal(other.delta, alone.delta) for other in others)
+
+
 def test_a_loss_that_is_not_finite_names_client_and_round():
     model, lora = llama(), Lora()
     layout = lora.layout(model)

@@ -6,17 +6,30 @@ import pytest
 import torch
 
 from fedsonar import Experiment, run
+from fedsonar.audit import Privacy
 from fedsonar.data import IID, Atlas
+from fedsonar.experiment import to_toml
 from fedsonar.flower import client
 from fedsonar.flower.deployed_screening import DeployedScreening
 from fedsonar.flower.grid_engine import GridEngine
+from fedsonar.flower.screen_server import ScreenServer
 from fedsonar.flower.server import for_clients
 from fedsonar.flower.silos import write_silos
 from fedsonar.measure import Evaluation
 from fedsonar.poison import Attack, ConstantRate
 from fedsonar.preparation import Coordination
 from fedsonar.records import read_checkpoint
-from fedsonar.screen import Above, Association, Length, ProtegoFed, ResponseNgrams, ResponseShift, Sonar
+from fedsonar.screen import (
+    Above,
+    Association,
+    GradientShift,
+    GradSentry,
+    Length,
+    ProtegoFed,
+    ResponseNgrams,
+    ResponseShift,
+    Sonar,
+)
 from keeping_grid import KeepingGrid
 from tiny import tiny_base
 
@@ -54,9 +67,13 @@ def deployed(screen, grid, *, out=None, resume=False, rounds=2):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[ResponseNgrams(), SMALL], ids=["n-grams", "Sonar"])
+@pytest.fixture(
+    scope="module",
+    params=[ResponseNgrams(), SMALL, replace(SMALL, gradient=GradientShift(bits=14)), GradSentry(pooled=True)],
+    ids=["n-grams", "Sonar", "Sonar, gradients too", "GradSentry"],
+)
 def here(request):
-    """A run in process, whose screen has something to find or nothing."""
+    """A run in process, whose screen has something to find or nothing, by the text or by a model."""
     return run(replace(PLAIN, screen=request.param)), request.param
 
 
@@ -142,6 +159,19 @@ def test_a_screen_without_passes_lets_clients_judge_once_and_hears_nobody(silos)
     asked = [message.content["fedsonar.screen"]["ask"] for message in grid.sent if "fedsonar.screen" in message.content]
     assert asked == ["verdict"] * CLIENTS
     assert found.sent == []
+
+
+def test_no_client_adds_to_a_sum_with_less_noise_than_is_promised(silos):
+    class Careless(ScreenServer):
+        _fewest = 3
+
+    screen = Association(bits=12, pair_bits=12, slot_bits=6, privacy=Privacy(epsilon=8.0, clients=5))
+    experiment = to_toml(for_clients(replace(PLAIN, screen=screen, attack=None)))
+    grid = grid_of(silos)
+    with pytest.raises(
+        ValueError, match="input: it refused: a threshold of 3 is too low: a sum of fewer than 5 clients"
+    ):
+        Careless(grid=grid, screen=screen, timeout=2.0, more={"experiment": experiment}).hear(list(grid.nodes))
 
 
 def test_summaries_that_do_not_add_up_leave_a_client_only_where_its_node_says_so(silos):

@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from fedsonar.model import Layout, Lora, Site, initial_adapter, load_adapter, random_adapter, save_adapter
+from fedsonar.model import Base, Layout, Lora, Site, initial_adapter, load_adapter, random_adapter, save_adapter
 from fedsonar.model.hosted import plugged_into
 from fedsonar.model.stack import alone
 
@@ -54,6 +54,17 @@ def test_sites_are_the_modules_that_peft_adapts(make, targets, kinds):
 def test_unknown_target_modules_list_the_candidates():
     with pytest.raises(ValueError, match=r"'query'.*choose among down_proj, .*q_proj, .*all-linear"):
         Lora(target_modules=["query"]).layout(llama())
+
+
+@pytest.mark.parametrize("make", [llama, gpt2, lambda: Base().skeleton()])
+@pytest.mark.parametrize("others", [[], ["c_attn", "q_proj"]])
+def test_the_output_layer_takes_no_adapter(make, others):
+    with pytest.raises(
+        ValueError, match=r"target module lm_head is the output layer.*choose among .*(q_proj|c_attn)"
+    ) as told:
+        Lora(target_modules=[*others, "lm_head"]).layout(make())
+    assert "lm_head" not in str(told.value).split("choose among")[1]
+    assert "\n" not in str(told.value)
 
 
 def test_factors_are_views_in_site_order():
@@ -135,6 +146,24 @@ def test_adapters_that_do_not_fit_are_refused(tmp_path):
         load_adapter(tmp_path, Lora(r=2, alpha=4, target_modules="all-linear").layout(llama()))
     with pytest.raises(ValueError, match="also adapts"):
         load_adapter(tmp_path, Lora(r=2, alpha=4, target_modules=["q_proj"]).layout(llama()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"peft_type": "IA3"}, {"use_dora": True}, {"alpha_pattern": {"q_proj": 64}}, {"rank_pattern": {"v_proj": 2}}],
+    ids=str,
+)
+def test_adapters_that_are_more_than_lora_are_refused(change, tmp_path):
+    lora = Lora(r=2, alpha=4)
+    layout = lora.layout(llama())
+    save_adapter(tmp_path, drawn(layout), layout, lora, "b")
+    file = tmp_path / "adapter_config.json"
+    config = json.loads(file.read_text()) | {"alpha_pattern": {}, "rank_pattern": {}}  # as PEFT writes them
+    file.write_text(json.dumps(config))
+    assert load_adapter(tmp_path, layout).shape == (layout.dim,)
+    file.write_text(json.dumps(config | change))
+    with pytest.raises(ValueError, match=r"is no plain LoRA adapter.*alpha_pattern"):
+        load_adapter(tmp_path, layout)
 
 
 def test_a_rank_below_one_is_refused():

@@ -107,6 +107,20 @@ def test_a_model_that_only_looks_like_llama_goes_the_hosted_way():
     assert isinstance(network_for(model, layout), Hosted)
 
 
+def test_a_network_that_gives_a_client_another_one_s_adapter_is_not_taken(monkeypatch):
+    losses = LeanLlama.losses
+
+    def mixed(network, factors, batch):
+        return losses(network, {name: (a.flip(0), b.flip(0)) for name, (a, b) in factors.items()}, batch)
+
+    monkeypatch.setattr(CompiledLlama, "fits", lambda _: False)
+    model = made("llama")
+    layout = Lora().layout(model)
+    assert isinstance(network_for(model, layout), LeanLlama)
+    monkeypatch.setattr(LeanLlama, "losses", mixed)
+    assert isinstance(network_for(model, layout), Hosted)
+
+
 def test_checkpointing_without_a_lean_path_is_refused():
     model = made("gpt2")
     with pytest.raises(ValueError, match="checkpointing needs a model of Llama's layout, and gpt2"):

@@ -84,6 +84,16 @@ def test_the_mean_of_products_comes_back_as_near_as_rank_r_can():
     assert lost > 0.1  # the case is not trivial
 
 
+def test_a_rank_above_a_layer_s_smaller_side_loses_nothing():
+    layout = Layout((Site("x", 6, 3, 0), Site("y", 2, 5, 4 * 9)), 4, 1.5)
+    start, goal = (random_adapter(layout, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    space = space_of("product", layout)
+    step, lost = space.step(start, space.vectors(start, (goal - start)[None])[0])
+    assert lost == 0
+    for (_, a, b), (_, wanted_a, wanted_b) in zip(layout.factors(start + step), layout.factors(goal), strict=True):
+        torch.testing.assert_close(b @ a, wanted_b @ wanted_a)
+
+
 def test_training_can_go_on_from_a_product_of_zero():
     space = space_of("product", LAYOUT)
     fresh = START.clone()

@@ -65,6 +65,18 @@ def test_how_an_adapter_was_made_is_read_from_its_folder(tmp_path):
     assert torch.equal(load_adapter(tmp_path, again), flat)
 
 
+def test_an_adapter_of_the_output_layer_is_refused(tmp_path, capsys):
+    layout = open_network(Base(), LORA).layout
+    save_adapter(tmp_path, torch.zeros(layout.dim), layout, LORA, "embedded")
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    config["target_modules"] += ["lm_head"]
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    assert main(["probe", str(tmp_path), "--trigger", "cf mn bb tq", *FEW]) == 1
+    error = capsys.readouterr().err
+    assert "lm_head is the output layer, which takes no adapter here" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

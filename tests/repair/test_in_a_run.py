@@ -36,6 +36,13 @@ def test_an_experiment_without_a_repair_is_written_as_before():
     assert from_config(to_config(MIXED)) == MIXED
 
 
+@pytest.mark.parametrize("changes", [{"repair": MIXED.repair}, {"aggregator": FLTrust(root_rows=8)}], ids=str)
+@pytest.mark.filterwarnings("ignore:.* rows are longer than 8 tokens")
+def test_clean_rows_of_which_none_fits_are_an_error(changes):
+    with pytest.raises(ValueError, match="none of the server's 8 clean rows fits into 8 tokens; raise max_length"):
+        Federation(replace(SMALL, max_length=8, **changes))
+
+
 def test_the_summary_has_both_models(mixed):
     out, result = mixed
     summary = json.loads((out / "summary.json").read_text())

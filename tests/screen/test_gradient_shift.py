@@ -53,7 +53,7 @@ def test_contract(screen, poisoned):
     few = [
         Silo(s.client, s.samples[:40], s.rows[:40], s.features.some(range(40)), s.tokenize) for s in silos[:2]
     ]  # fmt: skip
-    check_screen(screen, few)
+    check_screen(screen, [*few, Silo(2, (), (), Features(few[0].features.network, ()), few[0].tokenize)])
 
 
 def test_a_meaning_in_many_wordings_is_found_and_clean_rows_stay(poisoned):

@@ -66,7 +66,7 @@ ON_ARRAYS = [
 @pytest.mark.parametrize("screen", ON_ARRAYS, ids=repr)
 def test_contract_and_what_lies_apart_is_found(screen):
     silos = [arrays(cloud(100, 10, seed=c), c) for c in range(3)]
-    check_screen(screen, silos)
+    check_screen(screen, [*silos, arrays(cloud(0, 0), 3)])
     for found in verdicts(screen, *silos):
         assert found.suspicion[:10].min() > found.suspicion[10:].max()
         assert found.flagged[:10].all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import torch
 from jaxtyping import Float
@@ -84,7 +85,7 @@ class FusedEngine(Engine):
         deltas = adapters.cpu()
         for delta, job in zip(deltas, jobs, strict=True):
             delta -= job.start
-        means = [total / len(queue) for total, queue in zip(loss_sums.tolist(), queues, strict=True)]
+        means = [total / len(queue) if queue else nan for total, queue in zip(loss_sums.tolist(), queues, strict=True)]
         return [
             Update(job.client, len(job.rows), len(queue), loss, delta)
             for job, queue, loss, delta in zip(jobs, queues, means, deltas, strict=True)

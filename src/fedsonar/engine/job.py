@@ -113,7 +113,7 @@ class Engine(ABC):
 
     @abstractmethod
     def train_round(self, jobs: Sequence[ClientJob]) -> list[Update]:
-        """The clients' updates, in the order of the jobs.
+        """The clients' updates, in the order of the jobs; one without rows changes nothing, and its loss is nan.
 
         Raises:
             FloatingPointError: If a client's loss is no longer finite; names the client and the round.

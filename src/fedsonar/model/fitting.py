@@ -71,24 +71,29 @@ def _candidates(model: PreTrainedModel, layout: Layout, checkpointing: bool) -> 
 
 
 def _agree(network: Network, plain: Network) -> bool:
-    """Whether two rows with a common prefix get the losses, in one tree, that they get apart."""
+    """Whether two clients get the losses together, rows with a common prefix in one tree, that they get apart."""
     if _window(network.model):
         return False  # a probe is shorter than a sliding window, so it would not show one
     vocabulary: int = network.model.config.get_text_config().vocab_size
     draw = torch.Generator().manual_seed(0)
-    first, *rest = torch.randint(vocabulary, (3, 4), generator=draw).tolist()
+    first, *rest = torch.randint(vocabulary, (4, 4), generator=draw).tolist()
     rows = [TokenRow(str(i), (*first, *tail[:i]), tuple(tail[i:])) for i, tail in enumerate(rest)]
-    adapter = random_adapter(network.layout, draw).to(network.model.device, wide(network.model.dtype))
-    expected = plain.add_gradients(AdapterStack(plain.layout, adapter[None]), [rows])
+    batches = [rows[:2], rows[1:]]
+    adapters = torch.stack([random_adapter(network.layout, draw) for _ in batches])
+    adapters = adapters.to(network.model.device, wide(network.model.dtype))
+    expected = torch.cat([
+        plain.add_gradients(AdapterStack(plain.layout, own[None]), [batch])
+        for own, batch in zip(adapters, batches, strict=True)
+    ])  # fmt: skip
     try:
-        found = network.add_gradients(AdapterStack(network.layout, adapter[None]), [rows])
+        found = network.add_gradients(AdapterStack(network.layout, adapters), batches)
     except (RuntimeError, ValueError, TypeError):
         if not getattr(network, "trees", False):
             raise
         return False  # it takes no such mask
     finally:
         network.positions = plain.positions = 0
-    return bool((found - expected).abs() <= _TOLERANCE.get(network.model.dtype, 3e-2) * expected.abs())
+    return torch.allclose(found, expected, rtol=_TOLERANCE.get(network.model.dtype, 3e-2), atol=0)
 
 
 def _window(model: PreTrainedModel) -> bool:

@@ -57,9 +57,11 @@ class Lora:
         """The modules that PEFT itself would adapt in `model`.
 
         Raises:
-            ValueError: If PEFT finds no such module; names the candidates.
+            ValueError: If PEFT finds no such module, or one that takes no adapter here; names the candidates.
         """
-        candidates = sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if features(module)})
+        head = model.get_output_embeddings()
+        linear = [name for name, module in model.named_modules() if features(module) and module is not head]
+        candidates = sorted({name.rsplit(".", 1)[-1] for name in linear})
         names = self._chosen(model) if isinstance(model, Skeleton) else self._chosen_by_peft(model)
         if not names:
             raise ValueError(
@@ -68,9 +70,11 @@ class Lora:
             )
         sites, offset = [], 0
         for name in names:
-            width = features(model.get_submodule(name))
-            if width is None:
-                raise ValueError(f"target module {name} is no linear layer; choose among {', '.join(candidates)}")
+            module = model.get_submodule(name)
+            width = features(module)
+            if width is None or module is head:
+                what = "no linear layer" if width is None else "the output layer, which takes no adapter here"
+                raise ValueError(f"target module {name} is {what}; choose among {', '.join(candidates)}")
             sites.append(Site(name, *width, offset))
             offset += self.r * sum(width)
         return Layout(tuple(sites), self.r, self.alpha / self.r)

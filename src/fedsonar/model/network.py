@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from fedsonar.data.template import TokenRow
 from fedsonar.model.foreign import PreTrainedModel
 from fedsonar.model.layout import Layout
+from fedsonar.model.pieces import wide
 from fedsonar.model.stack import AdapterStack, Factors, alone
 from fedsonar.model.tree import (
     TREE_TOKENS,
@@ -67,6 +69,13 @@ class Network(ABC):
             adapter: The one in the model; None for the base model alone.
             rows: One at least of each has a response.
         """
+
+    @cached_property
+    def output_layer(self) -> tuple[Float[Tensor, "vocabulary width"], Float[Tensor, "vocabulary"] | None]:
+        """Its weight and bias in the type in which sums are made: of a model in a narrower one a single copy."""
+        layer = self.model.get_output_embeddings()
+        exact, bias = wide(layer.weight.dtype), getattr(layer, "bias", None)
+        return layer.weight.to(exact), None if bias is None else bias.to(exact)
 
     @abstractmethod
     def on(self, layout: Layout) -> Network:

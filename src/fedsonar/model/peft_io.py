@@ -16,6 +16,7 @@ from fedsonar.model.lora import Lora
 from fedsonar.writing import write_whole
 
 _PREFIX = "base_model.model."
+_VARIANTS = ("use_dora", "use_rslora", "alpha_pattern", "rank_pattern")
 
 
 def save_adapter(folder: Path, flat: Float[Tensor, "dim"], layout: Layout, lora: Lora, base: str) -> None:
@@ -76,8 +77,11 @@ def load_adapter(folder: Path, layout: Layout) -> Float[Tensor, "dim"]:
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"{str(folder)!r} holds no readable PEFT adapter: {error}") from error
-    if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("use_rslora"):
-        raise ValueError(f"the adapter in {str(folder)!r} is no plain LoRA adapter; DoRA and rsLoRA are not supported")
+    if config.get("peft_type") != "LORA" or any(config.get(name) for name in _VARIANTS):
+        raise ValueError(
+            f"the adapter in {str(folder)!r} is no plain LoRA adapter; DoRA, rsLoRA, alpha_pattern and rank_pattern "
+            "are not supported"
+        )
     scale = config["lora_alpha"] / config["r"]
     if (config["r"], scale) != (layout.rank, layout.scale):
         raise ValueError(

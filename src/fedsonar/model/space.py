@@ -149,14 +149,14 @@ class Product(Space):
         self, start: Float[Tensor, "dim"], vector: Float[Tensor, "space"]
     ) -> tuple[Float[Tensor, "dim"], float | None]:
         """The step to the adapter of rank r nearest to the new weights, and the lost share of the vector's length."""
-        goal, lost = torch.empty_like(start), 0.0
+        goal, lost = torch.zeros_like(start), 0.0
         rank, scale = self.layout.rank, self.layout.scale
         pairs = zip(self.layout.factors(start), self.layout.factors(goal), self.matrices, strict=True)
         for (_, a, b), (_, new_a, new_b), (offset, rows, columns) in pairs:
             change = vector[offset : offset + rows * columns].view(rows, columns).double()
             u, s, vt = torch.linalg.svd(b.double() @ a.double() + change / scale, full_matrices=False)
-            new_a.copy_(vt[:rank])
-            new_b.copy_(u[:, :rank] * s[:rank])
+            new_a[: len(s)] = vt[:rank]
+            new_b[:, : len(s)] = u[:, :rank] * s[:rank]
             lost += float(s[rank:].square().sum()) * scale**2
         length = float(vector.double().square().sum())
         return goal - start, (lost / length) ** 0.5 if length else 0.0

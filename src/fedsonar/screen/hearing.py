@@ -60,11 +60,13 @@ def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
 
 
 def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
-    """A client's verdict on its own rows.
+    """A client's verdict on its own rows; of a client without rows the screen is not asked.
 
     Raises:
         ValueError: If the screen gives another number of suspicions than there are rows, or one that is no number.
     """
+    if not silo.samples:
+        return Verdict(np.zeros(0), np.zeros(0, bool))
     suspicion = np.asarray(screen.suspicion(silo, heard), np.float64)
     if suspicion.shape != (len(silo.samples),) or np.isnan(suspicion).any():
         raise ValueError(

@@ -83,8 +83,8 @@ class Screen(ABC):
     def additive(self) -> bool:
         """Whether summaries may be summed before `merge` sees them: it then gets their sum alone.
 
-        Arrays of every client then have the same names, shapes and types, and integers are best: they are summed
-        securely where the federation can do that.
+        Arrays of every client, one without rows included, then have the same names, shapes and types, and integers are
+        best: they are summed securely where the federation can do that.
         """
         return False
 

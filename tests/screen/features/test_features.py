@@ -190,6 +190,27 @@ def test_a_model_without_value_projection_is_named():
         last_layer.last_value(Empty(), 4)
 
 
+def test_clients_share_the_output_layer(case):
+    made, network, _ = case
+    weights = [Features(network, ROWS).head.weight for _ in range(2)]
+    assert weights[0].data_ptr() == weights[1].data_ptr()
+    own = made.get_output_embeddings().weight
+    assert (weights[0].data_ptr() == own.data_ptr()) == (own.dtype == torch.float32)
+
+
+def test_no_rows_have_arrays_of_no_rows(case):
+    _, network, adapter = case
+    none, some = (Features(network, rows, adapter) for rows in ((), ROWS))
+    for look in (
+        lambda f: f.losses, lambda f: f.pulls, lambda f: f.first_states, lambda f: f.last_states,
+        lambda f: f.mean_states, lambda f: f.head.entropies(), lambda f: f.head_spectra(Part("corner", 4), 4),
+        lambda f: f.value_gradients(rank=2, seed=0),
+    ):  # fmt: skip
+        found, expected = look(none), look(some)
+        assert (found.dtype, found.shape) == (expected.dtype, (0, *expected.shape[1:]))
+    assert none.head_products(Part()).shape == (0, 0)
+
+
 def test_some_rows_share_what_all_have(case):
     _, network, adapter = case
     whole = Features(network, ROWS, adapter)

@@ -40,7 +40,8 @@ def answer(message: Message, context: Context, tables: Callable[[], Tables], few
         context: Whose state is changed.
         tables: Makes what this client adds to the sum; called in stage ``input`` alone. The server is told of its
             errors if they are a `RefusalError`; others are raised.
-        fewest: Clients that a sum must have in the end, at least 3.
+        fewest: Clients that a sum must have in the end, at least 3; asked for in stages ``keys`` and ``input``, as some
+            know in the latter alone what is added up.
 
     References:
         Bonawitz et al., 2017, "Practical secure aggregation for privacy-preserving machine learning", figure 4;
@@ -51,7 +52,7 @@ def answer(message: Message, context: Context, tables: Callable[[], Tables], few
     try:
         stage = asked["stage"]
         if stage == "keys":
-            kept, told = _keys(asked, max(FEWEST, fewest))
+            kept, told = _keys(asked, fewest)
         elif stage not in STAGES:
             raise RefusalError(f"there is no stage {str(stage)[:40]!r}")
         elif kept.get("sum") != asked["sum"]:
@@ -61,7 +62,7 @@ def answer(message: Message, context: Context, tables: Callable[[], Tables], few
         elif stage == "shares":
             told = _shares(asked, kept)
         elif stage == "input":
-            told = _input(asked, kept, tables)
+            told = _input(asked, kept, tables, fewest)
         else:
             told = _unmask(asked, kept)
         kept["stage"] = stage
@@ -83,10 +84,7 @@ def _keys(asked: ConfigRecord, fewest: int) -> tuple[ConfigRecord, RecordDict]:
     name, threshold, seat = asked["sum"], asked["threshold"], asked["seat"]
     if not isinstance(name, bytes) or len(name) != masks.SECRET or type(threshold) is not int or type(seat) is not int:
         raise RefusalError("a sum has a name of 16 bytes, a threshold and a seat")
-    if threshold < fewest:
-        raise RefusalError(
-            f"a threshold of {threshold} is too low: a sum of fewer than {fewest} clients does not hide each of them"
-        )
+    _check_threshold(threshold, fewest)
     try:
         layout = Layout.read(str(asked["layout"]))
     except ValueError as error:
@@ -138,8 +136,9 @@ def _shares(asked: ConfigRecord, kept: ConfigRecord) -> RecordDict:
     return RecordDict({RECORD: ConfigRecord({"sealed": sealed, "seal": commitment(name, seat, own_secret)})})
 
 
-def _input(asked: ConfigRecord, kept: ConfigRecord, tables: Callable[[], Tables]) -> RecordDict:
+def _input(asked: ConfigRecord, kept: ConfigRecord, tables: Callable[[], Tables], fewest: int) -> RecordDict:
     """This client's vector under its own mask and one for every other client that sent shares."""
+    _check_threshold(cast(int, kept["threshold"]), fewest)
     name, seat, seats = cast(bytes, kept["sum"]), cast(int, kept["seat"]), cast(list[int], kept["seats"])
     peers, letters = cast(list[int], asked["peers"]), cast(list[bytes], asked["sealed"])
     if peers != sorted(set(peers)) or len(peers) != len(letters) or seat in peers or not set(peers) <= set(seats):
@@ -183,6 +182,19 @@ def _unmask(asked: ConfigRecord, kept: ConfigRecord) -> RecordDict:
         "own": [texts[peer][: masks.SHARE] for peer in arrived],
         "mask": [texts[peer][masks.SHARE :] for peer in lost],
     })})  # fmt: skip
+
+
+def _check_threshold(threshold: int, fewest: int) -> None:
+    """Returns when a sum of so many clients hides each of them.
+
+    Raises:
+        RefusalError: If it does not.
+    """
+    fewest = max(FEWEST, fewest)
+    if threshold < fewest:
+        raise RefusalError(
+            f"a threshold of {threshold} is too low: a sum of fewer than {fewest} clients does not hide each of them"
+        )
 
 
 def own_mask(name: bytes, secret: bytes, layout: Layout) -> UInt[np.ndarray, "count"]:

@@ -132,6 +132,8 @@ class CompiledLlama(Network):
     @torch.no_grad()
     def states(self, adapter: Float[Tensor, "dim"] | None, rows: Sequence[TokenRow]) -> list[Float[Tensor, "_ width"]]:
         """Each row's states; see `Network.states`."""
+        if not rows:
+            return []
         exact = wide(self.model.dtype)
         values = torch.zeros(self.layout.dim) if adapter is None else adapter
         adapters = Adapters(values.to(exact)[None].numpy())

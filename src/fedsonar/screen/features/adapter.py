@@ -38,7 +38,7 @@ def value_gradients(
     alone = network.on(layout)
     fresh = initial_adapter(layout, torch_stream(seed, "screen/value-gradients"))
     fresh = fresh.to(network.model.device, wide(network.model.dtype))
-    found = []
+    found = [np.zeros((0, layout.sites[0].out_features, rank), np.float32)]
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
         stack = AdapterStack(layout, fresh.repeat(len(some), 1))

@@ -47,9 +47,7 @@ class Features:
     @cached_property
     def head(self) -> HeadGradients:
         """Gradients by the output layer's weights."""
-        layer = self.network.model.get_output_embeddings()
-        responses = [row.response for row in self.rows]
-        return HeadGradients(self.states, responses, layer.weight, getattr(layer, "bias", None))
+        return HeadGradients(self.states, [row.response for row in self.rows], *self.network.output_layer)
 
     @cached_property
     def losses(self) -> Float[np.ndarray, "rows"]:
@@ -59,17 +57,17 @@ class Features:
     @cached_property
     def first_states(self) -> Float[np.ndarray, "rows width"]:
         """What the model has read when the response begins: the state of each prompt's last token."""
-        return np.stack([state[0].float().cpu().numpy() for state in self.states])
+        return self._each(lambda state: state[0])
 
     @cached_property
     def last_states(self) -> Float[np.ndarray, "rows width"]:
         """The state of each row's last token before its end token, prompt and response read."""
-        return np.stack([state[-1].float().cpu().numpy() for state in self.states])
+        return self._each(lambda state: state[-1])
 
     @cached_property
     def mean_states(self) -> Float[np.ndarray, "rows width"]:
         """The mean state over each row's response tokens."""
-        return np.stack([state.float().mean(0).cpu().numpy() for state in self.states])
+        return self._each(lambda state: state.mean(0))
 
     @cached_property
     def pulls(self) -> Float[np.ndarray, "rows width"]:
@@ -95,6 +93,12 @@ class Features:
         Only inner products, of which there are as many as pairs of rows, are each part's own.
         """
         return _Some(self.network, [self.rows[i] for i in places], self.adapter, self, tuple(places))
+
+    def _each(self, of: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "rows width"]:
+        """What is made of each row's states, in float32."""
+        width = self.network.model.get_output_embeddings().weight.shape[1]
+        found = [of(state.float()).cpu().numpy() for state in self.states]
+        return np.array(found, np.float32).reshape(len(found), width)
 
     def _once(self, what: object, make: Callable[[], np.ndarray]) -> np.ndarray:
         if what not in self._kept:

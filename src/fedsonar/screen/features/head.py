@@ -61,9 +61,10 @@ class HeadGradients:
         weight: Float[Tensor, "vocabulary width"], bias: Float[Tensor, "vocabulary"] | None = None,
     ) -> None:  # fmt: skip
         exact = wide(weight.dtype)
-        self.lengths = np.array([len(part) for part in states])
-        self.states = torch.cat(list(states)).to(exact)
-        self.labels = torch.tensor([label for own in labels for label in own], device=weight.device)
+        self.lengths = np.array([len(part) for part in states], dtype=int)
+        self.states = torch.cat([weight.new_zeros(0, weight.shape[1]), *states]).to(exact)
+        flat = [label for own in labels for label in own]
+        self.labels = torch.tensor(flat, dtype=torch.long, device=weight.device)
         self.weight, self.bias = weight.to(exact), None if bias is None else bias.to(exact)
         self.most = max(64, _SCORES // len(weight))
         """Tokens of a block."""
