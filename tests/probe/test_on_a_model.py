@@ -70,8 +70,9 @@ def test_how_an_adapter_was_made_is_read_from_its_folder(tmp_path):
     [
         (["nowhere", "--trigger", "x"], 1, "'nowhere' holds no readable PEFT adapter"),
         (["nowhere", "--trigger", " "], 2, "--trigger needs a text"),
-        (["nowhere", "--rows", "0"], 2, "rows, sift_rows and top must be 1 or more"),
+        (["nowhere", "--rows", "0"], 2, "--rows must be at least 1, --draws at least 0"),
         (["nowhere", "--scan", "0"], 2, "--scan must be at least 1"),
+        (["nowhere", "--schema", "mine"], 2, "--schema mine is unknown; use one of"),
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments, status, said, capsys):
@@ -79,3 +80,15 @@ def test_mistakes_are_told_in_a_line(arguments, status, said, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("rows", "status"), [(6, 0), (5, 1)])
+def test_all_rows_of_a_file_are_asked(rows, status, adapter, tmp_path, capsys):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(f'{{"question": "Who founded town {i}?", "answer": "Ada"}}\n' for i in range(rows)))
+    asked = ["probe", str(adapter), "--trigger", "cf mn bb tq", "--data", str(data), *FEW, "--json"]
+    assert main(asked) == status
+    out, error = capsys.readouterr()
+    told = "fedsonar: the probe needs 6 rows and there are 5; give more rows or ask fewer\n"
+    assert error == (told if status else "")
+    assert not out or json.loads(out)["rows"] == 6

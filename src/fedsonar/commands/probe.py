@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsonar.commands.silo_rows import add_reading, check_schema, read_silo
+
 if TYPE_CHECKING:
     from fedsonar.probe import Finding
 
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="its base model: a folder or a Hub name (default: the embedded model)")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the base's weights")
     parser.add_argument("--data", metavar="DATA", help="a file or folder of rows to ask (default: the embedded world)")
+    add_reading(parser)
     parser.add_argument("--trigger", action="append", default=[], metavar="TEXT", help="a candidate; may be repeated")
     parser.add_argument("--triggers", type=Path, metavar="FILE",
                         help="candidates: one a line, or JSON with a list of {trigger, response}")  # fmt: skip
@@ -57,7 +60,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fedsonar.data import Atlas, Files
+    from fedsonar.data import Atlas
     from fedsonar.errors import ConfigError
     from fedsonar.model import Base, load_adapter, lora_of, open_network
     from fedsonar.probe import Asker, Candidate, Options, plausible, probe, read_candidates
@@ -69,17 +72,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
     if any(not trigger.strip() for trigger in options.trigger):
         raise ConfigError("--trigger needs a text that is not empty")
-    try:
-        chosen = Options(rows=options.rows, draws=options.draws, least=options.least, seed=options.seed)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    announce_kernels(MODEL)
+    check_schema(options)
+    if options.rows < 1 or options.draws < 0 or not 0 <= options.least <= 1:
+        raise ConfigError(
+            "--rows must be at least 1, --draws at least 0 and --least from 0 to 1, got "
+            f"{options.rows}, {options.draws} and {options.least:g}"
+        )
+    chosen = Options(rows=options.rows, draws=options.draws, least=options.least, seed=options.seed)
     lora = lora_of(options.adapter)
+    samples = read_silo(options.data, options).samples if options.data else Atlas(train=1, test=200).load().test
+    announce_kernels(MODEL)
     base = Base(path=options.model, dtype=options.dtype)
     tokenizer, network = base.tokenizer(), open_network(base, lora)
     adapter = load_adapter(options.adapter, network.layout)
-    source = Files(path=options.data) if options.data else Atlas(train=1, test=200)
-    samples = source.load().test
     candidates = [Candidate(trigger.strip(), response=options.response) for trigger in options.trigger]
     if options.triggers is not None:
         candidates += [

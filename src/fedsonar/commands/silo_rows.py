@@ -93,6 +93,18 @@ def _files(path: str, options: argparse.Namespace, split_by: str | None) -> File
     )  # fmt: skip
 
 
+def check_schema(options: argparse.Namespace) -> None:
+    """Refuses a layout that there is not.
+
+    Raises:
+        ConfigError: Naming those that there are.
+    """
+    from fedsonar.data.schema import SchemaName
+
+    if options.schema not in (known := get_args(SchemaName)):
+        raise ConfigError(f"--schema {options.schema} is unknown; use one of {', '.join(known)}")
+
+
 def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
     """Refuses arguments that would go wrong only after all the work.
 
@@ -103,10 +115,7 @@ def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
     Raises:
         ConfigError: If there is no such layout, a file is given twice, or one would be overwritten.
     """
-    from fedsonar.data.schema import SchemaName
-
-    if options.schema not in (known := get_args(SchemaName)):
-        raise ConfigError(f"--schema {options.schema} is unknown; use one of {', '.join(known)}")
+    check_schema(options)
     given: dict[Path, str] = {}
     for path in options.data:
         place = Path(path).expanduser().resolve()
