@@ -63,7 +63,8 @@ def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
     """A client's verdict on its own rows.
 
     Raises:
-        ValueError: If the screen gives another number of suspicions than there are rows, or one that is no number.
+        ValueError: If the screen gives another number of suspicions or flags than there are rows, a suspicion that is
+            no number, or a flag that is neither true nor false.
     """
     suspicion = np.asarray(screen.suspicion(silo, heard), np.float64)
     if suspicion.shape != (len(silo.samples),) or np.isnan(suspicion).any():
@@ -71,4 +72,10 @@ def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
             f"{type(screen).__name__} gives client {silo.client} suspicions of shape {suspicion.shape} with "
             f"{int(np.isnan(suspicion).sum())} nan for its {len(silo.samples)} rows"
         )
-    return Verdict(suspicion, screen.flag(suspicion, heard))
+    flagged = np.asarray(screen.flag(suspicion, heard))
+    if flagged.shape != suspicion.shape or flagged.dtype != bool:
+        raise ValueError(
+            f"{type(screen).__name__} gives client {silo.client} flags of shape {flagged.shape} and type "
+            f"{flagged.dtype} for its {len(silo.samples)} rows; flag gives a bool a row"
+        )
+    return Verdict(suspicion, flagged)
