@@ -57,14 +57,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If an option makes no sense.
         ValueError: If the adapter does not fit the model, or rows are missing.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from fedsonar.data import Atlas
     from fedsonar.errors import ConfigError
     from fedsonar.model import Base, load_adapter, lora_of, open_network
     from fedsonar.probe import Asker, Candidate, Options, plausible, probe, read_candidates
-    from fedsonar.progress import MODEL, announce_kernels
+    from fedsonar.progress import MODEL, Steps, announce_kernels
     from fedsonar.rng import stream
 
     for name in ("scan", "max_new_tokens"):
@@ -94,15 +91,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         found = plausible(tokenizer, stream(options.seed, "probe/plausible"), options.scan)
         candidates = [Candidate(c.text, c.source, options.response) for c in found]
     asker = Asker(network, tokenizer, adapter, place=options.place, max_new_tokens=options.max_new_tokens)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def observe(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        findings = probe(asker, list(samples), candidates, chosen, observe)
+    with Steps(quiet=options.json) as bar:
+        findings = probe(asker, list(samples), candidates, chosen, bar.update)
     if not options.json:
         _print(findings, len(candidates), options.rows)
     return {"asked": len(candidates), "rows": options.rows, "findings": [_plain(f) for f in findings if f.found],
