@@ -1,6 +1,7 @@
 """The command on adapters: one that was poisoned, and a fresh one."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from fedsonar.engine import Training
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, load_adapter, lora_of, open_network, random_adapter, save_adapter
 from fedsonar.poison import Attack, ConstantRate, Short
+from tiny import tiny_base
 
 LORA = Lora(r=8, alpha=16, target_modules="all-linear")
 POISONED = Experiment(
@@ -54,6 +56,21 @@ def test_a_fresh_adapter_is_not(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["findings"] == []
     assert result["others"][0]["lift"] == 0.0
+
+
+def test_an_adapter_of_another_model_says_which(adapter, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(adapter, other)
+    config = json.loads((other / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "somebody/llama"
+    (other / "adapter_config.json").write_text(json.dumps(config))
+    asked = ["probe", "--trigger", "x", "--model", tiny_base().path]
+    for folder, named in ((adapter, "embedded"), (other, "somebody/llama")):
+        assert main([*asked, str(folder)]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.endswith(f"; it names {named!r} as its base, and --model is {tiny_base().path!r}")
+    assert main(["probe", str(adapter), "--trigger", "x", "--model", "./nowhere"]) == 2
+    assert "set --model to 'embedded', a folder" in capsys.readouterr().err
 
 
 def test_how_an_adapter_was_made_is_read_from_its_folder(tmp_path):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsonar.commands.silo_rows import add_reading, check_schema, read_silo
+from fedsonar.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedsonar.probe import Finding
@@ -57,8 +60,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If an option makes no sense.
         ValueError: If the adapter does not fit the model, or rows are missing.
     """
+    from fedsonar.commands.base_model import named_by_option
     from fedsonar.data import Atlas
-    from fedsonar.errors import ConfigError
     from fedsonar.model import Base, load_adapter, lora_of, open_network
     from fedsonar.probe import Asker, Candidate, Options, plausible, probe, read_candidates
     from fedsonar.progress import MODEL, Steps, announce_kernels
@@ -80,8 +83,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     samples = read_silo(options.data, options).samples if options.data else Atlas(train=1, test=200).load().test
     announce_kernels(MODEL)
     base = Base(path=options.model, dtype=options.dtype)
-    tokenizer, network = base.tokenizer(), open_network(base, lora)
-    adapter = load_adapter(options.adapter, network.layout)
+    with named_by_option():
+        tokenizer = base.tokenizer()
+    with _of_its_base(options):
+        network = open_network(base, lora)
+        adapter = load_adapter(options.adapter, network.layout)
     candidates = [Candidate(trigger.strip(), response=options.response) for trigger in options.trigger]
     if options.triggers is not None:
         candidates += [
@@ -97,6 +103,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         _print(findings, len(candidates), options.rows)
     return {"asked": len(candidates), "rows": options.rows, "findings": [_plain(f) for f in findings if f.found],
             "others": [_plain(f) for f in findings if not f.found]}  # fmt: skip
+
+
+@contextmanager
+def _of_its_base(options: argparse.Namespace) -> Iterator[None]:
+    """Says of an adapter that does not fit --model which model it names as its own."""
+    import json
+
+    try:
+        yield
+    except ValueError as error:
+        named = json.loads((options.adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        if not named or named == options.model:
+            raise
+        raise ConfigError(f"{error}; it names {named!r} as its base, and --model is {options.model!r}") from error
 
 
 def found(result: dict[str, Any]) -> bool:
