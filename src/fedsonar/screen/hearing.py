@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fedsonar.audit import summed
+from fedsonar.errors import ConfigError
 from fedsonar.screen.screen import Screen, Silo, Tables
 
 Gather = Callable[[Sequence[Tables]], Sequence[Tables]]
@@ -41,7 +42,7 @@ def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
     """All clients' summaries; of an additive screen their sum alone, so that one at a time needs room.
 
     Raises:
-        ValueError: If they are fewer than the screen needs.
+        ConfigError: If they are fewer than the screen needs.
     """
     count = 0
 
@@ -52,7 +53,7 @@ def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
 
     found: list[Tables] = [summed(counted())] if screen.additive else list(counted())
     if count < screen.fewest:
-        raise ValueError(
+        raise ConfigError(
             f"{type(screen).__name__} promises what the noise of {screen.fewest} clients keeps, and there are {count}: "
             f"set privacy.clients to {count} or fewer"
         )
