@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     out = options.out or Path("runs") / f"{options.experiment.stem}-sweep"
     check_cells(grid, out)
     announce_kernels(MODEL)
-    with Total({cell.name: cell.experiment.rounds for cell in grid}) as bar:
+    with Total({cell.name: cell.experiment.rounds for cell in grid}, quiet=options.json) as bar:
         experiments = {cell.name: cell.experiment for cell in grid}
         try:
             if options.ray is None:
