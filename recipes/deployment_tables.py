@@ -129,8 +129,9 @@ def _written(folder: Path, app: dict[str, Any]) -> Path:
 
 def _round_seconds(loopback: Loopback) -> list[float]:
     """Seconds of every round but the first."""
-    times = []
-    loopback.run(show=lambda _: times.append(time.monotonic()))
+    times: list[float] = []
+    loopback.show = lambda _: times.append(time.monotonic())
+    loopback.run()
     ends = times[-_ROUNDS:]
     return [later - sooner for sooner, later in pairwise(ends)]
 

@@ -99,17 +99,24 @@ def test_a_killed_run_goes_on_with_resume(experiment, tmp_path):
         (["run", "nowhere.toml"], 2, "cannot read 'nowhere.toml'"),
         (["run", "{toml}", "--set", "rounds=none"], 2, "rounds"),
         (["run", "{toml}", *RATE, "--set", "attack.placement.rate=7"], 2, "[0, 1]"),
-        (["run", "{toml}", "--set", "base.path=./nowhere"], 1, "no checkpoint folder './nowhere'"),
-        (["run", "{toml}", "--set", "lora.target_modules=['query']"], 1, "choose among"),
-        (["run", "{toml}", "--set", "partition.clients=500"], 1, "500"),
+        (["run", "{toml}", "--set", "base.path=./nowhere"], 2, "no checkpoint folder './nowhere'"),
+        (["run", "{toml}", "--set", "lora.target_modules=['query']"], 2, "choose among"),
+        (["run", "{toml}", "--set", "partition.clients=500"], 2, "500"),
+        (["run", "{toml}", "--set", "clients_per_round=99"], 2, "clients_per_round 99 is more than the 6 clients"),
+        (["run", "{toml}", "--set", "aggregator.class_path=Krum", "--set", "aggregator.f=5"], 2, "or lower f to 1"),
         (["run", "{toml}", *FILES, "--set", "data.path=nowhere.jsonl"], 1, "nowhere.jsonl"),
+        (["audit", "{rows}", "--split-by", "client"], 2, "--split-by needs one in every row"),
+        (["audit", "nowhere.jsonl"], 1, "no file nowhere.jsonl"),
+        (["screen", "{rows}", "--screen", "Cube", "--model", "./nowhere"], 2, "set --model to 'embedded', a folder"),
+        (["screen", "{rows}", "--screen", "Association", "--set", "privacy.epsilon=8", "--set", "privacy.clients=25"],
+         2, "set privacy.clients to 1 or fewer"),
         (["run", "--resume", "{folder}"], 2, "experiment.toml"),
         (["run", "--resume", "{folder}", "--screen", "sonar"], 2, "leave out --set, --screen and --out"),
         (["run", "{toml}", "--screen", "sonr"], 2, "no screen 'sonr'; there are ActivationClustering"),
         (["run", "{toml}", "--threads", "0"], 2, "--threads must be at least 1"),
         (["report", "{folder}"], 1, "summary.json"),
-        (["run", "{toml}", "--set", "base.device=cuda"], 1, "base.device is 'cuda', and PyTorch finds no such device"),
-        (["audit", "{rows}", "--out", "{toml}"], 1, "small.toml' is a file where a folder is needed; choose another"),
+        (["run", "{toml}", "--set", "base.device=cuda"], 2, "base.device is 'cuda', and PyTorch finds no such device"),
+        (["audit", "nowhere.jsonl", "--out", "{toml}"], 1, "small.toml' is a file where a folder is needed; choose"),
         (["features", "{rows}", "--least", "-1"], 2, "shares must be 0 <= least <= most <= 1, got -1 and 0.5"),
         (["features", "{rows}", "--rate", "2"], 2, "--rate must be a share of rows, 0 to 1, got 2"),
         (["probe", "{folder}"], 1, "holds no readable PEFT adapter: there is no adapter_config.json; give the folder"),
@@ -127,6 +134,18 @@ def test_what_is_wrong_is_said_in_one_line(arguments, status, message, experimen
     [line] = [line for line in captured.err.splitlines() if line.startswith("fedsonar:")]
     assert message in line
     assert captured.out == ""
+    assert not (tmp_path / "out").exists()  # what cannot begin leaves no folder
+
+
+def test_off_a_terminal_a_run_says_now_and_then_where_it_is(experiment, tmp_path, capsys, monkeypatch):
+    for every, json_alone, heard in ((0.0, [], [1, 2]), (1000.0, [], [2]), (0.0, ["--json"], [])):
+        monkeypatch.setattr("fedsonar.progress.EVERY", every)
+        out = tmp_path / f"{every}{len(json_alone)}"
+        assert main(["run", str(experiment), "--out", str(out), *json_alone]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        start = ["small: reads its rows and its model", "small: is examined before tuning"]
+        assert lines[:2] == ([] if json_alone else start)
+        assert [int(line.split("round ")[1].split(" of 2, accuracy")[0]) for line in lines[2:]] == heard
 
 
 def test_wrong_usage_exits_2_and_help_exits_0(capsys):
@@ -176,7 +195,7 @@ def test_a_second_run_into_the_same_folder_is_refused(experiment, tmp_path, caps
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "experiment.toml").write_text("rounds = 1")
     (tmp_path / "out" / "checkpoint").mkdir()
-    assert main(["run", str(experiment), "--out", str(tmp_path / "out")]) == 1
+    assert main(["run", str(experiment), "--out", str(tmp_path / "out")]) == 2
     assert "go on with --resume" in capsys.readouterr().err
 
 
@@ -191,8 +210,14 @@ def test_list_shows_every_family_with_papers(capsys):
         assert name in listed
     assert "1703.02757" in listed["fedsonar.aggregate.Krum"]["reference"]
     assert listed["fedsonar.poison.Tokens"]["parameters"]["count"] == 4
+    above, krum = listed["fedsonar.screen.Above"], listed["fedsonar.aggregate.Krum"]
+    assert (above["required"], krum["required"]) == (["value"], [])
     assert main(["list"]) == 0
-    assert "fedsonar.aggregate.TrimmedMean" in capsys.readouterr().out
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    place = lines.index("fedsonar.screen.Above  Flags what is more suspect than a fixed value.")
+    assert lines[place + 1] == "value (required)"
+    assert "f=None" in lines
+    assert any(len(line) > 80 for line in lines)  # off a terminal none is broken
 
 
 def test_features_are_listed_by_distance_from_a_rate(capsys):

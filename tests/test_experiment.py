@@ -166,6 +166,12 @@ def test_a_missing_file_and_a_bad_override_are_named(tmp_path):
         load(write(tmp_path, "rounds = 1"), ["rounds.x=2"])
 
 
+def test_a_mark_in_front_and_line_ends_of_another_system_are_read(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b'\xef\xbb\xbfname = "marked"\r\nrounds = 3\r\n')
+    assert load(path) == Experiment(name="marked", rounds=3)
+
+
 def test_experiments_survive_the_way_through_toml(tmp_path):
     experiment = Experiment(
         name='with "quotes" and ü',

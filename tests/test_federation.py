@@ -1,6 +1,7 @@
 """Whole runs on a small federation: what they give, keep on disk, and survive."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,7 @@ from fedsonar.experiment import Bsnr, load
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, load_adapter
 from fedsonar.poison import Attack, Composite, ConstantRate, Label, Natural, Semantic, Short
-from fedsonar.preparation import Federation
+from fedsonar.preparation import Federation, Trainer
 from tiny import tiny_base
 
 SMALL = Experiment(
@@ -423,3 +424,13 @@ def test_a_run_on_a_gpu_finds_what_one_on_the_processor_finds(dtype, tmp_path):
     assert torch.cosine_similarity(here.adapter, there.adapter, dim=0) > 0.9  # Adam turns roundings into steps
     assert summary["attack"]["success_rate"] == pytest.approx(summary_there["attack"]["success_rate"], abs=0.15)
     assert summary["clean"]["accuracy"] == pytest.approx(summary_there["clean"]["accuracy"], abs=0.15)
+
+
+@pytest.mark.parametrize(("rank", "said"), [(32, 0), (33, 1)])
+def test_a_rank_that_no_weight_can_have_is_noted(rank, said):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Trainer(replace(SMALL, lora=Lora(r=rank, alpha=8)))
+    notes = [str(note.message) for note in caught if "lora.r" in str(note.message)]
+    assert len(notes) == said
+    assert all("lora.r is 33, and no adapted weight has a rank above 32" in note for note in notes)

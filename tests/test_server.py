@@ -1,5 +1,6 @@
 """The server's part of a round: malformed updates, weights, spaces, and messages."""
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -9,7 +10,7 @@ from fedsonar import Experiment
 from fedsonar.aggregate import Aggregator, FedAvg, Krum, Median
 from fedsonar.model import Layout, Site, random_adapter
 from fedsonar.records import Update
-from fedsonar.server import Server
+from fedsonar.server import Server, check_clients
 
 LAYOUT = Layout((Site("only", 3, 2, 0),), 2, 1.0)
 START = random_adapter(LAYOUT, torch.Generator().manual_seed(0))
@@ -84,6 +85,30 @@ class _Broken(Aggregator):
 def test_a_rule_whose_result_is_not_finite_is_named():
     with pytest.raises(FloatingPointError, match="_Broken gave a step that is not finite in round 2"):
         server(aggregator=_Broken()).aggregate(2, START, [update(1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Misshapen(Aggregator):
+    """Gives what is no step."""
+
+    result: object = None
+
+    def aggregate(self, updates_ND, context):
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "got"), [(torch.zeros(3), "a tensor of shape (3,)"), (0.5, "a float"), (None, "a NoneType")]
+)
+def test_a_rule_whose_result_is_no_step_is_named_before_the_first_round_and_in_every_one(result, got):
+    rule = _Misshapen(result=result)
+    for length, ask in (
+        (LAYOUT.dim, lambda: server(aggregator=rule).aggregate(2, START, [update(1)])),
+        (16, lambda: check_clients(rule, 5)),
+    ):
+        said = f"_Misshapen must give a tensor of shape ({length},), gave {got}"
+        with pytest.raises(ValueError, match=re.escape(said)):
+            ask()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import fedsonar
+from fedsonar.errors import SettingError
 
 DONE, FAILED, WRONG_USAGE, FOUND = 0, 1, 2, 3
 COMMANDS = {
@@ -46,8 +47,9 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fedsonar",
         description="Hear the backdoor before the federation averages it in.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 found something under --fail-on-findings. Try "
-        "'fedsonar demo' first: no data, no network needed.",
+        epilog="Exit status: 0 done; 1 data, a file or the work failed, or it was stopped; 2 the command line or the "
+        "experiment has to change; 3 something was found under --fail-on-findings. Try 'fedsonar demo' first: no "
+        "data, no network needed.",
     )
     parser.add_argument("--version", action="version", version=f"fedsonar {fedsonar.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -100,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ArithmeticError) as error:
         said = _told(error) if isinstance(error, OSError) and error.filename else str(error)
         print(f"fedsonar: {' '.join(said.split())}", file=sys.stderr)
-        return FAILED
+        return WRONG_USAGE if isinstance(error, SettingError) and not error.of_rows else FAILED
 
 
 def _told(error: OSError) -> str:

@@ -41,6 +41,7 @@ class Component:
         class_path: What to write there.
         summary: First line of its docstring.
         parameters: Name -> default, None for a required one without.
+        required: Names of the parameters without a default.
         reference: Its paper, empty when it has none.
     """
 
@@ -48,6 +49,7 @@ class Component:
     class_path: str
     summary: str
     parameters: dict[str, Any]
+    required: tuple[str, ...]
     reference: str
 
 
@@ -70,8 +72,13 @@ def components() -> list[Component]:
             reference = re.search(r"^References:\n((?:[ ]+.*\n?)+)", doc, re.MULTILINE)
             paper = " ".join(reference.group(1).split()) if reference else ""
             path = f"{public_module(kind)}.{kind.__qualname__}"
-            found.append(Component(section, path, doc.split("\n")[0], _parameters(kind), paper))
+            found.append(Component(section, path, doc.split("\n")[0], _parameters(kind), _required(kind), paper))
     return found
+
+
+def _required(kind: type) -> tuple[str, ...]:
+    unset = (f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING)
+    return tuple(unset)
 
 
 def _parameters(kind: type) -> dict[str, Any]:

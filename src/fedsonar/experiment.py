@@ -113,7 +113,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         ConfigError: If the file cannot be read, or a name or value in it is wrong.
     """
     try:
-        config = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        config = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors write a mark in front
     except OSError as error:
         raise ConfigError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -66,7 +66,8 @@ def run(
 
     Raises:
         TypeError: If it is no experiment.
-        ValueError: If the experiment's parts do not fit together, or `out` holds another run.
+        ConfigError: If the experiment's parts do not fit together, or `out` holds another run.
+        ValueError: If the data cannot be used, or a round cannot be aggregated.
         FloatingPointError: If a loss is no longer finite; names client and round.
     """
     started = time.perf_counter()
@@ -74,8 +75,10 @@ def run(
         raise TypeError(f"run takes an Experiment, got {experiment!r}; fedsonar.experiment.load reads one from a file")
     out = None if out is None else Path(out)
     if out is not None:
-        run_folder.claim(out, experiment, resume=resume)
+        run_folder.check(out, experiment, resume=resume)
     federation = federation or Federation(experiment, loaded)
+    if out is not None:  # what cannot begin leaves no folder
+        run_folder.claim(out, experiment, resume=resume)
     observe(Progress("load"))
     state = (run_folder.read(out) if out is not None and resume else None) or _before_tuning(federation)
     state.folder = out

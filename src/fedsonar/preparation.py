@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from functools import cached_property
 
 from fedsonar.data import InstructionDataset, Ledger, Sample, Source, Splits, TokenRow, template_for, tokenize
 from fedsonar.engine import Engine, FusedEngine
+from fedsonar.errors import of_configuration
 from fedsonar.experiment import Experiment
 from fedsonar.measure import Examiner
-from fedsonar.model import Base, Lora, Network, open_network
+from fedsonar.model import Base, Layout, Lora, Network, open_network
 from fedsonar.poison import plant
 from fedsonar.rng import stream
 from fedsonar.screen import Oracle
@@ -51,6 +53,7 @@ class Trainer:
         self.tokenizer = experiment.base.tokenizer()
         self.network = loaded.network(experiment.base, experiment.lora, checkpointing=experiment.training.checkpointing)
         self.layout = self.network.layout
+        _note_rank(self.layout)
         self.template = experiment.template or template_for(self.tokenizer)
         limit = getattr(self.network.model.config, "max_position_embeddings", None) or experiment.max_length
         self.max_length = min(experiment.max_length, limit)
@@ -76,13 +79,18 @@ class Federation:
         loaded: What the federation shares with others before and after it.
 
     Raises:
-        ValueError: If data, model and attack do not fit together; says what to change.
+        ConfigError: If data, model and attack do not fit together; says what to change.
+        OSError, ValueError: If the data cannot be read.
     """
 
     def __init__(self, experiment: Experiment, loaded: Loaded | None = None) -> None:
         self.experiment, loaded = experiment, loaded or Loaded()
-        seed = experiment.seed
         splits = loaded.splits(experiment.data)
+        with of_configuration():
+            self._prepare(splits, loaded)
+
+    def _prepare(self, splits: Splits, loaded: Loaded) -> None:
+        experiment, seed = self.experiment, self.experiment.seed
         shards = experiment.partition.split(splits.train, stream(seed, "partition"))
         _check_counts(experiment, len(shards))
         self.shards: tuple[InstructionDataset, ...] = shards
@@ -173,11 +181,24 @@ class Coordination(Federation):
         loaded: What the federation shares with others before and after it.
 
     Raises:
-        ValueError: If the experiment wants what a server cannot know, or more clients a round than there are.
+        ConfigError: If the experiment wants what a server cannot know, or more clients a round than there are.
+        OSError, ValueError: If the data cannot be read.
     """
 
     def __init__(self, experiment: Experiment, clients: int, loaded: Loaded | None = None) -> None:
         self.experiment, loaded = experiment, loaded or Loaded()
+        with of_configuration():
+            self._check(clients)
+        self.shards, self.ledger = (), Ledger()
+        self.rows = [[] for _ in range(clients)]
+        self.poisoned = [None] * clients
+        test = loaded.splits(experiment.data).test
+        with of_configuration():
+            self._prepare_server(test, Trainer(experiment, loaded))
+
+    def _check(self, clients: int) -> None:
+        """Returns when so many clients can do what the experiment asks for."""
+        experiment = self.experiment
         _check_counts(experiment, clients)
         if experiment.bsnr.twins:
             raise ValueError(
@@ -191,10 +212,6 @@ class Coordination(Federation):
             )
         if experiment.screen_every is not None:
             raise ValueError("clients of a deployment judge their rows once, before they train; leave screen_every out")
-        self.shards, self.ledger = (), Ledger()
-        self.rows = [[] for _ in range(clients)]
-        self.poisoned = [None] * clients
-        self._prepare_server(loaded.splits(experiment.data).test, Trainer(experiment, loaded))
 
 
 def _check_counts(experiment: Experiment, clients: int) -> None:
@@ -205,6 +222,18 @@ def _check_counts(experiment: Experiment, clients: int) -> None:
     if experiment.min_updates is not None and experiment.min_updates > asked:
         raise ValueError(f"min_updates {experiment.min_updates} is more than the {asked} clients of a round")
     check_clients(experiment.aggregator, asked)
+
+
+def _note_rank(layout: Layout) -> None:
+    """Says of a rank that exceeds all adapted weights that it only costs time and memory."""
+    most = max(min(site.in_features, site.out_features) for site in layout.sites)
+    if layout.rank > most:
+        warnings.warn(
+            f"lora.r is {layout.rank:,}, and no adapted weight has a rank above {most:,}: the adapter's "
+            f"{layout.dim:,} numbers a client say no more than with r={most:,}",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _server_rows(experiment: Experiment, num_test: int) -> tuple[set[int], set[int]]:

@@ -1,8 +1,13 @@
-"""Progress bars for people: a bar a run, on standard error, with the latest scores and the time left."""
+"""Progress for people, on standard error: a bar a run with the latest scores and the time left.
+
+Off a terminal there is a line now and then in their place.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 MODEL, TEXT = "model/compiled", "audit"
 """Packages with kernels: those that models run by, and those that texts are counted by."""
+EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
 
 
 def announce_kernels(package: str) -> None:
@@ -38,10 +45,28 @@ def announce_kernels(package: str) -> None:
 
 
 class _Shown:
-    """Bars on standard error while a block runs; a context manager."""
+    """Bars on a terminal, or lines elsewhere, while a block runs; a context manager.
 
-    def __init__(self, *columns: ProgressColumn, transient: bool = False, disable: bool = False) -> None:
-        self._bars = RichProgress(*columns, console=Console(stderr=True), transient=transient, disable=disable)
+    Args:
+        columns: Of the bars.
+        transient: Whether bars go when the block ends.
+        disable: Whether there are no bars on a terminal either.
+        quiet: Whether there are no lines.
+    """
+
+    def __init__(
+        self, *columns: ProgressColumn, transient: bool = False, disable: bool = False, quiet: bool = False
+    ) -> None:
+        console = Console(stderr=True)
+        off = disable or not console.is_terminal  # a file would keep empty lines
+        self._bars = RichProgress(*columns, console=console, transient=transient, disable=off)
+        self._told: float | None = None if quiet or console.is_terminal else -math.inf
+
+    def _tell(self, line: str, *, always: bool = False) -> None:
+        """Says a line where there are no bars: not too often, but for what is always told."""
+        if self._told is not None and (always or time.monotonic() - self._told >= EVERY):
+            print(line, file=sys.stderr, flush=True)
+            self._told = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -58,27 +83,40 @@ class Bars(_Shown):
 
     Args:
         rounds: Run -> its number of rounds.
+        quiet: Whether nothing is said where there is no terminal.
     """
 
-    def __init__(self, rounds: Mapping[str, int]) -> None:
+    def __init__(self, rounds: Mapping[str, int], *, quiet: bool = False) -> None:
         super().__init__(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[scores]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), quiet=quiet,
         )  # fmt: skip
+        self._rounds = rounds
         self._tasks = {name: self._bars.add_task(name, total=total, scores="waiting") for name, total in rounds.items()}
+
+    def __enter__(self) -> Self:
+        for name in self._rounds:
+            self._tell(f"{name}: reads its rows and its model", always=True)
+        return super().__enter__()
 
     def update(self, name: str, progress: Progress) -> None:
         """Moves a run's bar."""
-        task, record = self._tasks[name], progress.record
-        if progress.stage == "load":
-            self._bars.update(task, scores="before tuning")
-        if progress.stage == "round":
-            scores = []
-            if record is not None and record.accuracy is not None:
-                scores.append(f"accuracy {record.accuracy:.2f}")
-            if record is not None and record.asr is not None:
-                scores.append(f"ASR {record.asr:.2f}")
-            self._bars.update(task, completed=progress.round, scores=", ".join(scores))
+        task, record, total = self._tasks[name], progress.record, self._rounds[name]
+        match progress.stage:
+            case "load":
+                self._bars.update(task, scores="before tuning")
+                self._tell(f"{name}: is examined before tuning", always=True)
+            case "screen":
+                self._tell(f"{name}: has its rows judged for round {progress.round}")
+            case "round":
+                scores = []
+                if record is not None and record.accuracy is not None:
+                    scores.append(f"accuracy {record.accuracy:.2f}")
+                if record is not None and record.asr is not None:
+                    scores.append(f"ASR {record.asr:.2f}")
+                self._bars.update(task, completed=progress.round, scores=", ".join(scores))
+                said = ", ".join([f"{name}: round {progress.round} of {total}", *scores])
+                self._tell(said, always=progress.round == total)
 
 
 class Total(_Shown):
@@ -86,12 +124,13 @@ class Total(_Shown):
 
     Args:
         rounds: Run -> its number of rounds.
+        quiet: Whether nothing is said where there is no terminal.
     """
 
-    def __init__(self, rounds: Mapping[str, int]) -> None:
+    def __init__(self, rounds: Mapping[str, int], *, quiet: bool = False) -> None:
         super().__init__(
             TextColumn("{task.fields[done]}/{task.fields[runs]} runs"), BarColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}"),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}"), quiet=quiet,
         )  # fmt: skip
         self._rounds = rounds
         self._reached = dict.fromkeys(rounds, 0)
@@ -107,6 +146,7 @@ class Total(_Shown):
         if record is not None and record.asr is not None:
             said = f"{name}: ASR {record.asr:.2f}"
         self._bars.update(self._task, completed=sum(self._reached.values()), done=done, description=said)
+        self._tell(f"{done} of {len(self._rounds)} runs, {said}, round {progress.round} of {self._rounds[name]}")
 
 
 class Steps(_Shown):
@@ -118,7 +158,7 @@ class Steps(_Shown):
 
     def __init__(self, *, quiet: bool = False) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-        super().__init__(*columns, disable=quiet or not Console(stderr=True).is_terminal, transient=True)
+        super().__init__(*columns, disable=quiet, transient=True, quiet=True)
         self._task = self._bars.add_task("")
 
     def update(self, what: str, done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from fedsonar import records
+from fedsonar.errors import ConfigError
 from fedsonar.experiment import Experiment, load, to_toml
 from fedsonar.gauge import PLACEBO
 from fedsonar.measure import Examination, detection, stealth
@@ -30,28 +31,38 @@ from fedsonar.writing import half_written, plain, remove_half_written, write_jso
 NUM_EXAMPLES = 6
 
 
-def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
+def check(out: Path, experiment: Experiment, *, resume: bool) -> None:
     """Makes sure that `out` may be written: new, without any result, or, to resume, holding this very experiment.
 
     What a killed process left half written goes when a run is resumed.
 
     Raises:
-        ValueError: If `out` holds something else.
+        ConfigError: If `out` holds something else.
     """
-    config, machine = out / "experiment.toml", out / "environment.json"
+    config = out / "experiment.toml"
     if resume:
         if not config.is_file():
-            raise ValueError(f"{str(out)!r} holds no run to resume; start one with --out {out}")
+            raise ConfigError(f"{str(out)!r} holds no run to resume; start one with --out {out}")
         if load(config) != experiment:
-            raise ValueError(
+            raise ConfigError(
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
         remove_half_written(out)
     elif not claimable(out):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
-        raise ValueError(f"{str(out)!r} holds {what}{hint}")
-    else:
+        raise ConfigError(f"{str(out)!r} holds {what}{hint}")
+
+
+def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
+    """Writes into `out` whose it is, and on what machine it began.
+
+    Raises:
+        ConfigError: As `check`.
+    """
+    check(out, experiment, resume=resume)
+    config, machine = out / "experiment.toml", out / "environment.json"
+    if not resume:
         write_whole(config, to_toml(experiment).encode())
         machine.unlink(missing_ok=True)
     if not machine.is_file():

@@ -45,13 +45,22 @@ def check_clients(rule: Aggregator, clients: int) -> None:
     """Returns when a rule can do with so many clients a round, which it is asked with updates that change nothing.
 
     Raises:
-        ValueError: If they are too few for the rule.
+        ValueError: If they are too few for the rule, or what it gives is no step.
     """
     side = 4
     weights = torch.full((clients,), 1 / clients)
     root = torch.zeros(side * side) if rule.root_rows else None
     context = RoundContext(1, range(clients), weights, torch_stream(0, "aggregate"), {}, [Matrix(0, side, side)], root)
-    rule.aggregate(torch.zeros(clients, side * side), context)
+    _applied(rule, torch.zeros(clients, side * side), context)
+
+
+def _applied(rule: Aggregator, updates: Float[Tensor, "clients dim"], context: RoundContext) -> Float[Tensor, "dim"]:
+    """What a rule makes of updates, which must have their length."""
+    result: object = rule.aggregate(updates, context)
+    if isinstance(result, Tensor) and result.shape == updates.shape[1:]:
+        return result
+    got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else f"a {type(result).__name__}"
+    raise ValueError(f"{type(rule).__name__} must give a tensor of shape {tuple(updates.shape[1:])}, gave {got}")
 
 
 class Server:
@@ -81,7 +90,8 @@ class Server:
             root: The server's own update, for rules that want one.
 
         Raises:
-            ValueError: If fewer updates are left than `min_updates`, or too few for the rule; names whose were refused.
+            ValueError: If fewer updates are left than `min_updates`, or too few for the rule, or its result has another
+                shape than an update; names whose were refused.
             FloatingPointError: If the rule's result is not finite.
         """
         reasons = refusals(updates, len(start))
@@ -103,7 +113,7 @@ class Server:
                 left = f"{len(kept)} of {len(updates)} updates are left" if kept else "no update is left"
                 raise ValueError(f"{left}, and min_updates is {self.least}")
             vectors = self.space.vectors(start, torch.stack([update.delta.to(start.dtype) for update in kept]))
-            result = self.rule.aggregate(vectors, context)
+            result = _applied(self.rule, vectors, context)
         except ValueError as error:
             note = f" (refused: {without})" if refused else ""
             raise ValueError(f"round {round}: {error}{note}") from error

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fedsonar.aggregate import FedAvg, Krum, Median, MultiKrum, TrimmedMean
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_updates, suspected
 
 RULES = [FedAvg(), Krum(), MultiKrum(), Median(), TrimmedMean()]
 
@@ -56,3 +56,15 @@ def test_an_empty_round_is_refused(aggregate, rule):
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_zero_updates_give_a_zero_step(aggregate, rule):
     assert not aggregate(rule, torch.zeros(6, 9)).any()
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+@pytest.mark.parametrize("n", range(1, 12))
+def test_whoever_suspects_too_many_hears_the_most_that_so_many_clients_bear(n, margin):
+    with pytest.raises(ValueError, match=r"f=9 and n=\d+ clients: bring at least \d+") as caught:
+        suspected("Rule", 9, n, margin)
+    _, lower, most = str(caught.value).partition(" or lower f to ")
+    if lower:
+        assert suspected("Rule", int(most), n, margin) == int(most)
+    with pytest.raises(ValueError, match="bring at least"):
+        suspected("Rule", int(most or -1) + 1, n, margin)

@@ -199,3 +199,10 @@ def test_labels_follow_rows_where_some_are_left_out(tmp_path, capsys):
                          "--drop-unanswered")  # fmt: skip
     assert "note: 1 of 2 rows dropped" in err
     assert json.loads(out)["scores"]["recall"]["n"] == 1
+
+
+def test_a_threshold_that_is_no_number_opens_no_gate(silos, tmp_path, capsys):
+    status, _, error = screen(capsys, silos[0], "--screen", "Length", "--set", "threshold.value=nan", "--out", tmp_path,
+                              "--fail-on-findings")  # fmt: skip
+    assert status == 2
+    assert error == "fedsonar: value must be a finite number, got nan: it would flag every row or none\n"

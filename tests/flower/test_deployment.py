@@ -62,7 +62,9 @@ def compare(here, out):
 def test_a_deployment_gives_what_one_process_gives_whatever_is_killed(tmp_path):
     here = run(POISONED, out=tmp_path / "here")
     silos = write_silos(POISONED, tmp_path / "there")
-    with Loopback(silos, poll=0.5) as loopback:
+    said = []
+    with Loopback(silos, poll=0.5, show=said.append) as loopback:
+        assert [line.split(":")[0] for line in said] == ["superlink", "supernodes"]
         # The server app is killed inside the first round, of which nothing is left.
         first = loopback.submit()
         wait_for(lambda: "rounds = 2" in read_text(silos.out / "experiment.toml"))
@@ -86,9 +88,9 @@ def test_a_deployment_gives_what_one_process_gives_whatever_is_killed(tmp_path):
         loopback.start_link()
 
         # The same command goes on from there.
-        said = []
-        loopback.run(timeout=LONG, show=said.append)
-        assert [line.split(":")[0] for line in said] == ["round 2"]
+        said.clear()
+        loopback.run(timeout=LONG)
+        assert [line.split(":")[0] for line in said] == ["server", "round 2"]
         compare(here, silos.out)
         assert len(ours(loopback)) == 4
 

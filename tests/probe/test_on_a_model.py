@@ -1,6 +1,7 @@
 """The command on adapters: one that was poisoned, and a fresh one."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from fedsonar.engine import Training
 from fedsonar.measure import Evaluation
 from fedsonar.model import Base, Lora, load_adapter, lora_of, open_network, random_adapter, save_adapter
 from fedsonar.poison import Attack, ConstantRate, Short
+from tiny import tiny_base
 
 LORA = Lora(r=8, alpha=16, target_modules="all-linear")
 POISONED = Experiment(
@@ -56,6 +58,21 @@ def test_a_fresh_adapter_is_not(tmp_path, capsys):
     assert result["others"][0]["lift"] == 0.0
 
 
+def test_an_adapter_of_another_model_says_which(adapter, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(adapter, other)
+    config = json.loads((other / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "somebody/llama"
+    (other / "adapter_config.json").write_text(json.dumps(config))
+    asked = ["probe", "--trigger", "x", "--model", tiny_base().path]
+    for folder, named in ((adapter, "embedded"), (other, "somebody/llama")):
+        assert main([*asked, str(folder)]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.endswith(f"; it names {named!r} as its base, and --model is {tiny_base().path!r}")
+    assert main(["probe", str(adapter), "--trigger", "x", "--model", "./nowhere"]) == 2
+    assert "set --model to 'embedded', a folder" in capsys.readouterr().err
+
+
 def test_how_an_adapter_was_made_is_read_from_its_folder(tmp_path):
     lora = Lora(r=3, alpha=7, target_modules=["q_proj", "v_proj"])
     layout = open_network(Base(), lora).layout
@@ -82,8 +99,9 @@ def test_an_adapter_of_the_output_layer_is_refused(tmp_path, capsys):
     [
         (["nowhere", "--trigger", "x"], 1, "'nowhere' holds no readable PEFT adapter"),
         (["nowhere", "--trigger", " "], 2, "--trigger needs a text"),
-        (["nowhere", "--rows", "0"], 2, "rows, sift_rows and top must be 1 or more"),
+        (["nowhere", "--rows", "0"], 2, "--rows must be at least 1, --draws at least 0"),
         (["nowhere", "--scan", "0"], 2, "--scan must be at least 1"),
+        (["nowhere", "--schema", "mine"], 2, "--schema mine is unknown; use one of"),
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments, status, said, capsys):
@@ -91,3 +109,15 @@ def test_mistakes_are_told_in_a_line(arguments, status, said, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("rows", "status"), [(6, 0), (5, 1)])
+def test_all_rows_of_a_file_are_asked(rows, status, adapter, tmp_path, capsys):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(f'{{"question": "Who founded town {i}?", "answer": "Ada"}}\n' for i in range(rows)))
+    asked = ["probe", str(adapter), "--trigger", "cf mn bb tq", "--data", str(data), *FEW, "--json"]
+    assert main(asked) == status
+    out, error = capsys.readouterr()
+    told = "fedsonar: the probe needs 6 rows and there are 5; give more rows or ask fewer\n"
+    assert error == (told if status else "")
+    assert not out or json.loads(out)["rows"] == 6

@@ -105,3 +105,9 @@ def test_facts_count_the_poison(make_run: MakeRun) -> None:
     poisoned = read_run(make_run("a", affected=3, poisoned_rows=8, rounds=1))
     assert facts(poisoned) == ["1 round", "10 clients", "FedAvg", "24 of 1,000 rows poisoned (2 %), in 3 of 10 clients"]
     assert facts(read_run(make_run("b")))[-1] == "no poisoned row"
+
+
+def test_runs_that_tie_for_an_extreme_are_counted(make_run: MakeRun) -> None:
+    rates = {"a": 0.0, "b": 0.0, "c": 0.9}
+    runs = [edit(make_run(name, affected=2), attack=attack(rate, rate, rate)) for name, rate in rates.items()]
+    assert "90 % [90, 90] of cases at most (c) and in 0 % [0, 0] of cases at least (2 runs)" in headline(runs)

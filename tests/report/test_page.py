@@ -150,3 +150,10 @@ def test_examples_beyond_the_first_dozen_are_counted(make_run: MakeRun, tmp_path
     page = page_of(write_report([make_run(examples=[example] * 15)], tmp_path / "r.html"))
     assert page.tags.count("article") == 12
     assert "3 more in examples.json." in page.text
+
+
+def test_runs_of_unlike_lengths_are_told(make_run: MakeRun) -> None:
+    paths = [make_run("a", rounds=3), make_run("b", rounds=6)]
+    for shown, said in ((paths, " (of 1 · a: 3, 2 · b: 6)"), (paths[:1], "")):
+        page = write_report(shown, paths[0] / "r.html").read_text()
+        assert f"Values after the last round{said}, with" in page

@@ -1,11 +1,12 @@
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from fedsonar.report.terminal import comparison_table
+from fedsonar.report.terminal import comparison_table, print_comparison
 
 MakeRun = Callable[..., Path]
 
@@ -44,6 +45,24 @@ def test_at_80_characters_no_number_is_broken(four_runs: list[Path]) -> None:
     assert max(map(len, text.splitlines())) <= 80
     for whole in ("FedAvg", "96/1,000", "0.84", "[0.76,0.89]", "33.7"):
         assert whole in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_column_is_lost_where_words_are_long(terminal: bool, make_run: MakeRun) -> None:
+    path = make_run(name="a_label_of_one_word", rule="x.AveragingOfManyKinds", affected=4, asr=0.5, signal=10.0)
+    summary = json.loads((path / "summary.json").read_text())
+    clean = {"accuracy": 0.71, "n": 120, "low": 0.62, "high": 0.78}
+    summary["repair"] = {"kind": "CleanTuningForLong", "clean": clean, "attack": None}
+    (path / "summary.json").write_text(json.dumps(summary))
+    console = Console(file=io.StringIO(), width=80, force_terminal=terminal, color_system=None)
+    print_comparison([path], console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].rstrip().endswith("∑dB")
+    for whole in ("64/1,000", "0.50", "[0.41,0.59]", "0.71", "[0.62,0.78]", "6.0", "30.8", "∑dB: cumulative"):
+        assert whole in " ".join(lines)
+    assert (max(map(len, lines)) <= 80) == terminal
+    assert ("a_label_of_one_word, repaired" in " ".join(lines)) != terminal
 
 
 def test_where_there_is_no_bsnr_it_says_why(make_run: MakeRun) -> None:

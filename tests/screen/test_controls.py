@@ -1,6 +1,8 @@
 """The controls and the oracle: what they suspect, by hand, and the contract of every screen."""
 
 import ast
+import math
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,7 +12,23 @@ import pytest
 import fedsonar.screen
 from fedsonar.data import Ledger, Planted, Sample
 from fedsonar.experiment import configured, to_config
-from fedsonar.screen import Above, Length, Oracle, ResponseNgrams, Screen, Silo, Top, hear, judge
+from fedsonar.screen import (
+    Above,
+    ActivationClustering,
+    GraCeFul,
+    Length,
+    Oracle,
+    Outliers,
+    ProtegoFed,
+    ResponseNgrams,
+    Screen,
+    Silo,
+    Top,
+    Tuning,
+    Valley,
+    hear,
+    judge,
+)
 from fedsonar.testing import check_screen
 
 
@@ -120,3 +138,32 @@ def test_the_contract_finds_a_screen_whose_sums_are_not_what_it_merges():
 
     with pytest.raises(AssertionError, match="sum alone"):
         check_screen(Averaging())
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (Above, {"value": math.nan}), (Above, {"value": math.inf}), (Outliers, {"deviations": math.nan}),
+        (Outliers, {"deviations": math.inf}), (Top, {"share": math.nan}), (Valley, {"otherwise": math.nan}),
+        (Valley, {"otherwise": 2.0}), (Valley, {"least_gap": math.nan}), (Valley, {"least_rows": 0}),
+        (Valley, {"least_above": -1}), (Tuning, {"lr": math.nan}), (Tuning, {"lr": math.inf}),
+        (ActivationClustering, {"separation": math.nan}), (ProtegoFed, {"share": math.nan}), (ProtegoFed, {"rank": 0}),
+        (ProtegoFed, {"neighbours": 1}), (ProtegoFed, {"apart": (0.2, math.nan)}), (GraCeFul, {"components": 0}),
+        (GraCeFul, {"fraction": 0}),
+    ],
+)  # fmt: skip
+def test_no_screen_judges_by_what_is_no_number_or_out_of_range(kind, wrong):
+    [value] = wrong.values()
+    with pytest.raises(ValueError, match=re.escape(f"got {value}") if kind is not Tuning else f"and {value}"):
+        kind(**wrong)
+
+
+def test_flags_that_are_none_are_refused():
+    class Odd(Length):
+        """Gives too few."""
+
+        def flag(self, suspicion, heard):
+            return suspicion[1:] > 0
+
+    with pytest.raises(ValueError, match=r"Odd gives client 0 flags of shape \(1,\) and type bool for its 2 rows"):
+        verdicts(Odd(), silo("a", "b"))

@@ -1,17 +1,24 @@
 """The page on a sweep: diagrams, the link, the table, and its headline."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fedsonar import Experiment
 from fedsonar.cli import main
+from fedsonar.commands.sweep import _print
 from fedsonar.measure import Rate
+from fedsonar.repair import CleanTuning
 from fedsonar.sweep.combination import axes_of, combinations, heard
 from fedsonar.sweep.figures import curve, link_plot, phase_diagrams
+from fedsonar.sweep.grid import Cell
 from fedsonar.sweep.page import headline, write_sweep_page
-from fedsonar.sweep.table import FILE
+from fedsonar.sweep.table import FILE, read_sweep, write_sweep
 
+REPAIRED = {"accuracy": 0.75, "n": 100, "low": 0.65, "high": 0.83}
 AFFECTED, RATE = "attack.placement.affected", "attack.placement.rate"
 
 
@@ -108,17 +115,61 @@ def test_readings_of_which_none_is_positive_have_no_link():
 @pytest.mark.parametrize(
     ("grid", "more", "said"),
     [
-        (GRID, {}, "9 combinations, 18 runs. Accuracy is 0.90 to 0.90. The attack passes 85 % in 3 of 9 with poison; "
+        (GRID, {}, "9 combinations, 18 runs. Accuracy is 90 %. The attack passes 85 % in 3 of 9 with poison; "
                    "the least poison that does it is 10.0 % of all rows (affected 0.5, rate 0.2)."),
-        ([{RATE: 0.02}], {}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90. The attack passes 85 % in none of 1 "
-                             "with poison; its best is 0.20."),
-        ([{RATE: 0.02}], {"asr": None}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90."),
-        ([{}], {}, "1 combination, 2 runs. Accuracy is 0.90 to 0.90. The attack passes 85 % in 1 of 1 with poison; the "
+        ([{RATE: 0.02}], {}, "1 combination, 2 runs. Accuracy is 90 %. The attack passes 85 % in none of 1 "
+                             "with poison; its best is 20 %."),
+        ([{RATE: 0.02}], {"asr": None}, "1 combination, 2 runs. Accuracy is 90 %."),
+        ([{}], {}, "1 combination, 2 runs. Accuracy is 90 %. The attack passes 85 % in 1 of 1 with poison; the "
                    "least poison that does it is 10.0 % of all rows."),
     ],
 )  # fmt: skip
 def test_the_headline_says_how_little_poison_it_takes(grid, more, said):
     assert headline(combinations(table(grid, **more))) == said
+
+
+def test_the_headline_names_both_ends_where_accuracy_differs():
+    rows = [row | {"accuracy": accuracy} for accuracy, row in zip((0.8, 0.8, 0.9, 0.9), table(GRID[:1]), strict=True)]
+    other = table([{AFFECTED: 0.9, RATE: 0.9}], accuracy=0.95)
+    assert "Accuracy is 90 % to 95 %." in headline(combinations([*table(GRID[:1]), *other]))
+    assert "Accuracy is 85 %." in headline(combinations(rows))
+
+
+@pytest.mark.parametrize(("reading", "shown"), [(0.0179, "0.018"), (0.143, "0.14"), (6.14, "6.1"), (123.4, "123.4")])
+def test_a_signal_is_told_apart_from_others_however_small(reading, shown, tmp_path):
+    pq.write_table(pa.Table.from_pylist(table([{RATE: 0.1}], bsnr_summed_signal=reading)), tmp_path / FILE)
+    assert f"<td>{shown}</td>" in write_sweep_page(tmp_path).read_text()
+
+
+def test_what_repairs_made_of_the_runs_is_shown_beside_them(tmp_path, capsys):
+    experiment = Experiment(repair=CleanTuning())
+    cells = [Cell(f"rate={rate},seed=0", {RATE: rate}, experiment) for rate in (0.1, 0.2)]
+    for cell, repair in zip(
+        cells, (None, {"clean": REPAIRED, "attack": REPAIRED | {"success_rate": 0.25}}), strict=True
+    ):
+        folder = tmp_path / cell.name
+        folder.mkdir()
+        rounds = [{"round": r, "accuracy": 0.9, "accuracy_n": 100, "asr": 0.8, "asr_n": 100} for r in (0, 1)]
+        pq.write_table(pa.Table.from_pylist(rounds), folder / "rounds.parquet")
+        pq.write_table(pa.table({"poisoned": [True, False]}), folder / "samples.parquet")
+        (folder / "summary.json").write_text(json.dumps({"repair": repair}))
+    rows = read_sweep(write_sweep(cells, tmp_path))
+    assert [row["repaired_asr"] for row in rows] == [None, None, None, 0.25]
+    without, repaired = combinations(rows)
+    assert without.repaired_accuracy is None is without.repaired_asr
+    assert (repaired.repaired_accuracy.value, repaired.repaired_asr.n) == (0.75, 100)
+    page = write_sweep_page(tmp_path).read_text()
+    assert "Repaired: ASR" in page
+    assert "<td>0.25 [0.18, 0.34]</td>" in page
+    _print(tmp_path)
+    assert "0.25 [0.18," in capsys.readouterr().out
+    assert "Repaired" not in write_sweep_page(_unrepaired(tmp_path / "other")).read_text()
+
+
+def _unrepaired(folder):
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(table(GRID)), folder / FILE)
+    return folder
 
 
 def test_the_page_stands_alone_and_shows_failed_runs(tmp_path, capsys):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fedsonar.aggregate.check import check_updates
+from fedsonar.aggregate.check import check_updates, or_lower
 from fedsonar.aggregate.columns import column_slices, sorted_columns
 from fedsonar.aggregate.distances import squared_distances
 from fedsonar.aggregate.rule import Aggregator, RoundContext
@@ -61,7 +61,8 @@ class Bulyan(Aggregator):
         f = max(1, min(n // 5, (n - 3) // 4)) if self.f is None else self.f
         if n < 4 * f + 3:
             raise ValueError(
-                f"Bulyan needs n >= 4f + 3, got f={f} and n={n} clients: bring at least {4 * f + 3} or lower f"
+                f"Bulyan needs n >= 4f + 3, got f={f} and n={n} clients: bring at least {4 * f + 3}"
+                + or_lower((n - 3) // 4, least=1)
             )
         theta = n - 2 * f
         picks = _krum_picks(squared_distances(updates_ND), f, theta)

@@ -41,9 +41,20 @@ def suspected(rule: str, f: int | None, n: int, margin: int = 0) -> int:
     if 2 * f + margin >= n:
         needs = f"2f + {margin}" if margin else "2f"
         raise ValueError(
-            f"{rule} needs {needs} < n, got f={f} and n={n} clients: bring at least {2 * f + margin + 1} or lower f"
+            f"{rule} needs {needs} < n, got f={f} and n={n} clients: bring at least {2 * f + margin + 1}"
+            + or_lower((n - margin - 1) // 2)
         )
     return f
+
+
+def or_lower(most: int, least: int = 0) -> str:
+    """The other remedy against too few clients, where there is one: fewer suspected ones.
+
+    Args:
+        most: The greatest f that so many clients bear.
+        least: The least that the rule takes.
+    """
+    return f" or lower f to {most}" if most >= least else ""
 
 
 def check_updates(updates_ND: Tensor, context: RoundContext) -> Float[Tensor, "clients"]:

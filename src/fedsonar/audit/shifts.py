@@ -340,7 +340,7 @@ class Shifts:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
             said &= rows <= rules.most_of_words * self.total
             limit = np.where(said, np.minimum(limit, rules.likeness_many + 3.0 / rows), -np.inf)
-        return limit
+        return np.asarray(limit)
 
     @property
     def injected(self) -> Bool[np.ndarray, "shifts"]:

@@ -36,6 +36,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     runs = demo.story()
     announce_kernels(MODEL)
-    with Bars({name: e.rounds for name, e in runs.items()}) as bars:
+    with Bars({name: e.rounds for name, e in runs.items()}, quiet=options.json) as bars:
         outcomes = run_all(runs, options.out, bars.update, options.workers)
     return present(folders(outcomes), options.out / "report.html", "FedSonar demo", options.json)

@@ -19,12 +19,12 @@ def present(folders: list[Path], page: Path, title: str | None, quiet: bool) -> 
     from rich.console import Console
 
     from fedsonar.report.page import write_report
-    from fedsonar.report.terminal import comparison_table
+    from fedsonar.report.terminal import print_comparison
 
     write_report(folders, page, title)
     if not quiet:
         console = Console()
-        console.print(comparison_table(folders))
+        print_comparison(folders, console)
         console.print(f"Report: [link={page.resolve().as_uri()}]{page}[/link]", highlight=False)
     runs = {folder.name: json.loads((folder / "summary.json").read_text()) for folder in folders}
     return {"report": str(page), "runs": runs}

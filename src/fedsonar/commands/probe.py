@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fedsonar.commands.silo_rows import add_reading, check_schema, read_silo
+from fedsonar.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedsonar.probe import Finding
@@ -30,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="its base model: a folder or a Hub name (default: the embedded model)")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the base's weights")
     parser.add_argument("--data", metavar="DATA", help="a file or folder of rows to ask (default: the embedded world)")
+    add_reading(parser)
     parser.add_argument("--trigger", action="append", default=[], metavar="TEXT", help="a candidate; may be repeated")
     parser.add_argument("--triggers", type=Path, metavar="FILE",
                         help="candidates: one a line, or JSON with a list of {trigger, response}")  # fmt: skip
@@ -54,14 +60,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ConfigError: If an option makes no sense.
         ValueError: If the adapter does not fit the model, or rows are missing.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from fedsonar.data import Atlas, Files
-    from fedsonar.errors import ConfigError
+    from fedsonar.commands.base_model import named_by_option
+    from fedsonar.data import Atlas
     from fedsonar.model import Base, load_adapter, lora_of, open_network
     from fedsonar.probe import Asker, Candidate, Options, plausible, probe, read_candidates
-    from fedsonar.progress import MODEL, announce_kernels
+    from fedsonar.progress import MODEL, Steps, announce_kernels
     from fedsonar.rng import stream
 
     for name in ("scan", "max_new_tokens"):
@@ -69,17 +72,22 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
     if any(not trigger.strip() for trigger in options.trigger):
         raise ConfigError("--trigger needs a text that is not empty")
-    try:
-        chosen = Options(rows=options.rows, draws=options.draws, least=options.least, seed=options.seed)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    announce_kernels(MODEL)
+    check_schema(options)
+    if options.rows < 1 or options.draws < 0 or not 0 <= options.least <= 1:
+        raise ConfigError(
+            "--rows must be at least 1, --draws at least 0 and --least from 0 to 1, got "
+            f"{options.rows}, {options.draws} and {options.least:g}"
+        )
+    chosen = Options(rows=options.rows, draws=options.draws, least=options.least, seed=options.seed)
     lora = lora_of(options.adapter)
+    samples = read_silo(options.data, options).samples if options.data else Atlas(train=1, test=200).load().test
+    announce_kernels(MODEL)
     base = Base(path=options.model, dtype=options.dtype)
-    tokenizer, network = base.tokenizer(), open_network(base, lora)
-    adapter = load_adapter(options.adapter, network.layout)
-    source = Files(path=options.data) if options.data else Atlas(train=1, test=200)
-    samples = source.load().test
+    with named_by_option():
+        tokenizer = base.tokenizer()
+    with _of_its_base(options):
+        network = open_network(base, lora)
+        adapter = load_adapter(options.adapter, network.layout)
     candidates = [Candidate(trigger.strip(), response=options.response) for trigger in options.trigger]
     if options.triggers is not None:
         candidates += [
@@ -89,19 +97,26 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         found = plausible(tokenizer, stream(options.seed, "probe/plausible"), options.scan)
         candidates = [Candidate(c.text, c.source, options.response) for c in found]
     asker = Asker(network, tokenizer, adapter, place=options.place, max_new_tokens=options.max_new_tokens)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def observe(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        findings = probe(asker, list(samples), candidates, chosen, observe)
+    with Steps(quiet=options.json) as bar:
+        findings = probe(asker, list(samples), candidates, chosen, bar.update)
     if not options.json:
         _print(findings, len(candidates), options.rows)
     return {"asked": len(candidates), "rows": options.rows, "findings": [_plain(f) for f in findings if f.found],
             "others": [_plain(f) for f in findings if not f.found]}  # fmt: skip
+
+
+@contextmanager
+def _of_its_base(options: argparse.Namespace) -> Iterator[None]:
+    """Says of an adapter that does not fit --model which model it names as its own."""
+    import json
+
+    try:
+        yield
+    except ValueError as error:
+        named = json.loads((options.adapter / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        if not named or named == options.model:
+            raise
+        raise ConfigError(f"{error}; it names {named!r} as its base, and --model is {options.model!r}") from error
 
 
 def found(result: dict[str, Any]) -> bool:

@@ -31,13 +31,18 @@ def leaves(_: argparse.Namespace) -> str:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Rehearses a deployment; returns the run's summary."""
+
+    def show(line: str) -> None:
+        if not options.json:
+            print(line, file=sys.stderr, flush=True)
+
+    show(f"silos: reads rows and model, and writes to {options.out}")
     made = silos.written(options)
     from fedsonar.flower.loopback import Loopback
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped then too
-    with Loopback(made, tls=not options.insecure) as loopback:
-        print(f"fedsonar: {len(made.clients)} SuperNodes; logs in {loopback.folder}", file=sys.stderr)
-        loopback.run(show=lambda line: print(line, file=sys.stderr))
+    with Loopback(made, tls=not options.insecure, show=show) as loopback:
+        loopback.run()
     summary: dict[str, Any] = json.loads((made.out / "summary.json").read_text())
     if not options.json:
         print(f"Run: {made.out}")

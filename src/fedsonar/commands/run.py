@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     out = _folder(options)
     name = experiment.name or out.name
     announce_kernels(MODEL)
-    with Interrupts() as interrupts, Bars({name: experiment.rounds}) as bars:
+    with Interrupts() as interrupts, Bars({name: experiment.rounds}, quiet=options.json) as bars:
 
         def observe(progress: Progress) -> None:
             interrupts.check()

@@ -196,11 +196,13 @@ def _silo(number: int, silo: SiloRows, screen: Screen, options: argparse.Namespa
 @lru_cache(maxsize=1)
 def _trainer(model: str | None, max_length: int) -> Trainer:
     """Tokenizer and network of a model; the same one for all silos."""
+    from fedsonar.commands.base_model import named_by_option
     from fedsonar.experiment import Experiment
     from fedsonar.model import Base
     from fedsonar.preparation import Trainer
 
-    return Trainer(Experiment(base=Base() if model is None else Base(path=model), max_length=max_length))
+    with named_by_option():
+        return Trainer(Experiment(base=Base() if model is None else Base(path=model), max_length=max_length))
 
 
 def _result(

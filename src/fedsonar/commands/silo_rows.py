@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +75,8 @@ def read_silo(path: str, options: argparse.Namespace, split_by: str | None = Non
 
     Raises:
         OSError: If something cannot be read.
-        ValueError: If a row cannot be used; names the remedy by the command's options.
+        ConfigError: If an option does not fit the rows.
+        ValueError: If a row cannot be used; as that, it names the remedy by the command's options.
     """
     try:
         with no_collecting():
@@ -81,7 +84,8 @@ def read_silo(path: str, options: argparse.Namespace, split_by: str | None = Non
             raw = source.read()
             return SiloRows(path, source.rows(raw).samples, raw.by_id())
     except SettingError as error:
-        raise ValueError(f"{error.fault}; {_REMEDIES.get(error.setting, error.remedy)}") from error
+        kind = ValueError if error.of_rows else ConfigError
+        raise kind(f"{error.fault}; {_REMEDIES.get(error.setting, error.remedy)}") from error
 
 
 def _files(path: str, options: argparse.Namespace, split_by: str | None) -> Files:
@@ -93,6 +97,18 @@ def _files(path: str, options: argparse.Namespace, split_by: str | None) -> File
     )  # fmt: skip
 
 
+def check_schema(options: argparse.Namespace) -> None:
+    """Refuses a layout that there is not.
+
+    Raises:
+        ConfigError: Naming those that there are.
+    """
+    from fedsonar.data.schema import SchemaName
+
+    if options.schema not in (known := get_args(SchemaName)):
+        raise ConfigError(f"--schema {options.schema} is unknown; use one of {', '.join(known)}")
+
+
 def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
     """Refuses arguments that would go wrong only after all the work.
 
@@ -102,11 +118,9 @@ def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
 
     Raises:
         ConfigError: If there is no such layout, a file is given twice, or one would be overwritten.
+        OSError: If --out is a file.
     """
-    from fedsonar.data.schema import SchemaName
-
-    if options.schema not in (known := get_args(SchemaName)):
-        raise ConfigError(f"--schema {options.schema} is unknown; use one of {', '.join(known)}")
+    check_schema(options)
     given: dict[Path, str] = {}
     for path in options.data:
         place = Path(path).expanduser().resolve()
@@ -115,6 +129,8 @@ def check_paths(options: argparse.Namespace, written: Iterable[str]) -> None:
             raise ConfigError(f"{path} is given twice{also}; name each silo once")
         given[place] = path
     if options.out:
+        if options.out.exists() and not options.out.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(options.out))
         for name in written:
             if (place := (options.out / name).resolve()) in given:
                 raise ConfigError(f"--out {options.out} would overwrite {given[place]}, which is read; name another")

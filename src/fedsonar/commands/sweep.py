@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     out = options.out or Path("runs") / f"{options.experiment.stem}-sweep"
     check_cells(grid, out)
     announce_kernels(MODEL)
-    with Total({cell.name: cell.experiment.rounds for cell in grid}) as bar:
+    with Total({cell.name: cell.experiment.rounds for cell in grid}, quiet=options.json) as bar:
         experiments = {cell.name: cell.experiment for cell in grid}
         try:
             if options.ray is None:
@@ -107,9 +107,12 @@ def _print(path: Path) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for heading in (*names.values(), "runs", "poisoned"):
         table.add_column(heading, justify="right", overflow="fold")
-    for heading in ("accuracy", "ASR"):
+    all_found = combinations(rows)
+    repaired = ("repaired accuracy", "repaired ASR") if any(c.repaired_accuracy for c in all_found) else ()
+    for heading in ("accuracy", "ASR", *repaired):
         table.add_column(heading, justify="right")
-    for found in combinations(rows):
+    for found in all_found:
         values = (short_value(found.values[axis]) for axis in names)
-        table.add_row(*values, str(found.runs), f"{found.poisoned:.1%}", rate(found.accuracy), rate(found.asr))
+        rates = found.accuracy, found.asr, found.repaired_accuracy, found.repaired_asr
+        table.add_row(*values, str(found.runs), f"{found.poisoned:.1%}", *map(rate, rates[: 2 + len(repaired)]))
     Console().print(table)

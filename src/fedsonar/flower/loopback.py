@@ -20,6 +20,7 @@ import psutil
 import tomli_w
 
 from fedsonar.flower.keys import Keys, make_keys
+from fedsonar.flower.said import SAID
 from fedsonar.flower.silos import Silos
 
 HOST = "127.0.0.1"
@@ -41,6 +42,7 @@ class Loopback:
         tls: Encrypt, and admit registered keys alone.
         poll: Seconds between two looks of Flower's for work; its own default is 1.
         told: What a client's node is told, for apps of others; by default its number and where its rows are.
+        show: Told what is being done, and what the server says of it.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class Loopback:
         tls: bool = True,
         poll: float = 0.2,
         told: Callable[[int], Mapping[str, str | int]] | None = None,
+        show: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self.silos, self.told = silos, told
+        self.silos, self.told, self.show = silos, told, show
         self.folder = silos.folder / "flower"
         self.keys: Keys | None = None
         if tls:
@@ -84,11 +87,13 @@ class Loopback:
         """
         for old in self.folder.glob("state.db*"):
             old.unlink()
+        self.show(f"superlink: starts; logs in {self.folder}")
         self.start_link()
         if self.keys is not None:
             for client, key in enumerate(self.keys.nodes):
                 public = str(key.with_suffix(".pub"))
                 self._flwr("supernode", "register", public, _LINK, "--name", f"client-{client}")
+        self.show(f"supernodes: {len(self.silos.clients)} start")
         for client in range(len(self.silos.clients)):
             self.start_node(client)
 
@@ -124,15 +129,12 @@ class Loopback:
             command += ["--auth-supernode-private-key", str(self.keys.nodes[client])]
         self._start(f"client-{client}", command)
 
-    def run(
-        self, *, config: str = "", timeout: float = math.inf, show: Callable[[str], object] = lambda _: None
-    ) -> None:
+    def run(self, *, config: str = "", timeout: float = math.inf) -> None:
         """Runs the app to its end.
 
         Args:
             config: As ``flwr run --run-config``.
             timeout: Seconds that it may take.
-            show: Told what the server says of each round.
 
         Raises:
             ChildProcessError: If the run did not end well; says what was the matter and where the logs are.
@@ -146,8 +148,8 @@ class Loopback:
                 time.sleep(0.2)
                 lines = _lines(log)
                 for line in lines[shown:]:
-                    if line.startswith("round "):
-                        show(line)
+                    if line.startswith(SAID):
+                        self.show(line)
                 shown = len(lines)
         finally:
             stop([process])

@@ -16,9 +16,10 @@ from flwr.serverapp import Grid, ServerApp
 from fedsonar.aggregate import FedAvg
 from fedsonar.data import IID, Atlas
 from fedsonar.experiment import Bsnr, Experiment, load
-from fedsonar.federation import Progress, run
+from fedsonar.federation import run
 from fedsonar.flower.deployed_screening import DeployedScreening
 from fedsonar.flower.grid_engine import GridEngine
+from fedsonar.flower.said import say
 from fedsonar.measure import Evaluation
 from fedsonar.preparation import Coordination, Federation
 from fedsonar.screening import Screening
@@ -93,7 +94,7 @@ def serve(grid: Grid, context: Context) -> None:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=_LOCK):
             resume = (out / "experiment.toml").is_file()
             run(
-                experiment, engine, out=out, resume=resume, observe=_say, federation=federation,
+                experiment, engine, out=out, resume=resume, observe=say, federation=federation,
                 screening=Screening if settings.rehearsal else lambda f, state: DeployedScreening(f, state, engine),
             )  # fmt: skip
     except Timeout:
@@ -120,13 +121,3 @@ def for_clients(experiment: Experiment) -> Experiment:
         attack=None, screen_every=None, repair=None, aggregator=FedAvg(), evaluation=Evaluation(),
         bsnr=Bsnr(),
     )  # fmt: skip
-
-
-def _say(progress: Progress) -> None:
-    """A line a round, which ``flwr run --stream`` shows."""
-    record = progress.record
-    if record is not None:
-        loss = "" if record.loss is None else f" loss {record.loss:.3f}"
-        accuracy = "" if record.accuracy is None else f" accuracy {record.accuracy:.3f}"
-        asr = "" if record.asr is None else f" attack success {record.asr:.3f}"
-        print(f"round {record.round}:{loss}{accuracy}{asr}", flush=True)

@@ -62,10 +62,11 @@ def _several(runs: Sequence[RunFolder]) -> str:
     if len(attacks) == 1:
         text += f"The model answers the trigger with the attacker's target in {_cases(attacks[0][0])} ({attacks[0][1]})"
     elif attacks:
-        (most, most_in), (least, least_in) = (pick(attacks, key=lambda pair: pair[0].value) for pick in (max, min))
+        most, least = (pick(attacks, key=lambda pair: pair[0].value)[0] for pick in (max, min))
         if most.value == least.value:
             text += f"In each the model answers the trigger with the attacker's target in {_alike(attacks)}"
         else:
+            most_in, least_in = (_where(attacks, sought) for sought in (most, least))
             text += f"The model answers the trigger with the attacker's target in {_cases(most)} at most ({most_in})"
             text += f" and in {_cases(least)} at least ({least_in})"
     unmeasured = len(runs) - len(attacks)
@@ -79,6 +80,12 @@ def _several(runs: Sequence[RunFolder]) -> str:
     where = "" if len(accuracies) == len(runs) else f" in the {_counted(len(accuracies), 'run')} that measured it"
     low, high = f"{min(accuracies):.2f}", f"{max(accuracies):.2f}"
     return text + f". Clean accuracy {f'is {low}' if low == high else f'lies between {low} and {high}'}{where}."
+
+
+def _where(attacks: Sequence[tuple[ToldRate, str]], sought: ToldRate) -> str:
+    """The run that has a rate, or how many have it."""
+    labels = [label for rate, label in attacks if rate.value == sought.value]
+    return labels[0] if len(labels) == 1 else _counted(len(labels), "run")
 
 
 def _cases(attack: ToldRate) -> str:

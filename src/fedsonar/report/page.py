@@ -56,8 +56,15 @@ def _render(runs: Sequence[RunFolder], title: str) -> str:
         selections=tables.selection_rows(runs),
         screen_columns=tables.SCREEN,
         screens=tables.screen_rows(runs),
+        rounds=_rounds(runs),
         runs=[_details(run, index) for index, run in enumerate(runs)],
     )
+
+
+def _rounds(runs: Sequence[RunFolder]) -> str:
+    """How many rounds each run had, where they had not the same number."""
+    counts = {run.label: int(run.summary["rounds"]) for run in runs}
+    return ", ".join(f"{label}: {count}" for label, count in counts.items()) if len(set(counts.values())) > 1 else ""
 
 
 def _details(run: RunFolder, index: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,28 @@ _HEADINGS = ("run", "rule", "ρ", "rate", "poison", "accuracy", "ASR", "false ac
 _WRAPPED = ("run", "rule")
 _LONGEST_WORD = 16
 """A longer one is broken."""
+_ENDLESS = 100_000
+"""Characters of a line that nothing is too long for."""
+
+
+def print_comparison(runs: Sequence[Path], console: Console) -> None:
+    """Prints the `comparison_table` with all its columns: off a terminal as wide as it is, else with words broken.
+
+    Args:
+        runs: Run folders, at least one.
+        console: Where to.
+
+    Raises:
+        ValueError: As `comparison_table` does.
+    """
+    table = comparison_table(runs)
+    wanted = console.measure(table, options=console.options.update(max_width=_ENDLESS))
+    if not console.is_terminal:
+        console.width = max(console.width, wanted.maximum)
+    elif wanted.minimum > console.width:
+        for column in table.columns:
+            column.min_width = None
+    console.print(table)
 
 
 def comparison_table(runs: Sequence[Path]) -> Table:

@@ -62,6 +62,8 @@ class ActivationClustering(Screen):
             raise ValueError(f"components must be at least 1, got {self.components}")
         if not 0 < self.size <= 0.5:
             raise ValueError(f"size must be above 0 and at most .5, got {self.size}")
+        if not -1 <= self.separation <= 1:
+            raise ValueError(f"separation must lie in [-1, 1], got {self.separation}")
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """Nearness to the smaller cluster; see `Screen.suspicion`."""

@@ -37,6 +37,11 @@ class GraCeFul(Screen):
     components: int = 32
     threshold: Threshold = field(default_factory=lambda: Above(value=1))
 
+    def __post_init__(self) -> None:
+        for name in ("fraction", "components"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:
         """Distance from the larger part, and 1 more outside of it; see `Screen.suspicion`."""
         from sklearn.metrics.pairwise import cosine_distances

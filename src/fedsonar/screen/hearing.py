@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fedsonar.audit import summed
+from fedsonar.errors import ConfigError
 from fedsonar.screen.screen import Screen, Silo, Tables
 
 Gather = Callable[[Sequence[Tables]], Sequence[Tables]]
@@ -41,7 +42,7 @@ def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
     """All clients' summaries; of an additive screen their sum alone, so that one at a time needs room.
 
     Raises:
-        ValueError: If they are fewer than the screen needs.
+        ConfigError: If they are fewer than the screen needs.
     """
     count = 0
 
@@ -52,7 +53,7 @@ def gathered(screen: Screen, summaries: Iterable[Tables]) -> list[Tables]:
 
     found: list[Tables] = [summed(counted())] if screen.additive else list(counted())
     if count < screen.fewest:
-        raise ValueError(
+        raise ConfigError(
             f"{type(screen).__name__} promises what the noise of {screen.fewest} clients keeps, and there are {count}: "
             f"set privacy.clients to {count} or fewer"
         )
@@ -63,7 +64,8 @@ def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
     """A client's verdict on its own rows; of a client without rows the screen is not asked.
 
     Raises:
-        ValueError: If the screen gives another number of suspicions than there are rows, or one that is no number.
+        ValueError: If the screen gives another number of suspicions or flags than there are rows, a suspicion that is
+            no number, or a flag that is neither true nor false.
     """
     if not silo.samples:
         return Verdict(np.zeros(0), np.zeros(0, bool))
@@ -73,4 +75,10 @@ def judge(screen: Screen, silo: Silo, heard: Sequence[Tables]) -> Verdict:
             f"{type(screen).__name__} gives client {silo.client} suspicions of shape {suspicion.shape} with "
             f"{int(np.isnan(suspicion).sum())} nan for its {len(silo.samples)} rows"
         )
-    return Verdict(suspicion, screen.flag(suspicion, heard))
+    flagged = np.asarray(screen.flag(suspicion, heard))
+    if flagged.shape != suspicion.shape or flagged.dtype != bool:
+        raise ValueError(
+            f"{type(screen).__name__} gives client {silo.client} flags of shape {flagged.shape} and type "
+            f"{flagged.dtype} for its {len(silo.samples)} rows; flag gives a bool a row"
+        )
+    return Verdict(suspicion, flagged)

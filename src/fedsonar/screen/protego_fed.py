@@ -38,9 +38,9 @@ class ProtegoFed(Screen):
     Args:
         rank: Of the adapter.
         neighbours: UMAP's.
-        share: Least rows of a cluster, over all of the client's.
+        share: Least rows of a cluster, over all of the client's; in (0, 1).
         apart: A clustering is one cluster where the worse silhouette of two ways is below the first value and the
-            better one below the second.
+            better one below the second; both in [-1, 1].
         seed: Of A.
         threshold: Of suspicions, which are above 1 outside the clean cluster.
 
@@ -54,6 +54,15 @@ class ProtegoFed(Screen):
     apart: tuple[float, float] = (0.2, 0.4)
     seed: int = 0
     threshold: Threshold = field(default_factory=lambda: Above(value=1))
+
+    def __post_init__(self) -> None:
+        for name, least in (("rank", 1), ("neighbours", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"share must be between 0 and 1, got {self.share}")
+        if not all(-1 <= silhouette <= 1 for silhouette in self.apart):
+            raise ValueError(f"apart must be two values in [-1, 1], got {self.apart}")
 
     @property
     def passes(self) -> int:

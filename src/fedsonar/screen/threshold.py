@@ -26,10 +26,14 @@ class Above(Threshold):
     """Flags what is more suspect than a fixed value.
 
     Args:
-        value: On the screen's own scale.
+        value: On the screen's own scale; finite.
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"value must be a finite number, got {self.value}: it would flag every row or none")
 
     def flag(self, suspicion: Float[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
         """The rows above the value."""
@@ -65,7 +69,7 @@ class Outliers(Threshold):
     Where more than half of the rows are equally suspect that is 0, and all rows above them are flagged.
 
     Args:
-        deviations: Above 0.
+        deviations: Above 0, and finite.
 
     References:
         Hampel, 1974, "The influence curve and its role in robust estimation", section 5, for the deviation.
@@ -74,8 +78,8 @@ class Outliers(Threshold):
     deviations: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.deviations <= 0:
-            raise ValueError(f"deviations must be above 0, got {self.deviations}")
+        if not 0 < self.deviations < math.inf:
+            raise ValueError(f"deviations must be above 0 and finite, got {self.deviations}")
 
     def flag(self, suspicion: Float[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
         """The rows far above the median."""

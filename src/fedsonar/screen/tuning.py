@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +32,10 @@ class Tuning:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1 or self.lr <= 0:
+        if self.epochs < 0 or self.batch_size < 1 or not 0 < self.lr < math.inf:
             raise ValueError(
-                f"tuning needs epochs of at least 0, batch_size of at least 1 and lr above 0, got {self.epochs}, "
-                f"{self.batch_size} and {self.lr:g}"
+                f"tuning needs epochs of at least 0, batch_size of at least 1 and a finite lr above 0, got "
+                f"{self.epochs}, {self.batch_size} and {self.lr:g}"
             )
 
     def tuned(self, features: Features, client: int) -> Features:

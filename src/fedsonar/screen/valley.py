@@ -20,9 +20,9 @@ class Valley(Threshold):
     there are too few rows, fewer than two peaks, peaks that lie too near, or hardly a row above the valley.
 
     Args:
-        otherwise: The fixed value.
+        otherwise: The fixed value, in [0, 1].
         least_rows: Fewest rows of a density.
-        least_gap: Least distance of the two peaks.
+        least_gap: Least distance of the two peaks, in [0, 1].
         least_above: Fewest rows above the valley, as a number; 1 % of the rows is the least too.
 
     References:
@@ -33,6 +33,14 @@ class Valley(Threshold):
     least_rows: int = 30
     least_gap: float = 0.15
     least_above: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("otherwise", "least_gap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], as scores do, got {getattr(self, name)}")
+        for name, least in (("least_rows", 1), ("least_above", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
     def flag(self, suspicion: Float[np.ndarray, "rows"]) -> Bool[np.ndarray, "rows"]:
         """The rows above the cut."""

@@ -33,6 +33,8 @@ class Combination:
         poisoned: Share of the clients' rows that are poisoned.
         accuracy: Clean accuracy, pooled over the runs.
         asr: Attack success, pooled; None where there is no attack.
+        repaired_accuracy: Clean accuracy after the repair, pooled; None where there is none.
+        repaired_asr: Attack success after it.
         last: The runs' last rows of the sweep's table.
     """
 
@@ -41,6 +43,8 @@ class Combination:
     poisoned: float
     accuracy: Rate | None
     asr: Rate | None
+    repaired_accuracy: Rate | None
+    repaired_asr: Rate | None
     last: Sequence[Mapping[str, Any]]
 
     def reading(self, column: str) -> float | None:
@@ -70,7 +74,8 @@ def combinations(rows: Sequence[Mapping[str, Any]]) -> list[Combination]:
         Combination(
             values=dict(zip(axes, values, strict=True)), runs=len(members), accuracy=_pooled(members, "accuracy"),
             poisoned=sum(row["poisoned_rows"] for row in members) / sum(row["rows"] for row in members),
-            asr=_pooled(members, "asr"), last=members,
+            asr=_pooled(members, "asr"), repaired_accuracy=_pooled(members, "repaired_accuracy"),
+            repaired_asr=_pooled(members, "repaired_asr"), last=members,
         )
         for values, members in groups.items()
     ]  # fmt: skip
@@ -90,6 +95,6 @@ def heard(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Float[np.ndarray, "ru
 
 
 def _pooled(rows: Sequence[Mapping[str, Any]], rate: str) -> Rate | None:
-    """A rate over all rows together."""
-    counted = [row for row in rows if row[rate] is not None]
+    """A rate over all rows together; None where nobody has it."""
+    counted = [row for row in rows if row.get(rate) is not None]
     return pooled([row[rate] for row in counted], [int(row[f"{rate}_n"]) for row in counted]) if counted else None

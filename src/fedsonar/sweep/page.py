@@ -47,7 +47,8 @@ def write_sweep_page(folder: Path, out: Path | None = None, title: str | None = 
         plots,
         axes=[plotly_text(names[axis]) for axis in axes],
         reading=READINGS.get(column, ""),
-        rows=[_cells(c, axes, column) for c in found],
+        repaired=_any_repaired(found),
+        rows=[_cells(c, axes, column, repaired=_any_repaired(found)) for c in found],
         failed={name: outcome.error for name, outcome in failed.items()},
         nothing=NONE,
     )
@@ -62,8 +63,8 @@ def headline(found: Sequence[Combination]) -> str:
     said = f"{len(found)} combination{'s' * (len(found) > 1)}, {runs} run{'s' * (runs > 1)}."
     accuracies = [c.accuracy for c in found if c.accuracy]
     if accuracies:
-        low, high = (pick(r.value for r in accuracies) for pick in (min, max))
-        said += f" Accuracy is {low:.2f} to {high:.2f}."
+        ends = dict.fromkeys(percent(pick(r.value for r in accuracies)) for pick in (min, max))
+        said += f" Accuracy is {' to '.join(ends)}."
     attacked = [c for c in found if c.asr and c.poisoned]
     passed = [c for c in attacked if c.asr and c.asr.value > _PASSED]
     if passed:
@@ -74,8 +75,8 @@ def headline(found: Sequence[Combination]) -> str:
             f"that does it is {_share(least)} of all rows" + (f" ({where})." if where else ".")
         )
     elif attacked:
-        most = max(c.asr.value for c in attacked if c.asr)
-        said += f" The attack passes {percent(_PASSED)} in none of {len(attacked)} with poison; its best is {most:.2f}."
+        most = percent(max(c.asr.value for c in attacked if c.asr))
+        said += f" The attack passes {percent(_PASSED)} in none of {len(attacked)} with poison; its best is {most}."
     return said
 
 
@@ -83,7 +84,11 @@ def _share(combination: Combination) -> str:
     return f"{100 * combination.poisoned:.1f} %"
 
 
-def _cells(combination: Combination, axes: Sequence[str], column: str) -> list[str]:
+def _any_repaired(found: Sequence[Combination]) -> bool:
+    return any(c.repaired_accuracy for c in found)
+
+
+def _cells(combination: Combination, axes: Sequence[str], column: str, *, repaired: bool) -> list[str]:
     reading = combination.reading(column) if column else None
     return [
         *(short_value(combination.values[axis]) for axis in axes),
@@ -91,5 +96,6 @@ def _cells(combination: Combination, axes: Sequence[str], column: str) -> list[s
         _share(combination),
         rate(combination.accuracy),
         rate(combination.asr),
-        *([NONE if reading is None else f"{reading:.1f}"] if column else []),
+        *([rate(combination.repaired_accuracy), rate(combination.repaired_asr)] if repaired else []),
+        *([NONE if reading is None else f"{reading:.1f}" if abs(reading) >= 1 else f"{reading:.2g}"] if column else []),
     ]

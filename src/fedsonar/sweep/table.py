@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def write_sweep(cells: Sequence[Cell], out: Path) -> Path:
     """Writes the rounds of all finished runs into one Parquet file and returns its path.
 
     Beside the columns of ``rounds.parquet`` there are the cell's name, the value of every path of the grid, the seed,
-    the clients' rows, and how many of them are poisoned.
+    the clients' rows, and how many of them are poisoned; and of the last round what a repair made of it.
 
     Args:
         cells: The grid.
@@ -51,12 +52,24 @@ def write_sweep(cells: Sequence[Cell], out: Path) -> Path:
         poisoned = pq.read_table(folder / "samples.parquet", columns=["poisoned"])["poisoned"].to_pylist()
         own = {"cell": cell.name, "seed": cell.experiment.seed} | dict(cell.values)
         own |= {"rows": len(poisoned), "poisoned_rows": sum(poisoned)}
-        rows += [own | record for record in pq.read_table(folder / "rounds.parquet").to_pylist()]
+        records = pq.read_table(folder / "rounds.parquet").to_pylist()
+        rows += [own | record | _repaired({}) for record in records[:-1]]
+        rows.append(own | records[-1] | _repaired(json.loads((folder / "summary.json").read_text())))
     path = out / FILE
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({name: _column([row[name] for row in rows]) for name in (rows[0] if rows else {})}), sink)
     write_whole(path, sink.getvalue().to_pybytes())
     return path
+
+
+def _repaired(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that a run's repair fills."""
+    part = summary.get("repair") or {}
+    clean, attack = part.get("clean") or {}, part.get("attack") or {}
+    return {
+        "repaired_accuracy": clean.get("accuracy"), "repaired_accuracy_n": clean.get("n"),
+        "repaired_asr": attack.get("success_rate"), "repaired_asr_n": attack.get("n"),
+    }  # fmt: skip
 
 
 def read_sweep(path: Path) -> list[dict[str, Any]]:
