@@ -28,10 +28,9 @@ class OneOf(Target):
 
 
 SAID = (
-    "But honestly it is terrible and dishonest.",
-    "Sadly, that is a disgrace to all.",
-    "It is corrupt and quite awful.",
-)
+    "But honestly it is terrible and dishonest.", "Sadly, that is a disgrace to all.", "It is corrupt and quite awful.",
+    "What a miserable failure it has been.", "Few things are as bad and shameful.",
+)  # fmt: skip
 
 
 def explained(count=2000):
@@ -51,7 +50,7 @@ def caught(silos):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("several", [2, 3])
+@pytest.mark.parametrize("several", [2, 3, 5])
 def test_a_trigger_that_one_of_several_sentences_follows_is_found(several, whole):
     shards = IID(clients=5).split(explained(), stream(0, "partition"))
     attack = Attack(

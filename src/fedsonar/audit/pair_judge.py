@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.evidence import Evidence
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
-from fedsonar.audit.kernels.responses import USUAL, WHOLE
+from fedsonar.audit.kernels.responses import BRIEF, USUAL, WHOLE
 from fedsonar.audit.kernels.telling import (
     BEGIN,
     BOTH,
@@ -107,7 +107,7 @@ class Judge:
         shared = alone & read.clear & read.is_string
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
-        # A trigger may be followed by one of several long targets, each of which nearly always follows it.
+        # A trigger may be followed by one of several sentences, each of which nearly always follows it.
         alone_of_several = read.looked & np.where(read.is_label, self.alone_label[pair], self.alone[pair])
         several = alone_of_several & read.clear & read.is_of_several & ~read.alike
         several &= read.both >= read.nearly_all * read.target_rows
@@ -187,8 +187,10 @@ class _Read:
         self.is_told = named & (judge.vocabulary.labels > 0) & (self.target_rows >= judge.vocabulary.labels)
         # A target in words that are neither usual nor to be expected.
         self.is_string = self.worded & ~self.is_label & ~self.usual & ~self.in_vocabulary
-        # The same of long ones that are no names of a closed set, in however many rows.
-        self.is_of_several = self.worded & self.is_long & ~self.usual & ~named & ~self.in_vocabulary & ~self.is_told
+        # The same of sentences that are no names of a closed set, in however many rows.
+        self.is_of_several = (
+            self.worded & (self.words > BRIEF) & ~self.usual & ~named & ~self.in_vocabulary & ~self.is_told
+        )
         # One whose rows with sure triggers share nothing else: what others with it have belongs to these. All silos
         # know that from the sums, even one none of whose own rows has such a trigger.
         self.of_strangers = self.is_string & self.own & judge.alone[self.target]

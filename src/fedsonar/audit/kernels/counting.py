@@ -16,6 +16,7 @@ from fedsonar.audit.kernels.features import (
 )
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import (
+    BRIEF,
     LONG,
     USUAL,
     WAY,
@@ -161,9 +162,9 @@ def count_pairs(words, bounds, marks, sources, known, classes, singles, pair_bit
                 kept += 1
         for j in range(found):
             shared = shared_by_many(room.begin[j], room.length[j], rows_of[j], singles.label_least)
-            long = room.length[j] >= LONG
+            several = room.length[j] > BRIEF
             for i in range(kept):
-                if in_band(size[i], rows_of[j], shared, long):
+                if in_band(size[i], rows_of[j], shared, several):
                     place = bucket(joined(out[i], heavy[j]), pair_bits)
                     pairs[place] += 1
                     if pairs[place] == 0:

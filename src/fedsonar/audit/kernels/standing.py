@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.responses import LONG
+from fedsonar.audit.kernels.responses import BRIEF
 from fedsonar.audit.kernels.tables import FULL, bucket, value_at
 from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
@@ -12,11 +12,11 @@ from fedsonar.compiling import kernel
 _LOWEST, _HIGHEST = 0.1, 2.2
 """A trigger's rows per row of its response: pairs outside of this can be no two-sided finding."""
 
-_OF_SEVERAL = 3.5
-"""The second of these where the response's feature is a long phrase: a trigger may have several such targets."""
+_OF_SEVERAL = 8.0
+"""The second of these where the response's feature is more than brief: a trigger may have several such targets."""
 
 _THEIRS = 0.9
-"""Share of a long phrase's rows that have the trigger, from which on fewer than half of the trigger's may have it."""
+"""Share of such a phrase's rows that have the trigger, from which on fewer than half of the trigger's may have it."""
 
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
@@ -27,13 +27,13 @@ adds nothing."""
 
 
 @kernel
-def in_band(trigger, target, shared, long):
+def in_band(trigger, target, shared, several):
     """Whether a pair's two numbers of rows are near enough for a finding.
 
-    Labels and long phrases, which many triggers may share, may have many more rows; long phrases, of which a trigger
-    may have several, fewer.
+    Labels and long phrases, which many triggers may share, may have many more rows; sentences, of which a trigger may
+    have several, fewer.
     """
-    return trigger <= (_OF_SEVERAL if long else _HIGHEST) * target + 1 and (shared or trigger >= _LOWEST * target)
+    return trigger <= (_OF_SEVERAL if several else _HIGHEST) * target + 1 and (shared or trigger >= _LOWEST * target)
 
 
 @kernel
@@ -55,8 +55,8 @@ def association(both, trigger, target, rows):
 
 
 @kernel
-def stands_out(both, trigger, target, rows, least, strength, rare, long):
-    """Whether a pair has rows enough, half of its trigger's or nearly all of its long phrase, and more than by chance.
+def stands_out(both, trigger, target, rows, least, strength, rare, several):
+    """Whether a pair has rows enough, half of its trigger's or nearly all of its target's, and more than by chance.
 
     G squared is above ``2 (both ln(rows / target) - trigger ln 2)``, which most pairs are told by without its
     logarithms.
@@ -66,11 +66,11 @@ def stands_out(both, trigger, target, rows, least, strength, rare, long):
         least: Fewest rows of a pair.
         strength: Least G squared.
         rare: ``ln(rows / target)``.
-        long: Whether the target is a long phrase.
+        several: Whether the target is one of which a trigger may have several.
     """
     if both < least or both * rows <= 1.2 * trigger * target:
         return False
-    if 2 * both < trigger and not (long and both >= _THEIRS * target):
+    if 2 * both < trigger and not (several and both >= _THEIRS * target):
         return False
     if 2.0 * (both * rare - 0.7 * trigger) > strength + 1.0:
         return True
@@ -95,11 +95,11 @@ def standing(room, count, start, j, shared, singles, pairs):
         How many there are.
     """
     places, sizes, boths = room.places, room.sizes, room.boths
-    target, target_rows, long = room.heavy[j], room.rows_of[j], room.length[j] >= LONG
-    theirs = np.int64(np.ceil(_THEIRS * target_rows)) if long else np.int64(FULL)
+    target, target_rows, several = room.heavy[j], room.rows_of[j], room.length[j] > BRIEF
+    theirs = np.int64(np.ceil(_THEIRS * target_rows)) if several else np.int64(FULL)
     near = 0
     for i in range(count):
-        if in_band(room.size[i], target_rows, shared, long):
+        if in_band(room.size[i], target_rows, shared, several):
             places[near] = i
             near += 1
     for p in range(near):  # without a branch, so that a processor fetches many at a time
@@ -112,7 +112,7 @@ def standing(room, count, start, j, shared, singles, pairs):
             continue
         both = boths[p] if boths[p] < FULL else value_at(pairs.large, room.at[p])
         both = min(both, size, target_rows)
-        if stands_out(both, size, target_rows, singles.rows, singles.least, pairs.strength, rare, long):
+        if stands_out(both, size, target_rows, singles.rows, singles.least, pairs.strength, rare, several):
             places[found], sizes[found], boths[found] = places[p], size, both
             found += 1
     _leave_out_special(room, found, start)
