@@ -69,5 +69,5 @@ def test_unknown_names_exit_2(capsys):
 
 
 def test_a_folder_without_rows_is_one_line(tmp_path, capsys):
-    assert main(["bench", *SMALL, "--data", str(tmp_path)]) == 1
+    assert main(["bench", *SMALL, "--data", str(tmp_path)]) == 2
     assert "no train file" in next(line for line in capsys.readouterr().err.splitlines() if "fedsonar:" in line)
