@@ -34,8 +34,6 @@ NUM_EXAMPLES = 6
 def check(out: Path, experiment: Experiment, *, resume: bool) -> None:
     """Makes sure that `out` may be written: new, without any result, or, to resume, holding this very experiment.
 
-    What a killed process left half written goes when a run is resumed.
-
     Raises:
         ConfigError: If `out` holds something else.
     """
@@ -47,7 +45,6 @@ def check(out: Path, experiment: Experiment, *, resume: bool) -> None:
             raise ConfigError(
                 f"{str(out)!r} holds another experiment; resume it without changes, or choose another --out"
             )
-        remove_half_written(out)
     elif not claimable(out):
         what = "another run" if config.is_file() else "other files"
         hint = f"; choose another --out, or go on with --resume {out}" if config.is_file() else "; choose another --out"
@@ -57,12 +54,16 @@ def check(out: Path, experiment: Experiment, *, resume: bool) -> None:
 def claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
     """Writes into `out` whose it is, and on what machine it began.
 
+    What a killed process left half written goes when a run is resumed.
+
     Raises:
         ConfigError: As `check`.
     """
     check(out, experiment, resume=resume)
     config, machine = out / "experiment.toml", out / "environment.json"
-    if not resume:
+    if resume:
+        remove_half_written(out)
+    else:
         write_whole(config, to_toml(experiment).encode())
         machine.unlink(missing_ok=True)
     if not machine.is_file():
