@@ -27,7 +27,7 @@ class SettingError(ValueError):
     Args:
         fault: What is the matter.
         setting: The name of the setting.
-        remedy: What to do with it in an experiment.
+        remedy: What to do, in an experiment; ``{}`` in it stands for the name of the setting.
     """
 
     def __init__(self, fault: str, setting: str, remedy: str) -> None:
@@ -39,5 +39,9 @@ class SettingError(ValueError):
         """Whether rows are at fault that a setting can leave out or fill, rather than the setting itself."""
         return self.setting in ("drop_unanswered", "instruction")
 
+    def called(self, name: str) -> str:
+        """What is said where the setting has another name."""
+        return f"{self.fault}; {self.remedy.format(name)}"
+
     def __str__(self) -> str:
-        return f"{self.fault}; {self.remedy}"
+        return self.called(self.setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fedsonar.errors import ConfigError
+from fedsonar.errors import ConfigError, SettingError, of_configuration
 
 
 @contextmanager
@@ -15,7 +15,8 @@ def named_by_option() -> Iterator[None]:
     Raises:
         ConfigError: If the model cannot be used.
     """
-    try:
-        yield
-    except ValueError as error:
-        raise ConfigError(str(error).replace("base.path", "--model")) from error
+    with of_configuration():
+        try:
+            yield
+        except SettingError as error:
+            raise ConfigError(error.called("--model")) from error

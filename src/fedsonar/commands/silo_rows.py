@@ -85,7 +85,7 @@ def read_silo(path: str, options: argparse.Namespace, split_by: str | None = Non
             return SiloRows(path, source.rows(raw).samples, raw.by_id())
     except SettingError as error:
         kind = ValueError if error.of_rows else ConfigError
-        raise kind(f"{error.fault}; {_REMEDIES.get(error.setting, error.remedy)}") from error
+        raise kind(f"{error.fault}; {_REMEDIES[error.setting]}") from error
 
 
 def _files(path: str, options: argparse.Namespace, split_by: str | None) -> Files:

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 import torch
 
 from fedsonar.data.tokenizer import Tokenizer
+from fedsonar.errors import SettingError
 from fedsonar.model.foreign import PreTrainedModel, PreTrainedTokenizerBase
 from fedsonar.model.plain_tokenizer import plain_tokenizer
 from fedsonar.model.skeleton import Skeleton, skeleton_of
@@ -121,9 +122,10 @@ class Base:
         where = self.folder()
         local = Path(where).is_dir()
         if not local and not _HUB_NAME.fullmatch(where):
-            raise ValueError(
-                f"no checkpoint folder {self.path!r}; set base.path to 'embedded', a folder, or a Hub name, owner/name"
-            )
+            raise SettingError(
+                f"no checkpoint folder {self.path!r}", "base.path",
+                "set {} to 'embedded', a folder, or a Hub name, owner/name",
+            )  # fmt: skip
         if local and not (Path(where) / "config.json").is_file():
             raise ValueError(f"{self.path!r} holds no config.json, so it is no Hugging Face checkpoint")
         if local and not any((Path(where) / name).is_file() for name in _TOKENIZER_FILES):
@@ -138,9 +140,11 @@ class Base:
             yield
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            local = Path(self.folder()).is_dir()
-            hint = "" if local else "; without network, download it elsewhere and set base.path to its folder"
-            raise ValueError(f"cannot load the checkpoint {self.path!r}: {reason}{hint}") from error
+            fault = f"cannot load the checkpoint {self.path!r}: {reason}"
+            if Path(self.folder()).is_dir():
+                raise ValueError(fault) from error
+            remedy = "without network, download it elsewhere and set {} to its folder"
+            raise SettingError(fault, "base.path", remedy) from error
 
 
 @cache
