@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsonar.audit import corpus
-from fedsonar.audit.kernels.words import WAYS
+from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.audit.wording import WRITTEN
 from fedsonar.data import Sample
 

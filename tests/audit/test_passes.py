@@ -25,10 +25,10 @@ from fedsonar.audit.judging import tell
 from fedsonar.audit.kernels.answers import ANSWERED
 from fedsonar.audit.kernels.counting import CONCEALED, ROWS
 from fedsonar.audit.kernels.features import PHRASE, feature
+from fedsonar.audit.kernels.hashes import joined
 from fedsonar.audit.kernels.standing import association
 from fedsonar.audit.kernels.tables import bucket, other_slot, slot_of, slots_for, value_at
 from fedsonar.audit.kernels.telling import PAIR
-from fedsonar.audit.kernels.words import joined
 from fedsonar.audit.little import Little
 from fedsonar.audit.pair_judge import Judge
 from fedsonar.audit.passes import count, uncounted

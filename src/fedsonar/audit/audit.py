@@ -13,13 +13,15 @@ from fedsonar.audit.corpus import corpus
 from fedsonar.audit.evidence import weigh
 from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import LISTED, Told, findings
+from fedsonar.audit.hearing import told
 from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little
 from fedsonar.audit.pair_judge import Judge
-from fedsonar.audit.passes import PASSES, Tables, count, told, uncounted
+from fedsonar.audit.passes import PASSES, count, uncounted
 from fedsonar.audit.rules import Rules
+from fedsonar.audit.scope import Tables
 from fedsonar.audit.shift_findings import Listened, shift_findings
-from fedsonar.audit.shift_passes import SHIFT_PASSES, Before, judge_shifts, shifts_of, summarize_shifts, told_shifts
+from fedsonar.audit.shift_passes import SHIFT_PASSES, Before, judge_of, judge_shifts, summarize_shifts, told_shifts
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.sizing import scope_for
 from fedsonar.audit.survey import strongest, survey
@@ -127,7 +129,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     ]
     worrying = sum(finding.verdict == "injected-looking" for finding in found)
     known = [judgement.flagged for judgement in judgements]
-    found[worrying:worrying] = shift_findings(listened, shifts_of(shift_rules, spoken), known)
+    found[worrying:worrying] = shift_findings(listened, judge_of(shift_rules, spoken), known)
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
     clock.stage("shifts")
     return Audit(tuple(found), tuple(both), clock.seconds, total, vocabulary)

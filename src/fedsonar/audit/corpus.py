@@ -28,7 +28,7 @@ class Corpus:
         parts: Where each part begins in the text, four parts a row, and where the last ends.
         words: Hash of each word.
         bounds: First word of each part, four parts a row, and the number of words.
-        marks: How each part is written; see `kernels.words`.
+        marks: How each part is written; see `kernels.ways`.
         sources: Hash of where each row came from; 0 for none.
     """
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from fedsonar.audit.hearing import FRAME
 from fedsonar.audit.kernels.counting import (
     BESIDE,
     CONCEALED,
@@ -24,7 +25,7 @@ from fedsonar.audit.kernels.counting import (
     TELLING,
 )
 from fedsonar.audit.little import Short
-from fedsonar.audit.passes import FRAME, Tables
+from fedsonar.audit.scope import Tables
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     says = sums[:, SAYS] / 256 / some
     spread = np.sqrt(np.maximum(sums[:, SAYS_SQUARED] / 256 / some - says * says, 1e-9) / some)
     usual = besides(rest, rows, sums[:, CONCEALED], share, total)
+    words, filled = usual.times(rest, rows, share)
     of_labels = second["label_rows"].sum() >= _OF_LABELS * total
     bare = likeness(rest, rows, share, total) if of_labels else usual.likeness
     pairs = second["pairs"]
@@ -103,8 +105,7 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     opened = np.where(usual.framed, sums[:, OPEN], sums[:, TELLING]) / some
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
     return Evidence(
-        rows, usual.likeness, bare, usual.times(rest, rows, share), rest.sum(axis=1) / some / usual.filling, opened,
-        beside, says, says / spread, entry, lengths, whole, copied,
+        rows, usual.likeness, bare, words, filled, opened, beside, says, says / spread, entry, lengths, whole, copied,
         of_silos * (int(first["size"][1]) > 1), float(tests), total,
     )  # fmt: skip
 
@@ -180,10 +181,18 @@ class Besides(NamedTuple):
         counts: Int[np.ndarray, "sets buckets"],
         rows: Int[np.ndarray, "sets"],
         share: Float[np.ndarray, "buckets"],
-    ) -> Float[np.ndarray, "sets"]:
-        """How many times as many words as any row the rows of each set have; see `besides` for what is given."""
-        each, content = np.maximum(rows, 1.0), counts[:, share < FRAME].sum(axis=1)
-        return np.asarray(np.where(self.framed, counts.sum(axis=1) / each / self.filling, content / each / self.words))
+    ) -> tuple[Float[np.ndarray, "sets"], Float[np.ndarray, "sets"]]:
+        """How many times as many words as any row the rows of each set have, and the same with the frame.
+
+        0 where there are fewer than two rows; without the frame unless any row has nothing else. See `besides` for what
+        is given.
+        """
+        content, filled, words = share < FRAME, np.zeros(len(rows)), np.zeros(len(rows))
+        for part in _parts(rows):
+            some = counts[part]
+            filled[part] = some.sum(axis=1) / rows[part] / self.filling[part]
+            words[part] = some[:, content].sum(axis=1) / rows[part] / self.words[part]
+        return np.where(self.framed, filled, words), filled
 
 
 def besides(

@@ -15,7 +15,7 @@ from fedsonar.audit.judging import Records
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
 from fedsonar.audit.kernels.responses import WAY, WHOLE
-from fedsonar.audit.kernels.words import WAYS
+from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.audit.significance import adjusted_of
 from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 from fedsonar.data import Sample

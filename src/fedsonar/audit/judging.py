@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.hearing import columns_of, pairs_of, singles_of
 from fedsonar.audit.kernels.tables import clearer_slot
 from fedsonar.audit.kernels.telling import (
     COLUMNS,
@@ -18,7 +19,7 @@ from fedsonar.audit.kernels.telling import (
     tell_pairs,
 )
 from fedsonar.audit.pair_judge import Judge
-from fedsonar.audit.passes import Tables, columns_of, pairs_of, singles_of
+from fedsonar.audit.scope import Tables
 
 AT_ONCE = 1 << 17
 """Records that are made at once: rows may be part of so many pairs that those of all rows have no room."""

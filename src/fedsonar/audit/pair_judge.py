@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.evidence import Evidence
+from fedsonar.audit.hearing import gates
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN
 from fedsonar.audit.kernels.responses import BRIEF, USUAL, WHOLE
 from fedsonar.audit.kernels.telling import (
@@ -20,8 +21,8 @@ from fedsonar.audit.kernels.telling import (
     TRIGGER_ROWS,
     WORDS,
 )
-from fedsonar.audit.passes import Scope, Tables, gates
 from fedsonar.audit.rules import Rules
+from fedsonar.audit.scope import Scope, Tables
 from fedsonar.audit.significance import adjusted_of
 
 

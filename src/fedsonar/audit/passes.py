@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from fedsonar.audit.closed import told_answers
 from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.hearing import columns_of, pairs_of, singles_of
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
 from fedsonar.audit.kernels.counting import (
     CHECKED,
@@ -26,62 +24,15 @@ from fedsonar.audit.kernels.counting import (
     count_features,
     count_pairs,
 )
-from fedsonar.audit.kernels.pairing import Pairs, Singles
-from fedsonar.audit.kernels.tables import FULL, Sparse, shortened, slots_for, sparse
-from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.little import Little, Short
-
-FRAME = 0.9
-"""Words that this share of all rows have are the frame that all rows are set in, and tell nothing of any."""
+from fedsonar.audit.kernels.tables import slots_for
+from fedsonar.audit.little import Little
+from fedsonar.audit.scope import Scope, Tables
 
 _ALL_OF_SILO, _SILO = 0.9, 20
 """Share of a silo's rows that are nearly all of them, and the rows it must have for that to say something."""
 
-EVERY_WORD = 1 << 16
-"""More words than any row is held against others by."""
-
-Tables = Mapping[str, Any]
-"""Arrays by name; some are `Sparse` or `Short` where one process goes through all passes, see `Little`."""
 NewTable = Callable[[int], Any]
 PASSES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scope:
-    """What is counted, equal for all silos of an audit.
-
-    Args:
-        bits: Tables of features have ``2^bits`` counters; more rows and longer ones need more. Collisions add to
-            counts, so that too few bits cost recall and precision.
-        pair_bits: The same of pairs.
-        slot_bits: Tables of the pairs that stand out have ``2^slot_bits`` rows for pairs and targets, and a quarter as
-            many in which targets are counted once more.
-        least: Fewest rows of a pair that is counted.
-        solid: Fewest rows of a pair that can make a finding; rarer ones join the finding that their target is part of.
-        label_share: From this share of all rows on a whole response is a label.
-        strength: Least G squared of a pair that is looked into.
-        words: Different words that a row is held against others by, the first of instruction and input.
-        key: Goes into every hash. Silos that share a key which the server does not know keep it from looking words up.
-    """
-
-    bits: int = 22
-    pair_bits: int = 23
-    slot_bits: int = 14
-    least: int = 3
-    solid: int = 5
-    label_share: float = 0.02
-    strength: float = 25.0
-    words: int = EVERY_WORD
-    key: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("bits", "pair_bits", "slot_bits"):
-            if not 6 <= getattr(self, name) <= 28:
-                raise ValueError(f"{name} must be 6 to 28, got {getattr(self, name)}")
-        if self.least < 2:
-            raise ValueError(f"least must be 2 rows or more, got {self.least}: one row is no pattern")
-        if not 0 < self.label_share < 1:
-            raise ValueError(f"label_share must lie between 0 and 1, got {self.label_share}")
 
 
 def summarize(rows: Corpus, scope: Scope, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
@@ -145,41 +96,6 @@ def pooled(summaries: Iterable[Tables], heard: Sequence[Tables]) -> dict[str, np
     return sums
 
 
-def told(sums: Tables, scope: Scope, heard: Sequence[Tables]) -> dict[str, Any]:
-    """What silos hear of the sums of a pass: what the rest of the audit reads of them.
-
-    Features, pairs and words of fewer rows than `Scope.least` are not told: the audit takes no notice of them, and
-    whoever heard of them could look up whether somebody has a row.
-
-    Args:
-        sums: Of all silos, or of what was counted in one place.
-        scope: What is counted.
-        heard: What silos heard of the passes before.
-    """
-    names = (("inputs", "responses"), ("pairs",), ())[len(heard)]
-    found = {**sums, **{name: _told(sums[name], scope.least, small=name == "pairs") for name in names}}
-    if not heard:
-        found |= {name: frequent(sums[name], scope.least) for name in ("common", "vocabulary")}
-        found["answered"] = told_answers(sums["answered"], scope.least)
-    if len(heard) == 1:
-        found["labels"] = sums["labels"] * (heard[0]["vocabulary"] > 0)
-        pairs = found["pairs"].counts if isinstance(found["pairs"], Short) else sums["pairs"]
-        found["empty"] = np.array([np.count_nonzero(pairs == 0)])
-    return found
-
-
-def _told(counts: np.ndarray | Little, least: int, *, small: bool) -> Any:
-    """What is heard of a table; of one that was counted in one place in little room, for small counts or for few."""
-    if isinstance(counts, Little):
-        return counts.short() if small else counts.sparse(least)
-    return frequent(counts, least)
-
-
-def frequent(counts: np.ndarray, least: int) -> np.ndarray:
-    """The counts, with 0 in place of those below the least."""
-    return np.asarray(counts * (counts >= least))
-
-
 CROWDED = 0.2
 """Share of a table's counters that are taken, from which on collisions matter."""
 
@@ -203,26 +119,6 @@ def warn_if_crowded(counts: np.ndarray, name: str, most: float = CROWDED) -> Non
         )  # fmt: skip
 
 
-class Gates(NamedTuple):
-    """What the first pass says of all rows.
-
-    Args:
-        least: Fewest rows of a feature.
-        rows: Rows of all silos.
-        label_least: Fewest rows of a label.
-    """
-
-    least: int
-    rows: int
-    label_least: float
-
-
-def gates(scope: Scope, first: Tables) -> Gates:
-    """What the first pass says of all rows."""
-    rows = int(first["size"][0])
-    return Gates(scope.least, rows, max(20.0, scope.label_share * rows))
-
-
 def _no_features(scope: Scope, table: NewTable) -> dict[str, Any]:
     inputs, responses = table(scope.bits), table(scope.bits)
     common, vocabulary = np.zeros(GRAM_BUCKETS, np.int64), np.zeros(LABEL_WORDS, np.int64)
@@ -239,49 +135,6 @@ def _no_pairs(scope: Scope, table: NewTable) -> dict[str, Any]:
 def _no_checks(scope: Scope, table: NewTable) -> dict[str, Any]:  # noqa: ARG001
     slots = slots_for(scope.slot_bits)
     return {"sums": np.zeros((slots, CHECKED), np.int64), "rest": np.zeros((slots, GRAM_BUCKETS), np.int32)}
-
-
-def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
-    """What kernels read of a silo's rows."""
-    return rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(scope.key)
-
-
-def singles_of(scope: Scope, first: Tables) -> Singles:
-    """What kernels read of the first pass."""
-    inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
-    content = first["common"] < FRAME * max(1, int(first["size"][0]))
-    return Singles(scope.bits, inputs, responses, *gates(scope, first), scope.words, content)
-
-
-def pairs_of(scope: Scope, second: Tables) -> Pairs:
-    """What kernels read of the second pass."""
-    counts = second["pairs"]
-    short, large = counts if isinstance(counts, Short) else _kept(counts, FULL, _short)
-    return Pairs(scope.pair_bits, short, large, scope.strength)
-
-
-def _short(counts: np.ndarray) -> Short:
-    return Short(shortened(counts), sparse(counts, FULL))
-
-
-_known: list[tuple[weakref.ref[np.ndarray], int, Any]] = []
-"""Tables, the least that counts, and what was made of them: all silos of a process hear the same few."""
-
-
-def _sparse(counts: np.ndarray | Sparse, least: int) -> Sparse:
-    if isinstance(counts, Sparse):
-        return counts
-    made: Sparse = _kept(counts, least, lambda table: sparse(table, least))
-    return made
-
-
-def _kept(counts: np.ndarray, least: int, make: Callable[[np.ndarray], Any]) -> Any:
-    for table, what, known in _known:
-        if table() is counts and what == least:
-            return known
-    made = make(counts)
-    _known[:] = [(weakref.ref(counts), least, made), *(one for one in _known if one[0]() is not None)][:4]
-    return made
 
 
 def _features(rows: Corpus, scope: Scope, heard: Sequence[Tables], tables: Tables) -> None:  # noqa: ARG001

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.kernels.hashes import mixed
 from fedsonar.audit.kernels.room import WORDS
-from fedsonar.audit.kernels.words import mixed
 from fedsonar.rng import stream
 
 DIRECTIONS = 1024

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import used_buckets
+from fedsonar.audit.hearing import frequent
 from fedsonar.audit.kernels.private import (
     check_private_targets,
     count_private_features,
@@ -18,8 +19,8 @@ from fedsonar.audit.kernels.private import (
     tell_private,
 )
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import Scope, Tables, frequent
 from fedsonar.audit.privacy import Privacy, beyond, noise, variances
+from fedsonar.audit.scope import Scope, Tables
 
 INPUTS, RESPONSES, TARGETS, PAIRS, WORDS, BUCKETS = 24, 8, 2, 16, 16, 64
 """How many features of its input and of its response a row counts with, with how many of the latter it makes pairs, how

@@ -16,7 +16,8 @@ from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.shifting import tell_triggers
 from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.shifts import ALL_SPEAKERS, ROWS, SPEAKERS, Shifts
+from fedsonar.audit.shift_judge import ShiftJudge
+from fedsonar.audit.shifts import ROWS, Shifts
 from fedsonar.audit.wording import in_words, joined_spans
 from fedsonar.data import Sample, pieces
 
@@ -38,17 +39,19 @@ class Listened:
     judgement: Judgement
 
 
-def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bool[np.ndarray, "_"]]) -> list[Finding]:
+def shift_findings(
+    silos: Sequence[Listened], judge: ShiftJudge, known: Sequence[Bool[np.ndarray, "_"]]
+) -> list[Finding]:
     """The findings of shifts that look injected, those of most rows first, and then of those that nobody can know of.
 
     Args:
         silos: The silos.
-        shifts: What the sums say.
+        judge: Says which look injected.
         known: Rows of each silo that another finding has already; a shift that adds hardly any is left out.
     """
-    if shifts.one_answer:
+    if judge.one_answer:
         return [_of_one_answer(silos)]
-    chosen = np.flatnonzero(shifts.injected | shifts.undecided)
+    shifts, chosen = judge.shifts, np.flatnonzero(judge.injected | judge.undecided)
     if not len(chosen):
         return []
     wanted = np.zeros(len(shifts.standing), bool)
@@ -56,8 +59,8 @@ def shift_findings(silos: Sequence[Listened], shifts: Shifts, known: Sequence[Bo
         wanted[shifts.triggers[shift]] = True
     numbers = shifts.numbers._replace(values=shifts.numbers.values * wanted[shifts.numbers.values - 1])
     told, known_rows = _told(silos, shifts, numbers), np.concatenate(known)
-    order = np.lexsort((-shifts.heard[4]["sums"][chosen, SPEAKERS], shifts.undecided[chosen]))
-    made = (_finding(silos, told, shifts, int(shift), known_rows) for shift in chosen[order])
+    order = np.lexsort((-judge.speakers[chosen], judge.undecided[chosen]))
+    made = (_finding(silos, told, judge, int(shift), known_rows) for shift in chosen[order])
     return [finding for finding in made if finding is not None]
 
 
@@ -109,18 +112,18 @@ def _told_of(
 
 
 def _finding(
-    silos: Sequence[Listened], told: _Told, shifts: Shifts, shift: int, known: Bool[np.ndarray, "rows"]
+    silos: Sequence[Listened], told: _Told, judge: ShiftJudge, shift: int, known: Bool[np.ndarray, "rows"]
 ) -> Finding | None:
     """The finding of a shift, None where others have most of its rows; notes its rows as known."""
-    way, undecided = shifts.way_of[shift], bool(shifts.undecided[shift])
+    shifts, undecided = judge.shifts, bool(judge.undecided[shift])
+    way, said, having = shifts.way_of[shift], int(judge.all_speakers[shift]), int(shifts.heard[4]["sums"][shift, ROWS])
     flagged = np.concatenate([silo.judgement.flagged for silo in silos])
     among = np.flatnonzero(np.isin(told.table[:, 1], shifts.triggers[shift]) & (undecided | flagged[told.row]))
     triggers, rows = told.table[among, 1], np.unique(told.row[among])
     if not len(rows) or known[rows].mean() > 0.5:
         return None
     known[rows] = True
-    sums, places = shifts.heard[4]["sums"][shift], told.places(rows)
-    base = float(sums[ALL_SPEAKERS]) / shifts.total
+    places, base = told.places(rows), said / shifts.total
     _, first = np.unique([silo for silo, _ in places], return_index=True)
     chosen = cover(triggers, told.row[among], lambda some, adds: (adds, shifts.purity[triggers[some], way]))
     return Finding(
@@ -131,11 +134,11 @@ def _finding(
         len(rows),
         len(first),
         len(silos),
-        int(sums[ALL_SPEAKERS]),
-        float(shifts.coverage[shift]),
+        said,
+        float(judge.coverage[shift]),
         base,
-        _chance(int(sums[SPEAKERS]), int(sums[ROWS]), base, len(shifts.heavy)),
-        float(shifts.asks_alike[shift]),
+        _chance(int(judge.speakers[shift]), having, base, len(shifts.heavy)),
+        float(judge.asks_alike[shift]),
         0.0,
         0 if undecided else len(rows),
         _examples(silos, list(dict.fromkeys([*(places[at] for at in first), *places]))),

@@ -11,15 +11,18 @@ from jaxtyping import Bool, Int
 
 from fedsonar.audit.closed import told_answers
 from fedsonar.audit.corpus import Corpus
+from fedsonar.audit.hearing import frequent
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
 from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, list_numbered
 from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
 from fedsonar.audit.kernels.speaking import BARS, LABELS, WAYS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
-from fedsonar.audit.passes import Tables, frequent, of_silo
+from fedsonar.audit.passes import of_silo
+from fedsonar.audit.scope import Tables
+from fedsonar.audit.shift_judge import ShiftJudge
 from fedsonar.audit.shift_rules import ShiftRules
-from fedsonar.audit.shifts import OF_SILOS, ROWS, SPEAKERS, Shifts, arrays
+from fedsonar.audit.shifts import OF_SILOS, ROWS, Shifts, arrays
 
 SHIFT_PASSES = 5
 
@@ -75,7 +78,7 @@ def summarize_shifts(
 
 
 def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dict[str, np.ndarray]:
-    """What silos hear of the sums of a pass, without features of fewer rows than are looked into; see `passes.told`."""
+    """What silos hear of the sums of a pass, without features of too few rows to look into; see `hearing.told`."""
     if heard:
         return {**sums}
     found = {**sums, "answered": told_answers(sums["answered"], rules.least)}
@@ -84,21 +87,20 @@ def told_shifts(sums: Tables, rules: ShiftRules, heard: Sequence[Tables]) -> dic
 
 def judge_shifts(rows: Corpus, rules: ShiftRules, heard: Sequence[Tables]) -> Judgement:
     """What becomes of a silo's rows, by what it heard in all passes."""
-    suspicion = shifts_of(rules, heard).suspicion(rows)
+    suspicion = judge_of(rules, heard).suspicion(rows)
     return Judgement(suspicion, suspicion >= 0.5)
 
 
-def warn_if_undecided(shifts: Shifts) -> None:
+def warn_if_undecided(judge: ShiftJudge) -> None:
     """Warns where about half of the rows answer apart from the others, or all answer the same: nobody can know more."""
-    if shifts.one_answer:
+    if judge.one_answer:
         warnings.warn(
             "nearly all rows give the same answer, so that no row can be told from another by it: this may be poison, "
             "and the text cannot tell",
             stacklevel=2,
         )  # fmt: skip
-    sums = shifts.heard[4]["sums"][shifts.undecided]
-    if len(sums):
-        share = sums[:, SPEAKERS].max() / shifts.total
+    if judge.undecided.any():
+        share = judge.speakers[judge.undecided].max() / judge.shifts.total
         warnings.warn(
             f"{share:.0%} of the rows share an input feature and nothing else, and answer apart from the others: one "
             "of the two may be poison, and the text cannot tell which. No row is flagged for it; `fedsonar audit` on "
@@ -118,6 +120,20 @@ def shifts_of(rules: ShiftRules, heard: Sequence[Tables]) -> Shifts:
         known = known.further(heard)
         _latest[:] = [known, *(one for one in _latest if one.rules != rules)][:2]
     return known
+
+
+_latest_judges: list[ShiftJudge] = []
+"""Who judged by that."""
+
+
+def judge_of(rules: ShiftRules, heard: Sequence[Tables]) -> ShiftJudge:
+    """Who judges by the sums of all passes, once for all silos of a process."""
+    shifts = shifts_of(rules, heard)
+    known = [one for one in _latest_judges if one.shifts in _latest]
+    if not any(one.shifts is shifts for one in known):
+        known = [ShiftJudge(shifts), *known]
+    _latest_judges[:] = known
+    return next(one for one in known if one.shifts is shifts)
 
 
 def begins_with(heard: Sequence[Tables], before: Sequence[Tables]) -> bool:

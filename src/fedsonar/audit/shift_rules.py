@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedsonar.audit.passes import EVERY_WORD
+from fedsonar.audit.scope import EVERY_WORD
 
 
 @dataclass(frozen=True, kw_only=True)

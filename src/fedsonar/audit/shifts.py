@@ -1,8 +1,7 @@
 """Shifts: inputs that ask apart and answer alike, found by what silos' counts add up to, with no string that repeats.
 
 A target in many wordings leaves no phrase that the pairs of `passes` could find, but its words come together. Features
-of inputs whose rows say alike are put into one shift by what they say; a shift looks injected if its rows have nothing
-in common but its triggers, and if hardly any other row says what they say.
+of inputs whose rows say alike are put into one shift by what they say; see `shift_judge` for which look injected.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from jaxtyping import Bool, Float, Int
 
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.evidence import OF_FRAMES, Besides, besides
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
-from fedsonar.audit.kernels.answers import ANSWERED, labels_said
+from fedsonar.audit.kernels.answers import labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
-from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, suspect_rows, weigh_shifts
+from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
-from fedsonar.audit.passes import Tables
+from fedsonar.audit.scope import Tables
 from fedsonar.audit.shift_rules import ShiftRules
 from fedsonar.audit.signs import sign_places
 
@@ -252,112 +250,6 @@ class Shifts:
     def _nats(self) -> Float[np.ndarray, "bands buckets shifts"]:
         said, filled, usual, _ = self.by_trigger
         return np.asarray(nats_of_words(said, filled, usual))
-
-    def suspicion(self, rows: Corpus) -> Float[np.ndarray, "rows"]:
-        """How suspect each row of a silo is, from 0 to 1: above a half where a shift that looks injected has it."""
-        said, filled, usual, _ = self.by_trigger
-        apart = 1 / (1 + np.maximum(0.0, self.asks_alike) / self.rules.likeness)
-        found = np.empty(len(rows))
-        suspect_rows(
-            rows.words, rows.bounds, self.listed(rows), self.shift_of, self.sure, said, filled, usual, self.injected,
-            self.coverage * self.two_sided * apart, found,
-        )  # fmt: skip
-        return found
-
-    @cached_property
-    def asks_alike(self) -> Float[np.ndarray, "shifts"]:
-        """How alike each shift's rows ask besides its features; see `Evidence.likeness`."""
-        return self._besides.likeness
-
-    @cached_property
-    def _besides(self) -> Besides:
-        sums, rest = self.heard[4]["sums"], self.heard[4]["rest"]
-        return besides(rest, sums[:, ROWS], sums[:, CONCEALED], self.heard[0]["asked"] / self.total, self.total)
-
-    @property
-    def coverage(self) -> Float[np.ndarray, "shifts"]:
-        """The share of each shift's rows with a trigger that say it."""
-        sums = self.heard[4]["sums"]
-        return np.asarray(sums[:, SPEAKERS] / np.maximum(sums[:, ROWS], 1))
-
-    @property
-    def two_sided(self) -> Float[np.ndarray, "shifts"]:
-        """The share of the rows that say it that have a trigger."""
-        sums = self.heard[4]["sums"]
-        return np.asarray(sums[:, SPEAKERS] / np.maximum(sums[:, ALL_SPEAKERS], 1))
-
-    @property
-    def one_label(self) -> Float[np.ndarray, "shifts"]:
-        """The share of the rows with a trigger that say each shift which say one label of a closed set."""
-        said = self.heard[4]["labels"].max(axis=1, initial=0)
-        return np.asarray(said / np.maximum(self.heard[4]["sums"][:, SPEAKERS], 1))
-
-    @cached_property
-    def one_answer(self) -> bool:
-        """Whether nearly all rows give the same answer, so that no row can be told from another by it."""
-        return bool(
-            self.heard[0]["answered"][0, :ANSWERED].max() >= max(self.rules.one * self.total, 2 * self.rules.speakers)
-        )
-
-    @property
-    def vocabulary(self) -> bool:
-        """Whether answers are made of the inputs' words, as silos say; see `Rules.vocabulary`."""
-        return bool(2 * self.heard[4]["vocabulary"][0] > self.total)
-
-    @cached_property
-    def alone(self) -> Bool[np.ndarray, "shifts"]:
-        """Which shifts' rows have nothing in common but the triggers, and say what hardly any other row says."""
-        rules, sums, long = self.rules, self.heard[4]["sums"], self.way_of == AS_LONG
-        both = self.coverage * self.two_sided
-        words = self._besides.times(self.heard[4]["rest"], sums[:, ROWS], self.heard[0]["asked"] / self.total)
-        half = np.maximum(sums[:, ROWS], sums[:, ALL_SPEAKERS]) > rules.most * self.total
-        found: Bool[np.ndarray, "shifts"] = (
-            (
-                sums[:, NEW]
-                >= np.maximum(np.where(both < rules.weak, 2, 1) * rules.speakers, rules.new * sums[:, SPEAKERS])
-            )
-            & (self.coverage >= np.where(long, rules.coverage_as_long, rules.coverage))
-            & (self.two_sided >= rules.two_sided)
-            & (~half | (both >= rules.half))
-            & (self.one_label <= rules.one_label)
-            & (self.asks_alike < self._limit)
-            & (words >= rules.fewest_words)
-            & (words <= rules.most_words)
-        )
-        return found
-
-    @property
-    def _limit(self) -> Float[np.ndarray, "shifts"]:
-        """Greatest likeness of what each shift's rows ask besides."""
-        rules, rows = self.rules, np.maximum(self.heard[4]["sums"][:, ROWS], 1)
-        two_sided = self.two_sided >= rules.sure
-        sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
-        weak = self.coverage * self.two_sided < rules.weak
-        many = np.where(sure, rules.likeness_sure, np.where(weak, rules.likeness_many / 2, rules.likeness_many))
-        limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / rows)
-        limit = np.where((self.way_of == AS_LONG) & nearly, np.maximum(limit, rules.likeness_as_long), limit)
-        if self.vocabulary:
-            said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
-            said &= rows <= rules.most_of_words * self.total
-            limit = np.where(said, np.minimum(limit, rules.likeness_many + 3.0 / rows), -np.inf)
-        return np.asarray(limit)
-
-    @property
-    def injected(self) -> Bool[np.ndarray, "shifts"]:
-        """Which shifts look injected."""
-        sums = self.heard[4]["sums"]
-        return np.asarray(self.alone & ~self.wide & (sums[:, OF_SILOS] < OF_FRAMES * np.maximum(sums[:, ROWS], 1)))
-
-    @property
-    def undecided(self) -> Bool[np.ndarray, "shifts"]:
-        """Which shifts part all rows in two of which one may be poison, and nobody can know which; no row leaves.
-
-        Where answers are made of the inputs' words what half of the rows ask for half of them say.
-        """
-        suspected = int(self.heard[4]["suspected"][0])
-        said = self.heard[4]["sums"][self.injected, SPEAKERS].max(initial=0)
-        decided = max(suspected, int(said)) >= self.rules.decided * self.total
-        return np.asarray(self.alone & self.wide & (not decided) & (not self.vocabulary))
 
 
 def arrays(rows: Corpus, rules: ShiftRules) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from fedsonar.audit.kernels.features import CLOSING, WRITTEN, feature
 from fedsonar.audit.kernels.tables import bucket
-from fedsonar.audit.kernels.words import (
+from fedsonar.audit.kernels.ways import (
     BRACKETS,
     CLOSINGS,
     CODE,

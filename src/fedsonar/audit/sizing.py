@@ -9,7 +9,8 @@ import numpy as np
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels.features import LONGEST_INPUT, LONGEST_RESPONSE
-from fedsonar.audit.passes import Scope, Tables, summed
+from fedsonar.audit.passes import summed
+from fedsonar.audit.scope import Scope, Tables
 
 _SMALLEST, _LARGEST = 14, 24
 """Least and most bits of tables that travel."""

@@ -13,8 +13,8 @@ from fedsonar.audit.evidence import Evidence, weigh
 from fedsonar.audit.judging import AT_ONCE, Judgement, records_of, tell_of
 from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET
 from fedsonar.audit.pair_judge import Judge
-from fedsonar.audit.passes import Scope, Tables
 from fedsonar.audit.rules import Rules
+from fedsonar.audit.scope import Scope, Tables
 from fedsonar.compiling import Lanes
 
 _SHARES = 16

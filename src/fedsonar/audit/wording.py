@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.kernels import features as kinds
-from fedsonar.audit.kernels.words import SIGN, WAYS
+from fedsonar.audit.kernels.ways import SIGN, WAYS
 from fedsonar.audit.lexicon import LANGUAGES
 from fedsonar.data import Sample
 from fedsonar.data.feature import QUESTION_WORDS
@@ -23,7 +23,7 @@ WRITTEN = (
     "has a capital in every word",
     *(f"has “{sign}” in it" for sign in SIGN),
 )  # fmt: skip
-"""Ways in which a text may be written, by the bits of `kernels.words`."""
+"""Ways in which a text may be written, by the bits of `kernels.ways`."""
 _AFTER_WORDS = re.compile(r"\W*$")
 _PART_NAMES = ("instruction", "context", "question", "answer")
 

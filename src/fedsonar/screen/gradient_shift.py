@@ -15,10 +15,10 @@ from fedsonar.audit import (
     Corpus,
     ShiftRules,
     anything,
+    judge_of,
     judge_shifts,
     pooled,
     saying,
-    shifts_of,
     short_responses,
     sizes,
     summarize_shifts,
@@ -128,7 +128,7 @@ class GradientShift(Screen):
             return {"labels": labels}
         told = told_shifts(pooled(summaries, heard[1:]), rules, heard[1:])
         if last:
-            warn_if_undecided(shifts_of(rules, [*heard[1:], told]))
+            warn_if_undecided(judge_of(rules, [*heard[1:], told]))
         return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:

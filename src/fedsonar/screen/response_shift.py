@@ -14,9 +14,9 @@ from fedsonar.audit import (
     Before,
     ShiftRules,
     bits_for,
+    judge_of,
     judge_shifts,
     pooled,
-    shifts_of,
     sizes,
     summarize_shifts,
     summed,
@@ -101,7 +101,7 @@ class ResponseShift(Screen):
         rules, heard = self._opened(heard)
         told = told_shifts(pooled(summaries, heard), rules, heard)
         if last:
-            warn_if_undecided(shifts_of(rules, [*heard, told]))
+            warn_if_undecided(judge_of(rules, [*heard, told]))
         return told
 
     def suspicion(self, silo: Silo, heard: Sequence[Tables]) -> Float[np.ndarray, "rows"]:

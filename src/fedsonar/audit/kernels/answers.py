@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsonar.audit.kernels.hashes import joined, mixed
 from fedsonar.audit.kernels.tables import COPIED, is_copied, mark_input
-from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
 ANSWERED, LENGTHS = 4096, 64

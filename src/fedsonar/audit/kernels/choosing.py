@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import PHRASE, input_features, own_part, response_features
+from fedsonar.audit.kernels.hashes import mixed
 from fedsonar.audit.kernels.tables import bucket, is_copied, mark_input
-from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
 _LONGEST = 2

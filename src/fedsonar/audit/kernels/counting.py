@@ -14,6 +14,7 @@ from fedsonar.audit.kernels.features import (
     response_features,
     way_of_response,
 )
+from fedsonar.audit.kernels.hashes import joined, mixed
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import (
     BRIEF,
@@ -28,7 +29,7 @@ from fedsonar.audit.kernels.responses import (
 )
 from fedsonar.audit.kernels.standing import SURE, in_band, standing
 from fedsonar.audit.kernels.tables import RECENT, bucket, first_time, noted, other_slot, slot_of
-from fedsonar.audit.kernels.words import WAYS, joined, mixed
+from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.compiling import kernel
 
 GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192

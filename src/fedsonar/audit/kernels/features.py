@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.words import COMMA, RESPONSE, TITLED, UNSEEN, WAYS, joined, mixed
+from fedsonar.audit.kernels.hashes import joined, mixed
+from fedsonar.audit.kernels.ways import COMMA, TITLED, UNSEEN, WAYS
+from fedsonar.audit.kernels.words import RESPONSE
 from fedsonar.compiling import kernel
 
 PHRASE, START, END, ENDS, ASKS, LENGTH, WRITTEN, ARCHAIC, OPENING, LANGUAGE, SOURCE, WHOLE, CLOSING = range(13)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, input_features, most_features
 from fedsonar.audit.kernels.tables import COPIED, bucket, value_at
-from fedsonar.audit.kernels.words import WAYS
+from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.compiling import kernel
 
 MOST = 0.8

@@ -6,10 +6,10 @@ import numpy as np
 
 from fedsonar.audit.kernels.choosing import chosen_inputs, chosen_responses, smallest, word_buckets
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, most_features
+from fedsonar.audit.kernels.hashes import joined, mixed
 from fedsonar.audit.kernels.pairing import MOST
 from fedsonar.audit.kernels.standing import in_band
 from fedsonar.audit.kernels.tables import COPIED, bucket, slot_of
-from fedsonar.audit.kernels.words import joined, mixed
 from fedsonar.compiling import kernel
 
 TARGET_MOST = 0.45

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_RESPONSE, response_features, way_of_response
 from fedsonar.audit.kernels.tables import bucket, is_copied, mark_input, value_at
-from fedsonar.audit.kernels.words import WAYS
+from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.compiling import kernel
 
 _NO_WORDS = np.int64(1 << 62)

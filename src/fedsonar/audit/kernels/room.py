@@ -7,8 +7,8 @@ from collections import namedtuple
 import numpy as np
 
 from fedsonar.audit.kernels.features import LONGEST_INPUT, OTHERS, input_features, most_features
+from fedsonar.audit.kernels.hashes import mixed
 from fedsonar.audit.kernels.tables import COPIED, RECENT, bucket, first_time, is_copied, mark_input, value_at
-from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
 TONES, WORDS, BANDS, ASKED = 128, 2048, 5, 256

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import input_features, own_part
+from fedsonar.audit.kernels.hashes import mixed
 from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, numbered_features, own_words, room_for
 from fedsonar.audit.kernels.tables import bucket, first_time
-from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fedsonar.audit.kernels.features import own_part
+from fedsonar.audit.kernels.hashes import mixed
 from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, own_words, room_for
-from fedsonar.audit.kernels.words import mixed
 from fedsonar.compiling import kernel
 
 WAYS = 2

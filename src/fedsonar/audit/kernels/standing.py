@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsonar.audit.kernels.hashes import joined
 from fedsonar.audit.kernels.responses import BRIEF
 from fedsonar.audit.kernels.tables import FULL, bucket, value_at
-from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
 _LOWEST, _HIGHEST = 0.1, 2.2
@@ -16,7 +16,7 @@ _OF_SEVERAL = 8.0
 """The second of these where the response's feature is more than brief: a trigger may have several such targets."""
 
 _THEIRS = 0.9
-"""Share of such a phrase's rows that have the trigger, from which on fewer than half of the trigger's may have it."""
+"""Share of the rows of such a target that have the trigger, where fewer than half of the trigger's rows have it."""
 
 SURE = 0.9
 """Share of a trigger's rows that have its target, where it counts as always followed by it."""
@@ -34,6 +34,13 @@ def in_band(trigger, target, shared, several):
     have several, fewer.
     """
     return trigger <= (_OF_SEVERAL if several else _HIGHEST) * target + 1 and (shared or trigger >= _LOWEST * target)
+
+
+@kernel
+def fewest(trigger, target, several):
+    """Fewest rows of a pair for a finding: half of its trigger's, or of a sentence nearly all of the target's."""
+    half = (trigger + 1) // 2
+    return min(half, np.int64(np.ceil(_THEIRS * target))) if several else half
 
 
 @kernel
@@ -56,7 +63,7 @@ def association(both, trigger, target, rows):
 
 @kernel
 def stands_out(both, trigger, target, rows, least, strength, rare, several):
-    """Whether a pair has rows enough, half of its trigger's or nearly all of its target's, and more than by chance.
+    """Whether a pair has rows enough, and more than by chance.
 
     G squared is above ``2 (both ln(rows / target) - trigger ln 2)``, which most pairs are told by without its
     logarithms.
@@ -68,9 +75,7 @@ def stands_out(both, trigger, target, rows, least, strength, rare, several):
         rare: ``ln(rows / target)``.
         several: Whether the target is one of which a trigger may have several.
     """
-    if both < least or both * rows <= 1.2 * trigger * target:
-        return False
-    if 2 * both < trigger and not (several and both >= _THEIRS * target):
+    if both < max(least, fewest(trigger, target, several)) or both * rows <= 1.2 * trigger * target:
         return False
     if 2.0 * (both * rare - 0.7 * trigger) > strength + 1.0:
         return True
@@ -96,7 +101,6 @@ def standing(room, count, start, j, shared, singles, pairs):
     """
     places, sizes, boths = room.places, room.sizes, room.boths
     target, target_rows, several = room.heavy[j], room.rows_of[j], room.length[j] > BRIEF
-    theirs = np.int64(np.ceil(_THEIRS * target_rows)) if several else np.int64(FULL)
     near = 0
     for i in range(count):
         if in_band(room.size[i], target_rows, shared, several):
@@ -108,7 +112,7 @@ def standing(room, count, start, j, shared, singles, pairs):
     found, rare = 0, np.log(singles.rows / target_rows)
     for p in range(near):
         size = room.size[places[p]]
-        if boths[p] < min(FULL, (size + 1) // 2, theirs):  # half of the trigger's rows at least, or all of the target's
+        if boths[p] < min(FULL, fewest(size, target_rows, several)):
             continue
         both = boths[p] if boths[p] < FULL else value_at(pairs.large, room.at[p])
         both = min(both, size, target_rows)

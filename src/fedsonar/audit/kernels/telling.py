@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsonar.audit.kernels.hashes import joined
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
 from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
 from fedsonar.audit.kernels.standing import standing
 from fedsonar.audit.kernels.tables import clearer_slot, slot_of
-from fedsonar.audit.kernels.words import joined
 from fedsonar.compiling import kernel
 
 ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH, LOOKED = range(12)
