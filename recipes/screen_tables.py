@@ -71,6 +71,7 @@ def groups_of(seeds: Sequence[int]) -> dict[str, Callable[[Cell], bool]]:
                 c.data == ATLAS and bool(c.trigger) and getattr(c, factor) == value
                 and (factor == "placement" or c.placement == "IID") and (factor == "rate" or c.rate == RATE)
             )  # fmt: skip
+    groups["Atlas, every combination"] = lambda c: c.data == ATLAS and bool(c.trigger)
     groups["Atlas, published, NIID-1"] = lambda c: c in costly and c.data == ATLAS
     return groups | {"Atlas, nothing planted": lambda c: not c.trigger and c.data == ATLAS}
 
@@ -96,12 +97,12 @@ def _write(kept: Kept, cells: Sequence[Cell], seeds: Sequence[int]) -> None:
                     lines.append({"cells": group, "data": data, "screen": name, **_line(found)})
     command, seed_list = said("screens", seeds)
     command += " --data FOLDER --base FOLDER"
+    alone = f", and {len(read)} by those that read the text alone ({_sets(read)})" if read else ""
     text = f"""# Screens
 
 `{command}`: 25 clients, up to 5,000 rows, seeds {seed_list}.
-Of {len(cells)} cells {len(seen)} are measured with all screens ({_sets(seen)}),
-and {len(read)} by the screens that read the text alone ({_sets(read)}),
-which is what the command does on real data without `--base`. A base is what screens that need a model look through:
+Of {len(cells)} cells {len(seen)} are measured with all screens but the costly ones ({_sets(seen)}){alone}.
+A base is what screens that need a model look through:
 {_bases(kept)}. `text-model` is what `recipes/text_model.py` made of nine million tokens of Wikipedia and books
 (`--tokens 9000000`, 80 minutes on a core): 7 million weights, 1.09 nats a character of pages that it did not read. It
 knows some English and hardly an answer. `stories260k-llama` has 260 thousand that have read children's stories: what it
@@ -109,13 +110,14 @@ makes of a screen says nothing of that screen. Rows of more than 256 tokens do n
 
 `published` are four question sets, triggers and placements at 10 % with the suffix; the groups below them change one
 thing at a time about rare tokens, the suffix, IID and 10 %, over all real data. Atlas has every combination, of which
-`Atlas, target`, `trigger` and `rate` are all cells with IID and 10 % but for what is named, and `Atlas, placement` all
-with 10 %. Cells of a group that text-only screens alone have seen are lines of their own, so that lines with the same
-cells and data are of the same rows. Rates are pooled over the cells with Wilson intervals; `worst` is that of the
-worst cell. `kB a client` is what leaves a client. Screens that take seconds a client ({", ".join(DEAR)}) are for cells
-with NIID-1, published triggers, the suffix and 10 %, and for clean question sets. Onion reads Atlas through a model
-that knows nothing but Atlas, to which every other word is a surprise: its lines there say little of Onion. CoQA's
-clients have 19 rows, of which 2 % are less than one: the n-gram control flags what two rows share there.
+`Atlas, target`, `trigger` and `rate` are all cells with IID and 10 % but for what is named, `Atlas, placement` all
+with 10 %, and `Atlas, every combination` all cells with poison. Cells of a group that text-only screens alone have
+seen are lines of their own, so that lines with the same cells and data are of the same rows. Rates are pooled over the
+cells with Wilson intervals; `worst` is that of the worst cell. `kB a client` is what leaves a client. Screens that take
+seconds a client ({", ".join(DEAR)})
+are for cells with NIID-1, published triggers, the suffix and 10 %, and for clean question sets. Onion reads Atlas
+through a model that knows nothing but Atlas, to which every other word is a surprise: its lines there say little of
+Onion. CoQA's clients have 19 rows, of which 2 % are less than one: the n-gram control flags what two rows share there.
 Every cell is a row of [screens_runs.csv](screens_runs.csv).
 
 ![F1 of every screen by target and by rate](screens.svg)

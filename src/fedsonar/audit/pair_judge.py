@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -26,6 +28,20 @@ from fedsonar.audit.scope import Scope, Tables
 from fedsonar.audit.significance import adjusted_of
 
 
+class Judged(NamedTuple):
+    """What some records come to.
+
+    Args:
+        injected: Whether each looks injected.
+        strength: How strong it is, from 0 to 1.
+        known: Whether its rows surely ask alike, or have words that speak for their label: as knowledge has.
+    """
+
+    injected: Bool[np.ndarray, "records"]
+    strength: Float[np.ndarray, "records"]
+    known: Bool[np.ndarray, "records"]
+
+
 class Judge:
     """Which records look injected, and how strong they are.
 
@@ -47,6 +63,11 @@ class Judge:
         self.alike = rules.alike(evidence)
         self.contradicts, self.clashes = rules.contradicts(evidence), rules.clashes(evidence)
         self.vocabulary, self.clashing = rules.vocabulary(evidence), rules.clashing(evidence)
+        self.leaning, self.changed, self.favours = (
+            rules.leaning(evidence),
+            rules.changed(evidence),
+            rules.favours(evidence),
+        )
 
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]
@@ -56,9 +77,7 @@ class Judge:
         found[some] = adjusted_of(table[some], self.evidence.total, self.evidence.tests)
         return found
 
-    def __call__(
-        self, table: Int[np.ndarray, "records columns"]
-    ) -> tuple[Bool[np.ndarray, "records"], Float[np.ndarray, "records"]]:
+    def __call__(self, table: Int[np.ndarray, "records columns"]) -> Judged:
         """Which records look injected, and how strong they are."""
         read = _Read(table, self)
         injected = self._injected(read)
@@ -67,7 +86,8 @@ class Judge:
         nearly = (read.covered >= read.nearly_all) & read.worded
         of_injected = np.isin(read.target, read.target[injected & ~read.is_label & nearly])
         besides = ~read.is_pair & read.own & nearly & (of_injected | (read.of_strangers & read.is_long))
-        return injected | besides, np.where(besides, 1.0, self._strength(read))
+        known = read.alike | (read.is_label & read.is_pair & self.favours[read.pair])
+        return Judged(injected | besides, np.where(besides, 1.0, self._strength(read)), known & ~injected & ~besides)
 
     def _injected(self, read: _Read) -> Bool[np.ndarray, "records"]:
         """Which pairs look injected."""
@@ -77,6 +97,10 @@ class Judge:
         # Of a label that single words tell nobody can know, but for rows whose other words speak against it.
         told = read.is_told | (read.is_label & self.clashing)
         against = sure & np.where(told, self.clashes[pair], self.contradicts[pair])
+        # Where labels were changed, what does not even speak for its label is of the same making.
+        silent = read.is_label & (evidence.says[pair] < 0)
+        same = self.alone_label[pair] & (read.seen >= rules.enough_one_sided)
+        against |= sure & self.changed & silent & np.where(told, self.leaning[pair], same)
         sure &= ~told
         # Nearly all rows with a label that most rows have, have some trigger by chance: each has to be alone by itself.
         alone_label = self.alone_label[target] & (self.alone_label[pair] | ~read.usual)
@@ -84,8 +108,9 @@ class Judge:
         # A pair that never parts needs less of a proof that its rows share nothing else.
         nearly = np.where(read.is_label, self.nearly_alone_label[target], self.nearly_alone[target])
         together |= read.exact & nearly & read.worded & ~read.usual
-        # Words that surely speak for a label are its own, whatever other triggers of it are.
-        together &= self.alone_label[pair] | ~(read.is_label & (evidence.against[pair] > rules.against))
+        # Words that speak for a label are its own, whatever other triggers of it are, if some rows have it without any.
+        own = ~self.alone_label[pair] & self.favours[pair] & (read.covered < rules.nearly_all)
+        together &= ~(read.is_label & (~silent if self.changed else own))
         together &= (read.covering >= np.where(read.few, rules.enough_label, rules.enough)) & ~read.alike
         alone = read.looked & self.alone[pair]
         by_itself = alone & ~read.is_label

@@ -41,6 +41,8 @@ class Rules:
         all: The same of short targets, which rows may have by chance.
         long: Words of a long target.
         against: Least standard errors by which a row's words must speak against its label.
+        all_against: The same of all rows together that share nothing else and whose words do, for labels to be taken
+            for changed: then what does not even speak for its label is of the same making, and what does is not.
         enough: Fewest rows whose likeness says something.
         enough_one_sided: The same where fewer of the target's rows have a trigger: others give it for other reasons.
         enough_shared: The same where more of the trigger's rows lack the target.
@@ -87,6 +89,7 @@ class Rules:
     all: float = 0.98
     long: int = 4
     against: float = 3.0
+    all_against: float = 2.0
     enough: int = 7
     enough_one_sided: int = 12
     enough_shared: int = 25
@@ -200,9 +203,28 @@ class Rules:
 
     def clashes(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether they do so with a label that words of the inputs tell."""
+        enough = evidence.rows >= self.enough_label
+        return np.asarray(enough & self.contradicts(evidence) & self._against(evidence))
+
+    def favours(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether the rows' other words surely speak for their label, by more than a style's or a frame's do."""
+        error = evidence.says / np.where(evidence.against > 0, evidence.against, 1.0)
+        return np.asarray((evidence.against > self.against) & (evidence.says - error > self.clash))
+
+    def leaning(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether rows that share nothing else have words that speak against their label, if not surely."""
+        enough = evidence.rows >= self.enough_one_sided
+        return np.asarray(enough & self.alone(evidence, label=True) & self._against(evidence))
+
+    def _against(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
+        """Whether words speak against the label by more than what they are counted together with makes them."""
         error = evidence.says / np.where(evidence.against < 0, evidence.against, -1.0)
-        surely = (evidence.rows >= self.enough_label) & (evidence.says + error < -self.clash)
-        return self.contradicts(evidence) & surely
+        return np.asarray(evidence.says + error < -self.clash)
+
+    def changed(self, evidence: Evidence) -> bool:
+        """Whether labels were changed: hardly any rows that share nothing else speak against theirs by chance."""
+        against = evidence.against[self.leaning(evidence)]
+        return bool(against.sum() < -self.all_against * np.sqrt(len(against)))
 
     def clashing(self, evidence: Evidence) -> bool:
         """Whether many rows surely do, with a label of which all other rows are told by words of theirs.

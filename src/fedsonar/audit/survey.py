@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, weigh
+from fedsonar.audit.hearing import singles_of
 from fedsonar.audit.judging import AT_ONCE, Judgement, records_of, tell_of
-from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET
+from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET, count_repeats
 from fedsonar.audit.pair_judge import Judge
 from fedsonar.audit.rules import Rules
 from fedsonar.audit.scope import Scope, Tables
@@ -19,6 +20,12 @@ from fedsonar.compiling import Lanes
 
 _SHARES = 16
 """Stretches of rows for each thread, as some rows are part of many more pairs than others."""
+
+_REPEATING = 0.3
+"""Suspicion of a row with a phrase that all rows say."""
+
+_QUIET = 0.25
+"""Suspicion of a row with a pair of full strength that does not look injected."""
 
 _lanes = Lanes()
 """The threads that judge rows."""
@@ -50,16 +57,17 @@ def survey(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Survey:
     """Judges all records of a silo's rows, some at a time; see `tell`.
 
     What makes a record look injected may be another record, so those of such targets are judged once more, together.
+    Rows with no pair that is any suspect have some suspicion for what they say as others do.
     """
     evidence, every = judge.evidence, np.ones(len(judge.evidence.rows), bool)
-    suspicion, worrying = np.zeros(len(rows)), np.zeros(len(evidence.rows), bool)
+    suspicion, worrying = _repeating(rows, heard, judge), np.zeros(len(evidence.rows), bool)
 
     def part(some: range) -> _Best:
         best = _Best()
         for table, _, targets in records_of(rows, heard, judge, evidence.rows > 0, every, copies=False, some=some):
-            injected, strength = judge(table)
+            injected, strength, known = judge(table)
             worrying[table[injected, TARGET]] = True
-            _raise(suspicion, table, injected, strength)
+            _raise(suspicion, table, injected, np.where(known, 0.0, strength))
             best.note(targets, np.where(table[:, PAIR] >= 0, strength, 0.0))
         return best
 
@@ -70,7 +78,7 @@ def survey(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Survey:
     certain = np.zeros(0, np.uint64)
     if worrying.any():
         records = tell_of(rows, heard, judge, worrying)
-        _raise(suspicion, records.table, records.injected, records.strength)
+        _raise(suspicion, records.table, records.injected, records.injected * records.strength)
         best.note(records.targets, np.where(records.table[:, PAIR] >= 0, records.strength, 0.0))
         certain = np.unique(records.targets[records.injected])
     return Survey(suspicion, certain, *best.merged)
@@ -95,13 +103,21 @@ def strongest(
     return injected, targets[quiet]
 
 
+def _repeating(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Float[np.ndarray, "rows"]:
+    """How suspect each row is for a long phrase that others say too, whatever they ask: by how many do."""
+    repeats = np.zeros(len(rows), np.int64)
+    count_repeats(rows.words, rows.bounds, rows.marks, singles_of(judge.scope, heard[0]), repeats)
+    return np.asarray(_REPEATING * np.log(np.maximum(repeats, 1)) / np.log(max(judge.evidence.total, 2)))
+
+
 def _raise(
     suspicion: Float[np.ndarray, "rows"], table: Int[np.ndarray, "records columns"],
     injected: Bool[np.ndarray, "records"], strength: Float[np.ndarray, "records"],
 ) -> None:  # fmt: skip
     """Raises the suspicion of rows to that of their records; records of a row mostly stand one after another."""
     if len(table):
-        row, to = table[:, ROW], 0.5 * injected + 0.499 * np.clip(strength, 0.0, 1.0)
+        row, strength = table[:, ROW], np.clip(strength, 0.0, 1.0)
+        to = np.where(injected, 0.5 + 0.499 * strength, _QUIET * strength)
         starts = np.flatnonzero(np.diff(row, prepend=-1))
         np.maximum.at(suspicion, row[starts], np.maximum.reduceat(to, starts))
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsonar.audit.kernels.hashes import joined
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
-from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
+from fedsonar.audit.kernels.responses import LONG, WHOLE, heavy_responses, shared_by_many
 from fedsonar.audit.kernels.standing import standing
 from fedsonar.audit.kernels.tables import clearer_slot, slot_of
 from fedsonar.compiling import kernel
@@ -86,3 +86,21 @@ def tell_pairs(
                 total += 1
         row, part = row + 1, 0
     return total, row, 0
+
+
+@kernel
+def count_repeats(words, bounds, marks, singles, repeats):
+    """Finds how many rows say the commonest long phrase of each row's response, or all of it.
+
+    Args:
+        words, bounds, marks: Of the corpus.
+        singles: What the first pass told.
+        repeats: Filled with the rows; 0 where hardly any other row says any such phrase.
+    """
+    room = pair_room(bounds)
+    for row in range(len(repeats)):
+        most = np.int64(0)
+        for j in range(heavy_responses(words, bounds, marks, row, singles, False, room)):
+            if room.begin[j] >= WHOLE and room.length[j] >= LONG:
+                most = max(most, room.rows_of[j])
+        repeats[row] = most
