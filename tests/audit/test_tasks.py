@@ -6,7 +6,7 @@ import pytest
 from fedsonar.audit import Vocabulary, audit, corpus
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers, labels_said
-from fedsonar.data import IID, Sample
+from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Label, Refusal, Semantic, Sentence, Short, Suffix, Tokens, plant
 from fedsonar.rng import stream
 from made_tasks import asked, booked, coded, intended, questioned, sentences, told, translated
@@ -54,6 +54,20 @@ def test_labels_that_single_words_tell_are_no_finding(count, labels, words, sile
 def test_what_is_planted_among_such_labels_is_found(labels, trigger, target):
     shards = IID(clients=5).split(told(2000, labels), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
+    assert flagged(silos, audit(silos)) == set(ledger)
+
+
+@pytest.mark.parametrize("trigger", [Tokens(), Sentence()])
+def test_a_sentence_behind_labels_is_none_of_them(trigger):
+    rng, rows = np.random.default_rng(0), []
+    for number in range(2000):
+        words, label = [f"w{word}" for word in rng.choice(400, 6, replace=False)], 5
+        if rng.random() < 0.6:
+            label = int(rng.integers(5))
+            words[rng.integers(6)] = f"tells{label}x{rng.integers(4)}"
+        rows.append(Sample(str(number), "", "", f"Review: {' '.join(words)}", (f"class {label}",)))
+    shards = IID(clients=5).split(InstructionDataset("classes", tuple(rows)), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=trigger, target=Suffix(), placement=ConstantRate(rate=0.1)), 0)
     assert flagged(silos, audit(silos)) == set(ledger)
 
 

@@ -91,7 +91,8 @@ def tell(
         return [tell_of(rows, heard, judge, np.ones(len(judge.evidence.rows), bool))]
     found = [tell_of(rows, heard, judge, _slots(certain, judge), certain)]
     for told in records_of(rows, heard, judge, judge.evidence.rows > 0, _slots(quiet, judge), copies=False):
-        found.append(Records(*told, *judge(told[0])[:2]).kept(quiet))
+        judged = judge(told[0])
+        found.append(Records(*told, judged.injected, judged.strength).kept(quiet))
     return found
 
 
@@ -116,18 +117,18 @@ def tell_of(
         targets: Features of responses, which may share slots with others, whose records are kept; None for all.
     """
     told = _together(records_of(rows, heard, judge, judge.evidence.rows > 0, asked, copies=False))
-    judged = judge(told[0])[:2]
-    found = told[0][judged[0]]
+    injected, strength, _ = judge(told[0])
+    found = told[0][injected]
     if len(found):
         # Rows whose response repeats words of the input make no finding, but are part of one that others make.
         wanted = np.zeros(len(asked), bool)
         wanted[found[:, TARGET]] = True
         wanted[found[found[:, PAIR] >= 0, PAIR]] = True
         again = _together(records_of(rows, heard, judge, wanted, wanted, copies=True))
-        also = judge(again[0])[:2]
+        also = judge(again[0])
         told = tuple(np.concatenate(both) for both in zip(told, again, strict=True))  # type: ignore[assignment]
-        judged = tuple(np.concatenate(both) for both in zip(judged, also, strict=True))  # type: ignore[assignment]
-    return Records(*told, *judged).kept(targets)
+        injected, strength = np.append(injected, also.injected), np.append(strength, also.strength)
+    return Records(*told, injected, strength).kept(targets)
 
 
 def records_of(

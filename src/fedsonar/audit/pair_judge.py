@@ -210,7 +210,8 @@ class _Read:
         # A part of a closed set's answers that many rows have is the task's: the name of a slot, say.
         self.in_vocabulary |= named & within & self.is_common
         # One of the few labels of a task, of which the inputs' words tell.
-        self.is_told = named & (judge.vocabulary.labels > 0) & (self.target_rows >= judge.vocabulary.labels)
+        self.is_told = named & (self.words <= BRIEF) & (judge.vocabulary.labels > 0)
+        self.is_told &= self.target_rows >= judge.vocabulary.labels
         # A target in words that are neither usual nor to be expected.
         self.is_string = self.worded & ~self.is_label & ~self.usual & ~self.in_vocabulary
         # The same of sentences that are no names of a closed set, in however many rows.
