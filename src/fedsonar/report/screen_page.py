@@ -17,7 +17,7 @@ from fedsonar.report.figures import COLOURS, Plot, layout
 from fedsonar.report.html import render
 from fedsonar.screen import Verdict
 
-_SHOWN = 100
+_SHOWN, _FIRST = 100, 10
 _NAMES = {"recall": "Recall", "precision": "Precision", "false_removal": "False removal", "auc": "Area under the curve"}
 
 
@@ -45,12 +45,13 @@ def screen_page(
     name = result["screen"]["class_path"].rsplit(".", 1)[-1]
     title = f"{name} on {names[0]}" if len(names) == 1 else f"{name} on {len(names)} silos"
     parts = result["screen"]["init_args"]
+    shown = most_suspect(samples, judged, _SHOWN) or _first(samples, judged)
     return render(
         "screen.html.j2", title, _headline(result), plots,
         scores=list(_score_rows(result["scores"])), silos=result["silos"], parameters=parts, model=result["model"],
         suspects=[
             (names[number], place(number, sample.id), f"{value:.4g}", sample.input, sample.answers[0])
-            for number, sample, value in most_suspect(samples, judged, _SHOWN)
+            for number, sample, value in shown
         ],
         flagged=result["flagged"],
     )  # fmt: skip
@@ -60,12 +61,24 @@ def most_suspect(
     samples: Sequence[Sequence[Sample]], judged: Sequence[Verdict], most: int
 ) -> list[tuple[int, Sample, float]]:
     """The most suspect of the flagged rows: the number of the silo, the row, and its suspicion."""
-    flagged = (
-        (float(suspicion), number, place)
-        for number, verdict in enumerate(judged)
-        for place, (suspicion, out) in enumerate(zip(verdict.suspicion, verdict.flagged, strict=True)) if out
+    return _largest(samples, judged, [verdict.flagged for verdict in judged], most)
+
+
+def _first(samples: Sequence[Sequence[Sample]], judged: Sequence[Verdict]) -> list[tuple[int, Sample, float]]:
+    """The first few of all rows, of those that are more suspect than most."""
+    middle = np.nanmedian(np.concatenate([verdict.suspicion for verdict in judged]))
+    return _largest(samples, judged, [verdict.suspicion > middle for verdict in judged], _FIRST)
+
+
+def _largest(
+    samples: Sequence[Sequence[Sample]], judged: Sequence[Verdict], among: Sequence[Bool[np.ndarray, "_"]], most: int
+) -> list[tuple[int, Sample, float]]:
+    """The most suspect of some rows."""
+    rows = (
+        (float(judged[number].suspicion[place]), number, int(place))
+        for number, some in enumerate(among) for place in np.flatnonzero(some)
     )  # fmt: skip
-    chosen = heapq.nlargest(most, flagged, key=lambda row: (row[0], -row[1], -row[2]))
+    chosen = heapq.nlargest(most, rows, key=lambda row: (row[0], -row[1], -row[2]))
     return [(number, samples[number][place], suspicion) for suspicion, number, place in chosen]
 
 
