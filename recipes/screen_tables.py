@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from attack_tables import TRIGGERS
 from drawing import heat
 from fedsonar.model import Base
+from fedsonar.screen import Screen
 from published_figures import Kept, beside
 from screen_bench import CHEAP, DEAR, kept_in, measure_cells
 from screen_cells import (
@@ -103,7 +104,9 @@ def _write(kept: Kept, cells: Sequence[Cell], seeds: Sequence[int]) -> None:
 `{command}`: 25 clients, up to 5,000 rows, seeds {seed_list}.
 Of {len(cells)} cells {len(seen)} are measured with all screens but the costly ones ({_sets(seen)}){alone}.
 A base is what screens that need a model look through:
-{_bases(kept)}. `text-model` is what `recipes/text_model.py` made of nine million tokens of Wikipedia and books
+{_bases(kept, CHEAP)};
+the costly ones: {_bases(kept, DEAR)}.
+`text-model` is what `recipes/text_model.py` made of nine million tokens of Wikipedia and books
 (`--tokens 9000000`, 80 minutes on a core): 7 million weights, 1.09 nats a character of pages that it did not read. It
 knows some English and hardly an answer. `stories260k-llama` has 260 thousand that have read children's stories: what it
 makes of a screen says nothing of that screen. Rows of more than 256 tokens do not enter; Atlas has the embedded model.
@@ -142,13 +145,17 @@ Every cell is a row of [screens_runs.csv](screens_runs.csv).
     write_figures(figures, command)
 
 
-def _bases(kept: Kept) -> str:
-    """Which base has been looked through on which data."""
-    data: dict[str, list[str]] = {}
+def _bases(kept: Kept, screens: Mapping[str, Screen]) -> str:
+    """Which base screens have looked through on which data; with their names where not all did that need one."""
+    needing = {name for name, screen in screens.items() if not screen.text_alone}
+    data: dict[str, dict[str, None]] = {}
+    seen: dict[str, set[str]] = {}
     for row in kept.values():
-        if row["base"] and row["data"] not in data.setdefault(row["base"], []):
-            data[row["base"]].append(row["data"])
-    return "; ".join(f"`{base}` for {', '.join(names)}" for base, names in data.items())
+        if row["base"] and row["screen"] in needing:
+            data.setdefault(row["base"], {})[row["data"]] = None
+            seen.setdefault(row["base"], set()).add(row["screen"])
+    which = {base: "" if some == needing else f" ({'; '.join(sorted(some))})" for base, some in seen.items()}
+    return "; ".join(f"`{base}` for {', '.join(names)}{which[base]}" for base, names in data.items())
 
 
 def _sets(cells: Sequence[Cell]) -> str:
