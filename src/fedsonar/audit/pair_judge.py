@@ -63,11 +63,8 @@ class Judge:
         self.alike = rules.alike(evidence)
         self.contradicts, self.clashes = rules.contradicts(evidence), rules.clashes(evidence)
         self.vocabulary, self.clashing = rules.vocabulary(evidence), rules.clashing(evidence)
-        self.leaning, self.changed, self.favours = (
-            rules.leaning(evidence),
-            rules.changed(evidence),
-            rules.favours(evidence),
-        )
+        self.leaning, self.favours = rules.leaning(evidence), rules.favours(evidence)
+        self.changed = rules.changed(evidence, self.leaning)
 
     def q(
         self, table: Int[np.ndarray, "records columns"], some: Bool[np.ndarray, "records"]

@@ -204,26 +204,31 @@ class Rules:
     def clashes(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether they do so with a label that words of the inputs tell."""
         enough = evidence.rows >= self.enough_label
-        return np.asarray(enough & self.contradicts(evidence) & self._against(evidence))
+        return np.asarray(enough & self.contradicts(evidence) & (self._surely_says(evidence) < -self.clash))
 
     def favours(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether the rows' other words surely speak for their label, by more than a style's or a frame's do."""
-        error = evidence.says / np.where(evidence.against > 0, evidence.against, 1.0)
-        return np.asarray((evidence.against > self.against) & (evidence.says - error > self.clash))
+        return np.asarray((evidence.against > self.against) & (self._surely_says(evidence) > self.clash))
 
     def leaning(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
         """Whether rows that share nothing else have words that speak against their label, if not surely."""
         enough = evidence.rows >= self.enough_one_sided
-        return np.asarray(enough & self.alone(evidence, label=True) & self._against(evidence))
+        alone = self.alone(evidence, label=True)
+        return np.asarray(enough & alone & (self._surely_says(evidence) < -self.clash))
 
-    def _against(self, evidence: Evidence) -> Bool[np.ndarray, "slots"]:
-        """Whether words speak against the label by more than what they are counted together with makes them."""
-        error = evidence.says / np.where(evidence.against < 0, evidence.against, -1.0)
-        return np.asarray(evidence.says + error < -self.clash)
+    def _surely_says(self, evidence: Evidence) -> Float[np.ndarray, "slots"]:
+        """Nats a row by which words speak for the label, or against it, less their standard error; 0 within it."""
+        says, error = evidence.says, evidence.says / np.where(evidence.against == 0, 1.0, evidence.against)
+        return np.asarray(np.sign(says) * np.maximum(np.abs(says) - error, 0.0))
 
-    def changed(self, evidence: Evidence) -> bool:
-        """Whether labels were changed: hardly any rows that share nothing else speak against theirs by chance."""
-        against = evidence.against[self.leaning(evidence)]
+    def changed(self, evidence: Evidence, leaning: Bool[np.ndarray, "slots"]) -> bool:
+        """Whether labels were changed: hardly any rows that share nothing else speak against theirs by chance.
+
+        Args:
+            evidence: What the sums say.
+            leaning: See `leaning`.
+        """
+        against = evidence.against[leaning]
         return bool(against.sum() < -self.all_against * np.sqrt(len(against)))
 
     def clashing(self, evidence: Evidence) -> bool:

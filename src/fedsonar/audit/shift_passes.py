@@ -129,11 +129,9 @@ _latest_judges: list[ShiftJudge] = []
 def judge_of(rules: ShiftRules, heard: Sequence[Tables]) -> ShiftJudge:
     """Who judges by the sums of all passes, once for all silos of a process."""
     shifts = shifts_of(rules, heard)
-    known = [one for one in _latest_judges if one.shifts in _latest]
-    if not any(one.shifts is shifts for one in known):
-        known = [ShiftJudge(shifts), *known]
-    _latest_judges[:] = known
-    return next(one for one in known if one.shifts is shifts)
+    known = next((one for one in _latest_judges if one.shifts is shifts), None) or ShiftJudge(shifts)
+    _latest_judges[:] = [known, *(one for one in _latest_judges if one.shifts is not shifts)][:2]
+    return known
 
 
 def begins_with(heard: Sequence[Tables], before: Sequence[Tables]) -> bool:
