@@ -18,7 +18,7 @@ _ROUNDED = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """When a pair looks injected. Set on clean data sets; see docs/audit.md.
+    """When a pair looks injected. Set on clean data sets; see docs/audit_rules.md.
 
     Args:
         likeness: Greatest likeness of few rows that share nothing but the trigger.
