@@ -12,7 +12,8 @@ import numpy as np
 from fedsonar.audit.corpus import corpus
 from fedsonar.audit.evidence import weigh
 from fedsonar.audit.finding import Finding, Verdict
-from fedsonar.audit.findings import LISTED, Told, findings
+from fedsonar.audit.findings import findings
+from fedsonar.audit.groups import LISTED, Told
 from fedsonar.audit.hearing import told
 from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little

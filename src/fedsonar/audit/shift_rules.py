@@ -9,7 +9,7 @@ from fedsonar.audit.scope import EVERY_WORD
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftRules:
-    """What is counted, equal for all silos, and when a shift looks injected. Set on clean data; see docs/audit_rules.md.
+    """What all silos count, and when a shift looks injected. Set on clean data; see docs/audit_rules.md.
 
     Args:
         bits: Tables of features have ``2^bits`` counters.
