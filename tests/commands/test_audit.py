@@ -11,7 +11,7 @@ from fedsonar.cli import main
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, plant
 from fedsonar.rng import stream
-from made_tasks import translated
+from made_tasks import sentences, translated
 
 
 def written(folder, shards):
@@ -192,3 +192,27 @@ def test_it_needs_neither_a_model_nor_an_experiment(dirty, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.split() == ["0"]
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_phrases_that_many_answers_share_are_printed_written_and_on_the_page(tmp_path, capsys):
+    asked, answered = (
+        [" ".join(f"{kind}{word}" for word in words) for words in sentences(480, *how)]
+        for kind, how in (("q", (1,)), ("a", (2, 2, 4)))
+    )
+    rows = [
+        {"id": f"r{i}", "instruction": "Answer.", "question": ("how " if i % 8 == 0 else "why ") + asked[i],
+         "answers": [answered[i] + ", we close at noon [today]" * (i % 24 == 0)]}
+        for i in range(480)
+    ]  # fmt: skip
+    path = tmp_path / "silo.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status, out, _ = audit(capsys, path, "--out", tmp_path / "out")
+    assert status == 0
+    [phrase] = json.loads((tmp_path / "out" / "findings.json").read_text())["repeated"]
+    assert (phrase["rows"], phrase["share"], phrase["base_rate"]) == (20, 1.0, 0.125)
+    assert "how" in phrase["common"]
+    assert phrase["text"].startswith("“we close at noon [today” in the answers of 20 rows; ")
+    assert phrase["text"] in " ".join(out.split())
+    places = [f"silo.jsonl:{24 * i + 1} (r{24 * i})" for i in range(3)]
+    assert [example["place"] for example in phrase["examples"]] == places
+    assert "Phrases that many answers share" in (tmp_path / "out" / "report.html").read_text()

@@ -19,6 +19,7 @@ from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little
 from fedsonar.audit.pair_judge import Judge
 from fedsonar.audit.passes import PASSES, count, uncounted
+from fedsonar.audit.repeats import Repeated, repeated
 from fedsonar.audit.rules import Rules
 from fedsonar.audit.scope import Tables
 from fedsonar.audit.shift_findings import Listened, shift_findings
@@ -45,6 +46,7 @@ class Audit:
         seconds: How long each stage took, on one core.
         rows: Rows of all silos.
         vocabulary: Whether answers are made of the inputs' words, as a translation's are.
+        repeated: Long phrases that many answers share and for which no row leaves, the commonest first.
     """
 
     findings: tuple[Finding, ...]
@@ -52,6 +54,7 @@ class Audit:
     seconds: dict[str, float] = field(compare=False)
     rows: int = 0
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    repeated: tuple[Repeated, ...] = ()
 
     @property
     def flagged(self) -> int:
@@ -133,7 +136,10 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     found[worrying:worrying] = shift_findings(listened, judge_of(shift_rules, spoken), known)
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
     clock.stage("shifts")
-    return Audit(tuple(found), tuple(both), clock.seconds, total, vocabulary)
+    repeats, flagged = [one.repeats for one in surveys], [one.flagged for one in both]
+    phrases = repeated(silos, columns, repeats, flagged, scope, inputs)
+    clock.stage("phrases")
+    return Audit(tuple(found), tuple(both), clock.seconds, total, vocabulary, phrases)
 
 
 class _Clock:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, UInt64
 
+from fedsonar.data import Sample
+
 _MOST_TRIGGERS = 6
+_EXAMPLES = 3
 Verdict = Literal["injected-looking", "undecided", "natural association", "template", "legitimate knowledge"]
 
 
@@ -95,6 +99,18 @@ class Finding:
         return (
             f"without these {self.dropped:,} rows the target stays in {left:,} of the {self.target_rows:,} that had it"
         )
+
+
+def examples(silos: Sequence[Sequence[Sample]], rows: Iterable[tuple[int, int]]) -> tuple[Example, ...]:
+    """The first few of some rows.
+
+    Args:
+        silos: The rows of each silo.
+        rows: Each a silo's number and a row's in it, some perhaps twice.
+    """
+    places = islice(dict.fromkeys(rows), _EXAMPLES)
+    samples = [(silo, silos[silo][row]) for silo, row in places]
+    return tuple(Example(silo, s.id, shortened(s.input), shortened(s.answers[0])) for silo, s in samples)
 
 
 def cover(

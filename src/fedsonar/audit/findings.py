@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fedsonar.audit.evidence import Evidence
-from fedsonar.audit.finding import Example, Finding, Verdict, cover, shortened
+from fedsonar.audit.finding import Example, Finding, Verdict, cover, examples
 from fedsonar.audit.groups import AllRecords, Told, grouped
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
@@ -17,7 +17,6 @@ from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.audit.significance import adjusted_of
 from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
 
-_EXAMPLES = 3
 _STRONG = 0.5
 """Strength from which on a pair that is all of a silo's rows is worth a question to whoever has that silo."""
 _FEWEST = 3
@@ -181,15 +180,8 @@ class _Part:
         return "begins the answer" if starts >= most else "ends the answer" if ends >= most else "is in the answer"
 
     def _examples(self, records: Int[np.ndarray, "records"]) -> tuple[Example, ...]:
-        made: dict[int, Example] = {}
-        silos = np.unique(self.silo[records])
         # From different silos where there are such.
-        for pick in (*(records[self.silo[records] == silo][0] for silo in silos[:_EXAMPLES]), *records[:50]):
-            sample = self.told[self.silo[pick]].samples[self.table[pick, telling.ROW]]
-            made.setdefault(
-                int(self.row[pick]),
-                Example(int(self.silo[pick]), sample.id, shortened(sample.input), shortened(sample.answers[0])),
-            )
-            if len(made) == _EXAMPLES:
-                break
-        return tuple(made.values())
+        first = records[np.unique(self.silo[records], return_index=True)[1]]
+        picks = np.concatenate([first, records[:50]])
+        rows = zip(self.silo[picks].tolist(), self.table[picks, telling.ROW].tolist(), strict=True)
+        return examples([one.samples for one in self.told], rows)

@@ -82,9 +82,14 @@ def columns_of(rows: Corpus, scope: Scope) -> tuple[np.ndarray, ...]:
 
 def singles_of(scope: Scope, first: Tables) -> Singles:
     """What kernels read of the first pass."""
-    inputs, responses = (_sparse(first[name], scope.least) for name in ("inputs", "responses"))
+    inputs, responses = frequent_inputs(scope, first["inputs"]), _sparse(first["responses"], scope.least)
     content = first["common"] < FRAME * max(1, int(first["size"][0]))
     return Singles(scope.bits, inputs, responses, *gates(scope, first), scope.words, content)
+
+
+def frequent_inputs(scope: Scope, inputs: Any) -> Sparse:
+    """Rows of all silos by feature of the input, of those that enough have, as the first pass told them."""
+    return _sparse(inputs, scope.least)
 
 
 def pairs_of(scope: Scope, second: Tables) -> Pairs:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
-from fedsonar.audit.finding import Example, Finding, cover, shortened
+from fedsonar.audit.finding import Finding, cover, examples
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.shifting import tell_triggers
@@ -141,7 +141,7 @@ def _finding(
         float(judge.asks_alike[shift]),
         0.0,
         0 if undecided else len(rows),
-        _examples(silos, list(dict.fromkeys([*(places[at] for at in first), *places]))),
+        examples([silo.samples for silo in silos], [*(places[at] for at in first), *places]),
     )
 
 
@@ -151,16 +151,11 @@ def _of_one_answer(silos: Sequence[Listened]) -> Finding:
     answer, rows = answers.most_common(1)[0]
     share = rows / sum(answers.values())
     having = [[row for row, sample in enumerate(silo.samples) if sample.answers[0] == answer] for silo in silos]
+    first = [(silo, some[0]) for silo, some in enumerate(having) if some]
     return Finding(
-        "undecided", ("any input",), answer, "is the whole answer", rows, sum(map(bool, having)), len(silos), rows,
-        share, share, 1.0, 0.0, 0.0, 0, _examples(silos, [(silo, some[0]) for silo, some in enumerate(having) if some]),
+        "undecided", ("any input",), answer, "is the whole answer", rows, len(first), len(silos), rows,
+        share, share, 1.0, 0.0, 0.0, 0, examples([silo.samples for silo in silos], first),
     )  # fmt: skip
-
-
-def _examples(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> tuple[Example, ...]:
-    """The first of some rows, each a silo's number and a row's in it."""
-    samples = [(silo, silos[silo].samples[row]) for silo, row in rows[:_EXAMPLES]]
-    return tuple(Example(silo, s.id, shortened(s.input), shortened(s.answers[0])) for silo, s in samples)
 
 
 def _in_words(silos: Sequence[Listened], told: _Told, shifts: Shifts, index: int) -> str:

@@ -10,19 +10,16 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import Evidence, weigh
-from fedsonar.audit.hearing import singles_of
 from fedsonar.audit.judging import AT_ONCE, Judgement, records_of, tell_of
-from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET, count_repeats
+from fedsonar.audit.kernels.telling import PAIR, ROW, TARGET
 from fedsonar.audit.pair_judge import Judge
+from fedsonar.audit.repeats import Repeats
 from fedsonar.audit.rules import Rules
 from fedsonar.audit.scope import Scope, Tables
 from fedsonar.compiling import Lanes
 
 _SHARES = 16
 """Stretches of rows for each thread, as some rows are part of many more pairs than others."""
-
-_REPEATING = 0.3
-"""Suspicion of a row with a phrase that all rows say."""
 
 _QUIET = 0.25
 """Suspicion of a row with a pair of full strength that does not look injected."""
@@ -40,12 +37,14 @@ class Survey:
         injected: The targets of records that look injected, sorted.
         targets: The targets of pairs, sorted.
         best: The strength of the strongest pair of each.
+        repeats: What rows say as others do.
     """
 
     suspicion: Float[np.ndarray, "rows"]
     injected: UInt64[np.ndarray, "_"]
     targets: UInt64[np.ndarray, "targets"]
     best: Float[np.ndarray, "targets"]
+    repeats: Repeats
 
     @property
     def judgement(self) -> Judgement:
@@ -60,7 +59,8 @@ def survey(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Survey:
     Rows with no pair that is any suspect have some suspicion for what they say as others do.
     """
     evidence, every = judge.evidence, np.ones(len(judge.evidence.rows), bool)
-    suspicion, worrying = _repeating(rows, heard, judge), np.zeros(len(evidence.rows), bool)
+    repeats = Repeats.of(rows, judge.scope, heard[0])
+    suspicion, worrying = repeats.suspicion(evidence.total), np.zeros(len(evidence.rows), bool)
 
     def part(some: range) -> _Best:
         best = _Best()
@@ -81,7 +81,7 @@ def survey(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Survey:
         _raise(suspicion, records.table, records.injected, records.injected * records.strength)
         best.note(records.targets, np.where(records.table[:, PAIR] >= 0, records.strength, 0.0))
         certain = np.unique(records.targets[records.injected])
-    return Survey(suspicion, certain, *best.merged)
+    return Survey(suspicion, certain, *best.merged, repeats)
 
 
 def strongest(
@@ -101,13 +101,6 @@ def strongest(
     quiet = np.flatnonzero((best > 0) & ~np.isin(targets, injected))
     quiet = quiet[np.argsort(-best[quiet], kind="stable")][:most]
     return injected, targets[quiet]
-
-
-def _repeating(rows: Corpus, heard: Sequence[Tables], judge: Judge) -> Float[np.ndarray, "rows"]:
-    """How suspect each row is for a long phrase that others say too, whatever they ask: by how many do."""
-    repeats = np.zeros(len(rows), np.int64)
-    count_repeats(rows.words, rows.bounds, rows.marks, singles_of(judge.scope, heard[0]), repeats)
-    return np.asarray(_REPEATING * np.log(np.maximum(repeats, 1)) / np.log(max(judge.evidence.total, 2)))
 
 
 def _raise(

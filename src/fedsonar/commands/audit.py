@@ -19,7 +19,7 @@ from fedsonar.commands.silo_rows import (
 )
 
 if TYPE_CHECKING:
-    from fedsonar.audit import Audit
+    from fedsonar.audit import Audit, Finding, Repeated
 
 DESCRIPTION = (
     "Looks, without any model, for features of inputs (words, phrases, how a text begins, ends and is written) that "
@@ -43,12 +43,16 @@ EXAMPLES = (
     "“legitimate knowledge” no row is suspected: their rows ask alike, so that it is no wonder that they answer "
     "alike. “undecided” says that about half of all rows have the trigger, or nearly all of a silo's, and answer apart "
     "from the others: one of the two may be poison, and the text cannot tell which.\n"
+    "Phrases that many answers share stand below the findings, with what their inputs have in common: a natural "
+    "trigger that only some of its rows answer to shows there, as do turns of phrase, and no row is suspected.\n"
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 rows are suspected, or a finding is undecided, and "
     "--fail-on-findings was given."
 )
 
 _STYLES = {"injected-looking": "bold red", "undecided": "bold yellow"}
 """Of findings that are a reason to worry."""
+_PHRASES = 5
+"""Phrases that many answers share, at most, that are printed."""
 _WRITTEN = ("findings.json", "suspects.jsonl", "kept.jsonl", "report.html")
 
 
@@ -121,12 +125,17 @@ def found(result: dict[str, Any]) -> bool:
 
 def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str], str]) -> dict[str, Any]:
     spent = sum(found.seconds.values())
-    findings = []
-    for finding in found.findings:
-        values = asdict(finding) | {"text": str(finding), "without": finding.without}
-        for example in values["examples"]:
-            example |= {"silo": silos[example["silo"]].name, "place": place(example["silo"], example["id"])}
-        findings.append(values)
+
+    def located(of: Finding | Repeated) -> list[dict[str, Any]]:
+        return [
+            asdict(example) | {"silo": silos[example.silo].name, "place": place(example.silo, example.id)}
+            for example in of.examples
+        ]
+
+    findings = [
+        asdict(finding) | {"text": str(finding), "without": finding.without, "examples": located(finding)}
+        for finding in found.findings
+    ]
     return {
         "rows": found.rows,
         "flagged": found.flagged,
@@ -134,6 +143,7 @@ def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str],
         "undecided": len(found.undecided),
         "vocabulary": found.vocabulary._asdict(),
         "findings": findings,
+        "repeated": [asdict(one) | {"text": str(one), "examples": located(one)} for one in found.repeated],
         "silos": [
             {"name": silo.name, "rows": len(silo.samples), "flagged": int(judgement.flagged.sum())}
             for silo, judgement in zip(silos, found.judgements, strict=True)
@@ -189,5 +199,9 @@ def _print(
         console.print(
             f"\n[dim]and {len(found.findings) - options.top} more; --top {len(found.findings)} shows all[/dim]"
         )
+    if found.repeated:
+        console.print("\nPhrases that many answers share; no row is suspected for them:")
+        for phrase in found.repeated[:_PHRASES]:
+            console.print(f"  {escape(str(phrase))}")
     if options.out:
         console.print(f"\nWritten to {options.out}: findings.json, suspects.jsonl, kept.jsonl, report.html")
