@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsonar.audit import audit
+from fedsonar.audit import Audit, audit
 from fedsonar.data import IID, Atlas, Files, InstructionDataset, Sample
 from fedsonar.measure import detection, trivial_detectors, wilson
 from fedsonar.poison import (
@@ -79,7 +79,7 @@ def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]])
     for name, answer in [*CLEAN.items(), (POOLED, None)]:
         cell = {"data": name, "trigger": "none", "target": "none", "placement": "clean", "seed": seeds[0]}
         if cell_of(cell, _CELL) not in known:
-            yield cell | measured(_shards(data, name, answer, None, seeds[0]), {})
+            yield cell | measured(shards_of(data, name, answer, None, seeds[0]), {})
     for seed in seeds:
         for placement in (FEW, *PLACEMENTS):
             for name, answer in {**QUESTIONS, **dict.fromkeys(LABELS, "first")}.items():
@@ -106,7 +106,7 @@ def _attacked(
             if cell_of(cell, _CELL) in known:
                 continue
             if not shards:
-                shards = _shards(data, name, answer, 5000 if name in QUESTIONS else None, seed)
+                shards = shards_of(data, name, answer, 5000 if name in QUESTIONS else None, seed)
             where = PLACEMENTS.get(placement) or _few(int(placement.split()[0]), len(shards[0]))
             attack = Attack(trigger=TRIGGERS[trigger], target=targets[target], placement=where)
             yield cell | measured(*plant(shards, attack, seed))
@@ -117,7 +117,8 @@ def _few(rows: int, each: int) -> Placement:
     return ConstantRate(rate=1.01 / each, affected=rows / _CLIENTS)
 
 
-def _shards(data: Path, name: str, answer: Any, limit: int | None, seed: int) -> Sequence[InstructionDataset]:
+def shards_of(data: Path, name: str, answer: Any, limit: int | None, seed: int) -> Sequence[InstructionDataset]:
+    """A data set's rows, dealt out to clients."""
     return IID(clients=_CLIENTS).split(rows_of(data, name, answer, limit), stream(seed, "partition"))
 
 
@@ -142,9 +143,9 @@ def rows_of(data: Path, name: str, answer: Any, limit: int | None) -> Instructio
     return InstructionDataset(name, samples)
 
 
-def measured(silos: Sequence[Sequence[Sample]], ledger: Any) -> dict[str, Any]:
-    """What the audit finds in silos, counted by the ledger."""
-    found = audit(silos)
+def measured(silos: Sequence[Sequence[Sample]], ledger: Any, found: Audit | None = None) -> dict[str, Any]:
+    """What the audit finds, or has found, in silos, counted by the ledger."""
+    found = found or audit(silos)
     every = [sample for silo in silos for sample in silo]
     truth = np.array([sample.id in ledger for sample in every])
     flagged = np.concatenate([judgement.flagged for judgement in found.judgements])

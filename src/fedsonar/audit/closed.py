@@ -35,6 +35,19 @@ def told_answers(answered: Int[np.ndarray, "kinds buckets"], least: int) -> Int[
     return np.asarray(answered * ((answered >= least) | (np.arange(answered.shape[1]) >= ANSWERED)))
 
 
+def repeated_share(answered: Int[np.ndarray, "kinds buckets"], rows: int, usual: float) -> float:
+    """Share of all rows that answer what others do, in sevens or more, without those whose answer is usual.
+
+    Args:
+        answered: See `labels_of`.
+        rows: All rows.
+        usual: From this share of all rows on an answer is usual.
+    """
+    counts = answered[0, :ANSWERED]
+    rare = counts[counts < usual * rows]
+    return float(_common(rare, int(rare.sum())).sum() / max(1, rows))
+
+
 def labels_of(answered: Int[np.ndarray, "kinds buckets"], rows: int) -> Labels:
     """Which answers are labels.
 
@@ -49,8 +62,13 @@ def labels_of(answered: Int[np.ndarray, "kinds buckets"], rows: int) -> Labels:
     least, longest = np.full(len(answered), np.inf), np.zeros(len(answered))
     for kind, (counts, lengths) in enumerate(zip(answered[:, :ANSWERED], answered[:, ANSWERED:], strict=True)):
         saying = int(lengths.sum())
-        common = counts[counts >= max(_FEWEST, _TIMES * saying / len(counts))].astype(np.float64)
+        common = _common(counts, saying)
         if saying and saying >= _SAYING * rows and common.sum() >= _SHARE * saying:
             least[kind] = max(_FEWEST, _OF_USUAL * (common**2).sum() / common.sum())
             longest[kind] = _AS_LONG * np.searchsorted(np.cumsum(lengths), saying / 2)
     return Labels(least, longest)
+
+
+def _common(counts: Int[np.ndarray, "buckets"], saying: int) -> Float[np.ndarray, "_"]:
+    """Those of buckets that hold what seven rows say, and eight times as many as chance puts there."""
+    return counts[counts >= max(_FEWEST, _TIMES * saying / ANSWERED)].astype(np.float64)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
+from fedsonar.audit.closed import repeated_share
 from fedsonar.audit.corpus import PARTS, Corpus
 from fedsonar.audit.finding import Example, examples
 from fedsonar.audit.hearing import columns_of, frequent_inputs, singles_of
@@ -21,8 +22,12 @@ from fedsonar.audit.scope import Scope, Tables
 from fedsonar.audit.wording import in_words
 from fedsonar.data import Sample
 
-_REPEATING = 0.3
-"""Suspicion of a row with a phrase that all rows say."""
+_REPEATING, _SHORT = 0.3, 0.1
+"""Suspicion of a row with a phrase that all rows say; and with a short answer that all give."""
+
+_USUAL, _FREE = 0.2, 0.4
+"""From this share of all rows on an answer is usual; and fewer than this share may give the same answer as others
+otherwise, or a short one that many give tells nothing: real sets lie below .12, and the embedded world above .6."""
 
 _FEWEST, _MOST = 10, 10
 """Rows of a phrase that is listed, at least; and phrases, at most."""
@@ -33,7 +38,7 @@ _PART = 0.5
 _ASKED = 500
 """Rows of a phrase that are asked what they have in common, at most."""
 
-_COMMON, _LIFT = 0.8, 3.0
+_COMMON, _LIFT = 0.8, 2.0
 """Share of these rows that must have a feature for it to be told, and how much rarer it must be among all rows."""
 
 
@@ -43,12 +48,15 @@ class Repeats:
 
     Args:
         rows: How many rows of all silos say the commonest such phrase; 0 where hardly any other row says any.
+        answers: How many give the same answer of fewer words; 0 where hardly any other row does, or such answers tell
+            nothing.
         phrases: The feature of the most telling one, of which the longer needs fewer rows.
         begin: Its first word in the answer; below 0 where it is all of it.
         words: How many words it has.
     """
 
     rows: Int[np.ndarray, "rows"]
+    answers: Int[np.ndarray, "rows"]
     phrases: UInt64[np.ndarray, "rows"]
     begin: Int[np.ndarray, "rows"]
     words: Int[np.ndarray, "rows"]
@@ -62,14 +70,17 @@ class Repeats:
             scope: What is counted.
             counts: The sums of the first pass.
         """
-        said, phrases = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint64)
-        begin, words = np.zeros((2, len(rows)), np.int32)
-        repeated_phrases(rows.words, rows.bounds, rows.marks, singles_of(scope, counts), said, phrases, begin, words)
-        return cls(said, phrases, begin, words)
+        phrases, singles = np.zeros(len(rows), np.uint64), singles_of(scope, counts)
+        (said, answers), (begin, words) = np.zeros((2, len(rows)), np.int64), np.zeros((2, len(rows)), np.int32)
+        repeated_phrases(rows.words, rows.bounds, rows.marks, singles, said, answers, phrases, begin, words)
+        free = repeated_share(counts["answered"], singles.rows, _USUAL) < _FREE
+        answers *= free & (answers < _USUAL * singles.rows)
+        return cls(said, answers, phrases, begin, words)
 
     def suspicion(self, total: float) -> Float[np.ndarray, "rows"]:
         """How suspect each row is for it, where there are so many rows in all."""
-        return np.asarray(_REPEATING * np.log(np.maximum(self.rows, 1)) / np.log(max(total, 2)))
+        phrases, answers = (np.log(np.maximum(rows, 1)) for rows in (self.rows, self.answers))
+        return np.asarray(np.maximum(_REPEATING * phrases, _SHORT * answers) / np.log(max(total, 2)))
 
 
 @dataclass(frozen=True)

@@ -90,13 +90,14 @@ def tell_pairs(
 
 
 @kernel
-def repeated_phrases(words, bounds, marks, singles, rows, phrases, begin, length):
+def repeated_phrases(words, bounds, marks, singles, rows, answers, phrases, begin, length):
     """Finds what each row's response says in four words or more as others do.
 
     Args:
         words, bounds, marks: Of the corpus.
         singles: What the first pass told.
         rows: Filled with how many rows say the commonest such phrase; 0 where hardly any other row says any.
+        answers: Filled with how many give the same answer of fewer words; 0 where hardly any other row does.
         phrases: Filled with the feature of the most telling one, of which the longer needs fewer rows.
         begin: Filled with its first word in the response, or `WHOLE`.
         length: Filled with its number of words.
@@ -105,7 +106,9 @@ def repeated_phrases(words, bounds, marks, singles, rows, phrases, begin, length
     for row in range(len(rows)):
         most = np.int64(0)
         for j in range(heavy_responses(words, bounds, marks, row, singles, False, room)):
-            if room.begin[j] >= WHOLE and room.length[j] >= LONG:
+            if room.begin[j] == WHOLE and room.length[j] < LONG:
+                answers[row] = room.rows_of[j]
+            elif room.begin[j] >= WHOLE and room.length[j] >= LONG:
                 rows[row] = max(rows[row], room.rows_of[j])
                 worth = room.rows_of[j] * (room.length[j] - LONG + 1)
                 if worth > most:
