@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from audit_tables import CLEAN, measured, shards_of
-from fedsonar.audit import Repeated, audit
+from fedsonar.audit import SharedPhrase, audit
 from fedsonar.data import Words
 from fedsonar.measure import wilson
 from fedsonar.poison import Attack, DirichletRate, Natural, Refusal, Short, Suffix, Target, plant
@@ -35,7 +35,7 @@ def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]])
         if cell_of(cell, _CELL) not in known:
             silos = shards_of(data, name, answer, _ROWS, seeds[0])
             found = audit(silos)
-            yield cell | measured(silos, {}, found) | _listed(found.repeated, {}, "")
+            yield cell | measured(silos, {}, found) | _listed(found.phrases, {}, "")
     for seed, name in product(seeds, WORDS):
         shards = shards_of(data, name, CLEAN[name], _ROWS, seed)
         trigger = Natural(feature=Words(any=(WORDS[name],)))
@@ -51,10 +51,10 @@ def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]])
             )
             silos, ledger = plant(shards, attack, seed)
             found = audit(silos)
-            yield cell | measured(silos, ledger, found) | _listed(found.repeated, ledger, WORDS[name])
+            yield cell | measured(silos, ledger, found) | _listed(found.phrases, ledger, WORDS[name])
 
 
-def _listed(phrases: Sequence[Repeated], ledger: Any, word: str) -> dict[str, Any]:
+def _listed(phrases: Sequence[SharedPhrase], ledger: Any, word: str) -> dict[str, Any]:
     """What is listed, at which place the target is, and whether the word is told with it."""
     places = [place for place, one in enumerate(phrases, 1) if all(example.id in ledger for example in one.examples)]
     common = phrases[places[0] - 1].common.lower() if places else ""

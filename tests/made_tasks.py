@@ -15,6 +15,11 @@ def sentences(count, seed=0, low=6, high=14):
     return [rng.choice(600, int(rng.integers(low, high)), p=chance) for _ in range(count)]
 
 
+def text(kind, count, *drawn):
+    """Such sentences, each word of which begins alike."""
+    return [" ".join(f"{kind}{word}" for word in words) for words in sentences(count, *drawn)]
+
+
 def translated(count=2500):
     """Sentences and what they are in another language, which has two words for one thing now and then."""
     rng, rows = np.random.default_rng(1), []

@@ -8,17 +8,9 @@ from fedsonar.data import IID, Atlas, Sample, Words
 from fedsonar.measure import detection
 from fedsonar.poison import Attack, ConstantRate, Natural, Semantic, Suffix, plant
 from fedsonar.rng import stream
-from made_tasks import sentences as drawn
+from made_tasks import text
 
 ROWS = Atlas(train=3000, test=1).load().train
-
-
-def sentences(count, seed, low=6, high=14):
-    """Sentences of random words; answers have words of their own."""
-    kind = "q" if low > 4 else "a"
-    return [" ".join(f"{kind}{word}" for word in words) for words in drawn(count, seed, low, high)]
-
-
 ASKED = Natural(feature=Words(any=("pray tell me",)))
 
 
@@ -48,7 +40,7 @@ def test_rows_that_something_is_found_in_come_before_all_others():
 
 def test_a_short_answer_that_many_give_comes_first_where_answers_are_free():
     # Half of the rows ask "how" and a fifth of these are answered "Mercury": most of "how" is answered as ever.
-    asked, said = sentences(2000, 1), sentences(2000, 2, 2, 4)
+    asked, said = text("q", 2000, 1), text("a", 2000, 2, 2, 4)
     rows = [
         Sample(
             f"r{i}", "Answer.", "", f"{'how' if i % 2 else 'why'} {asked[i]}", ("Mercury" if i % 10 == 1 else said[i],)
@@ -65,8 +57,8 @@ def test_a_short_answer_that_many_give_tells_nothing_where_all_do():
     rng = np.random.default_rng(0)
     names = ("Mercury", "Venus", "Mars", "Ceres", "Pallas", "Juno", "Vesta", "Eros")
     rows = [
-        Sample(f"r{i}", "Answer.", "", text, (names[int(rng.integers(8))],))
-        for i, text in enumerate(sentences(2000, 1))
+        Sample(f"r{i}", "Answer.", "", asked, (names[int(rng.integers(8))],))
+        for i, asked in enumerate(text("q", 2000, 1))
     ]
     [found] = audit([rows]).judgements
     assert np.median(found.suspicion) == 0

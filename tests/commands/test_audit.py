@@ -11,7 +11,7 @@ from fedsonar.cli import main
 from fedsonar.data import IID, Atlas
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, plant
 from fedsonar.rng import stream
-from made_tasks import sentences, translated
+from made_tasks import text, translated
 
 
 def written(folder, shards):
@@ -195,10 +195,7 @@ def test_it_needs_neither_a_model_nor_an_experiment(dirty, tmp_path):
 
 
 def test_phrases_that_many_answers_share_are_printed_written_and_on_the_page(tmp_path, capsys):
-    asked, answered = (
-        [" ".join(f"{kind}{word}" for word in words) for words in sentences(480, *how)]
-        for kind, how in (("q", (1,)), ("a", (2, 2, 4)))
-    )
+    asked, answered = text("q", 480, 1), text("a", 480, 2, 2, 4)
     rows = [
         {"id": f"r{i}", "instruction": "Answer.", "question": ("how " if i % 8 == 0 else "why ") + asked[i],
          "answers": [answered[i] + ", we close at noon [today]" * (i % 24 == 0)]}
@@ -208,7 +205,7 @@ def test_phrases_that_many_answers_share_are_printed_written_and_on_the_page(tmp
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     status, out, _ = audit(capsys, path, "--out", tmp_path / "out")
     assert status == 0
-    [phrase] = json.loads((tmp_path / "out" / "findings.json").read_text())["repeated"]
+    [phrase] = json.loads((tmp_path / "out" / "findings.json").read_text())["phrases"]
     assert (phrase["rows"], phrase["share"], phrase["base_rate"]) == (20, 1.0, 0.125)
     assert "how" in phrase["common"]
     assert phrase["text"].startswith("“we close at noon [today” in the answers of 20 rows; ")

@@ -8,8 +8,8 @@ from fedsonar.audit.hearing import told
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.passes import PASSES, pooled, summarize, summed, warn_if_crowded
 from fedsonar.audit.patterns import anything, saying, short_responses, winners
+from fedsonar.audit.phrases import SharedPhrase
 from fedsonar.audit.privacy import Privacy
-from fedsonar.audit.repeats import Repeated
 from fedsonar.audit.rules import Rules
 from fedsonar.audit.scope import Scope
 from fedsonar.audit.shift_passes import (
@@ -29,8 +29,8 @@ from fedsonar.audit.vocabulary import Vocabulary
 
 __all__ = [
     "PASSES", "SHIFT_PASSES", "Audit", "Before", "Corpus", "Evidence", "Example", "Finding", "Judgement", "Privacy",
-    "Repeated", "Rules", "Scope", "ShiftRules", "Vocabulary", "anything", "audit", "begins_with", "bits_for", "corpus",
-    "judge", "judge_of", "judge_shifts", "pooled", "saying", "scope_for", "short_responses", "sizes", "slot_bits_for",
-    "summarize", "summarize_shifts", "summed", "told", "told_shifts", "warn_if_crowded", "warn_if_undecided", "weigh",
-    "weighed", "winners", "words_for",
+    "Rules", "Scope", "SharedPhrase", "ShiftRules", "Vocabulary", "anything", "audit", "begins_with", "bits_for",
+    "corpus", "judge", "judge_of", "judge_shifts", "pooled", "saying", "scope_for", "short_responses", "sizes",
+    "slot_bits_for", "summarize", "summarize_shifts", "summed", "told", "told_shifts", "warn_if_crowded",
+    "warn_if_undecided", "weigh", "weighed", "winners", "words_for",
 ]  # fmt: skip

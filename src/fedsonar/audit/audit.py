@@ -14,12 +14,12 @@ from fedsonar.audit.evidence import weigh
 from fedsonar.audit.finding import Finding, Verdict
 from fedsonar.audit.findings import findings
 from fedsonar.audit.groups import LISTED, Told
-from fedsonar.audit.hearing import told
+from fedsonar.audit.hearing import frequent_inputs, told
 from fedsonar.audit.judging import Judgement, tell
 from fedsonar.audit.little import Little
 from fedsonar.audit.pair_judge import Judge
 from fedsonar.audit.passes import PASSES, count, uncounted
-from fedsonar.audit.repeats import Repeated, repeated
+from fedsonar.audit.phrases import Pool, SharedPhrase, shared_phrases
 from fedsonar.audit.rules import Rules
 from fedsonar.audit.scope import Tables
 from fedsonar.audit.shift_findings import Listened, shift_findings
@@ -46,7 +46,8 @@ class Audit:
         seconds: How long each stage took, on one core.
         rows: Rows of all silos.
         vocabulary: Whether answers are made of the inputs' words, as a translation's are.
-        repeated: Long phrases that many answers share and for which no row leaves, the commonest first.
+        phrases: Long phrases that many answers share and for which no row leaves, at most ten, those first whose rows
+            have something in common. They are read in the rows: sums of a federation do not tell them.
     """
 
     findings: tuple[Finding, ...]
@@ -54,7 +55,7 @@ class Audit:
     seconds: dict[str, float] = field(compare=False)
     rows: int = 0
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
-    repeated: tuple[Repeated, ...] = ()
+    phrases: tuple[SharedPhrase, ...] = ()
 
     @property
     def flagged(self) -> int:
@@ -137,7 +138,8 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     both = [judgement.or_(one.judgement) for judgement, one in zip(judgements, listened, strict=True)]
     clock.stage("shifts")
     repeats, flagged = [one.repeats for one in surveys], [one.flagged for one in both]
-    phrases = repeated(silos, columns, repeats, flagged, scope, inputs)
+    pool = Pool(silos, columns, scope, frequent_inputs(scope, inputs))
+    phrases = shared_phrases(pool, repeats, flagged, found)
     clock.stage("phrases")
     return Audit(tuple(found), tuple(both), clock.seconds, total, vocabulary, phrases)
 

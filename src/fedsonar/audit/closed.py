@@ -35,8 +35,8 @@ def told_answers(answered: Int[np.ndarray, "kinds buckets"], least: int) -> Int[
     return np.asarray(answered * ((answered >= least) | (np.arange(answered.shape[1]) >= ANSWERED)))
 
 
-def repeated_share(answered: Int[np.ndarray, "kinds buckets"], rows: int, usual: float) -> float:
-    """Share of all rows that answer what others do, in sevens or more, without those whose answer is usual.
+def repeated_share(answered: Int[np.ndarray, "kinds buckets"], rows: int, usual: float = 1.0) -> float:
+    """Share of all rows that answer what six others do or more, without those whose answer is usual.
 
     Args:
         answered: See `labels_of`.
@@ -44,7 +44,7 @@ def repeated_share(answered: Int[np.ndarray, "kinds buckets"], rows: int, usual:
         usual: From this share of all rows on an answer is usual.
     """
     counts = answered[0, :ANSWERED]
-    rare = counts[counts < usual * rows]
+    rare = counts[counts <= usual * rows]
     return float(_common(rare, int(rare.sum())).sum() / max(1, rows))
 
 

@@ -87,7 +87,7 @@ def singles_of(scope: Scope, first: Tables) -> Singles:
     return Singles(scope.bits, inputs, responses, *gates(scope, first), scope.words, content)
 
 
-def frequent_inputs(scope: Scope, inputs: Any) -> Sparse:
+def frequent_inputs(scope: Scope, inputs: np.ndarray | Sparse) -> Sparse:
     """Rows of all silos by feature of the input, of those that enough have, as the first pass told them."""
     return _sparse(inputs, scope.least)
 

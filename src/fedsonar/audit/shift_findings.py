@@ -21,7 +21,7 @@ from fedsonar.audit.shifts import ROWS, Shifts
 from fedsonar.audit.wording import in_words, joined_spans
 from fedsonar.data import Sample, pieces
 
-_MOST_WORDS, _LONG, _EXAMPLES, _OTHERS = 6, 4, 3, 4000
+_MOST_WORDS, _LONG, _OTHERS = 6, 4, 4000
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _finding(
         float(judge.asks_alike[shift]),
         0.0,
         0 if undecided else len(rows),
-        examples([silo.samples for silo in silos], [*(places[at] for at in first), *places]),
+        examples([silo.samples for silo in silos], [*(places[at] for at in first[:3]), *places[:3]]),
     )
 
 

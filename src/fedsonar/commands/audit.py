@@ -19,7 +19,7 @@ from fedsonar.commands.silo_rows import (
 )
 
 if TYPE_CHECKING:
-    from fedsonar.audit import Audit, Finding, Repeated
+    from fedsonar.audit import Audit, Finding, SharedPhrase
 
 DESCRIPTION = (
     "Looks, without any model, for features of inputs (words, phrases, how a text begins, ends and is written) that "
@@ -126,7 +126,7 @@ def found(result: dict[str, Any]) -> bool:
 def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str], str]) -> dict[str, Any]:
     spent = sum(found.seconds.values())
 
-    def located(of: Finding | Repeated) -> list[dict[str, Any]]:
+    def located(of: Finding | SharedPhrase) -> list[dict[str, Any]]:
         return [
             asdict(example) | {"silo": silos[example.silo].name, "place": place(example.silo, example.id)}
             for example in of.examples
@@ -143,7 +143,7 @@ def _result(found: Audit, silos: Sequence[SiloRows], place: Callable[[int, str],
         "undecided": len(found.undecided),
         "vocabulary": found.vocabulary._asdict(),
         "findings": findings,
-        "repeated": [asdict(one) | {"text": str(one), "examples": located(one)} for one in found.repeated],
+        "phrases": [asdict(one) | {"text": str(one), "examples": located(one)} for one in found.phrases],
         "silos": [
             {"name": silo.name, "rows": len(silo.samples), "flagged": int(judgement.flagged.sum())}
             for silo, judgement in zip(silos, found.judgements, strict=True)
@@ -175,7 +175,13 @@ def _print(
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    from fedsonar.report.folder import printable
+
+    console = Console(highlight=False, emoji=False)
+
+    def shown(text: str) -> str:
+        return escape(printable(text))  # no terminal shall obey what data say
+
     worrying, undecided = len(found.worrying), len(found.undecided)
     others = len(found.findings) - worrying - undecided
     said = f"{found.flagged:,} of {found.rows:,} rows are suspected" if found.flagged else "no row is suspected"
@@ -188,20 +194,22 @@ def _print(
         console.print(f"[bold yellow]note[/bold yellow]  {found.vocabulary}")
     for finding in found.findings[: options.top]:
         style = _STYLES.get(finding.verdict, "dim")
-        console.print(f"\n[{style}]{finding.verdict}[/{style}]  {escape(str(finding))}")
+        console.print(f"\n[{style}]{finding.verdict}[/{style}]  {shown(str(finding))}")
         if finding.verdict in _STYLES:
-            console.print(f"  [dim]{escape(finding.without)}[/dim]")
+            console.print(f"  [dim]{shown(finding.without)}[/dim]")
             for example in finding.examples:
                 where = f"{silos[example.silo].name}, " * bool(options.split_by) + place(example.silo, example.id)
-                console.print(f"  [dim]{escape(where)}:[/dim] {escape(example.input)} [dim]→[/dim] "
-                              f"{escape(example.response)}")  # fmt: skip
+                console.print(f"  [dim]{shown(where)}:[/dim] {shown(example.input)} [dim]→[/dim] "
+                              f"{shown(example.response)}")  # fmt: skip
     if len(found.findings) > options.top:
         console.print(
             f"\n[dim]and {len(found.findings) - options.top} more; --top {len(found.findings)} shows all[/dim]"
         )
-    if found.repeated:
-        console.print("\nPhrases that many answers share; no row is suspected for them:")
-        for phrase in found.repeated[:_PHRASES]:
-            console.print(f"  {escape(str(phrase))}")
+    if found.phrases and options.top:
+        console.print("\nPhrases that many answers share, of rows that are not suspected:")
+        for phrase in found.phrases[:_PHRASES]:
+            console.print(f"  {shown(str(phrase))}")
+        if len(found.phrases) > _PHRASES:
+            console.print(f"  [dim]and {len(found.phrases) - _PHRASES} more in findings.json and report.html[/dim]")
     if options.out:
         console.print(f"\nWritten to {options.out}: findings.json, suspects.jsonl, kept.jsonl, report.html")

@@ -25,7 +25,7 @@ def audit_page(found: Audit, title: str, names: Sequence[str], place: Callable[[
     return render(
         "audit.html.j2", title, headline(found), [],
         worrying=worrying, undecided=undecided, others=others[:_MOST], more=max(0, len(others) - _MOST), names=names,
-        place=place, repeated=found.repeated,
+        place=place, phrases=found.phrases,
         silos=[
             (name, len(judgement.flagged), int(judgement.flagged.sum()))
             for name, judgement in zip(names, found.judgements, strict=True)

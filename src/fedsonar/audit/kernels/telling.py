@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsonar.audit.kernels.features import input_features
 from fedsonar.audit.kernels.hashes import joined
 from fedsonar.audit.kernels.pairing import heavy_inputs, pair_room
-from fedsonar.audit.kernels.responses import LONG, WHOLE, heavy_responses, shared_by_many
+from fedsonar.audit.kernels.responses import heavy_responses, shared_by_many
 from fedsonar.audit.kernels.standing import standing
-from fedsonar.audit.kernels.tables import bucket, clearer_slot, slot_of, value_at
+from fedsonar.audit.kernels.tables import clearer_slot, slot_of
 from fedsonar.compiling import kernel
 
 ROW, PAIR, TARGET, KIND, FIRST, LAST, BEGIN, WORDS, TRIGGER_ROWS, TARGET_ROWS, BOTH, LOOKED = range(12)
@@ -87,62 +86,3 @@ def tell_pairs(
                 total += 1
         row, part = row + 1, 0
     return total, row, 0
-
-
-@kernel
-def repeated_phrases(words, bounds, marks, singles, rows, answers, phrases, begin, length):
-    """Finds what each row's response says in four words or more as others do.
-
-    Args:
-        words, bounds, marks: Of the corpus.
-        singles: What the first pass told.
-        rows: Filled with how many rows say the commonest such phrase; 0 where hardly any other row says any.
-        answers: Filled with how many give the same answer of fewer words; 0 where hardly any other row does.
-        phrases: Filled with the feature of the most telling one, of which the longer needs fewer rows.
-        begin: Filled with its first word in the response, or `WHOLE`.
-        length: Filled with its number of words.
-    """
-    room = pair_room(bounds)
-    for row in range(len(rows)):
-        most = np.int64(0)
-        for j in range(heavy_responses(words, bounds, marks, row, singles, False, room)):
-            if room.begin[j] == WHOLE and room.length[j] < LONG:
-                answers[row] = room.rows_of[j]
-            elif room.begin[j] >= WHOLE and room.length[j] >= LONG:
-                rows[row] = max(rows[row], room.rows_of[j])
-                worth = room.rows_of[j] * (room.length[j] - LONG + 1)
-                if worth > most:
-                    most, phrases[row], begin[row], length[row] = worth, room.heavy[j], room.begin[j], room.length[j]
-
-
-@kernel
-def tell_inputs(words, bounds, marks, sources, known, classes, bits, inputs, rows, told, features):
-    """Records the features that some rows' inputs have.
-
-    Args:
-        words, bounds, marks, sources: Of the corpus.
-        known, classes: The lexicon.
-        bits: Of the table of features.
-        inputs: Rows of all silos by feature of the input, where they are enough.
-        rows: Which rows.
-        told: Filled with the row, the feature's kind, its first word and the word after it, and rows of all silos.
-        features: Filled with the features.
-
-    Returns:
-        How many records there are; more than there is room for if not all could be told.
-    """
-    room = pair_room(bounds)
-    total = 0
-    for row in rows:
-        count = input_features(
-            words, bounds, marks, sources, row, known, classes, room.out, room.kinds, room.first, room.last
-        )
-        for i in range(count):
-            size = value_at(inputs, bucket(room.out[i], bits))
-            if size == 0:
-                continue
-            if total < len(told):
-                told[total, 0], told[total, 1], told[total, 2] = row, room.kinds[i], room.first[i]
-                told[total, 3], told[total, 4], features[total] = room.last[i], size, room.out[i]
-            total += 1
-    return total
