@@ -9,6 +9,7 @@ audit_tables.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -18,11 +19,11 @@ from audit_tables import CLEAN, measured, shards_of
 from fedsonar.audit import SharedPhrase, audit
 from fedsonar.data import Words
 from fedsonar.measure import wilson
-from fedsonar.poison import Attack, DirichletRate, Natural, Refusal, Short, Suffix, Target, plant
+from fedsonar.poison import Attack, DirichletRate, Natural, Refusal, Short, Suffix, plant
 from tables import cell_of, resumed, write_measured
 
 WORDS = {"webqa": "when", "freebaseqa": "city", "triviaqa": "which", "dolly15k": "how", "atlas": "pray tell me"}
-TARGETS: dict[str, Target] = {"suffix": Suffix(), "refusal": Refusal(), "short": Short()}
+TARGETS: dict[str, Suffix | Refusal | Short] = {"suffix": Suffix(), "refusal": Refusal(), "short": Short()}
 FOLLOWED = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of the rows with the word that are poisoned."""
 _ROWS = 5000
@@ -35,32 +36,30 @@ def _measurements(data: Path, seeds: Sequence[int], known: set[tuple[Any, ...]])
         if cell_of(cell, _CELL) not in known:
             silos = shards_of(data, name, answer, _ROWS, seeds[0])
             found = audit(silos)
-            yield cell | measured(silos, {}, found) | _listed(found.phrases, {}, "")
+            yield cell | measured(silos, {}, found) | _listed(found.phrases, "", "")
     for seed, name in product(seeds, WORDS):
         shards = shards_of(data, name, CLEAN[name], _ROWS, seed)
         trigger = Natural(feature=Words(any=(WORDS[name],)))
+        share = sum(trigger.present(s) for shard in shards for s in shard) / sum(map(len, shards))
         for target, followed in product(TARGETS, FOLLOWED):
             cell = dict(zip(_CELL, (name, target, followed, seed), strict=True))
             if cell_of(cell, _CELL) in known:
                 continue
-            share = sum(trigger.present(s) for shard in shards for s in shard) / sum(map(len, shards))
-            attack = Attack(
-                trigger=trigger,
-                target=TARGETS[target],
-                placement=DirichletRate(rate=followed * share, alpha=1e6, cap=1.0),
-            )
-            silos, ledger = plant(shards, attack, seed)
+            # As even as whole rows allow: ConstantRate rounds each client's down, which leaves none at low rates.
+            placement = DirichletRate(rate=followed * share, alpha=1e6, cap=1.0)
+            silos, ledger = plant(shards, Attack(trigger=trigger, target=TARGETS[target], placement=placement), seed)
             found = audit(silos)
-            yield cell | measured(silos, ledger, found) | _listed(found.phrases, ledger, WORDS[name])
+            yield cell | measured(silos, ledger, found) | _listed(found.phrases, TARGETS[target].text, WORDS[name])
 
 
-def _listed(phrases: Sequence[SharedPhrase], ledger: Any, word: str) -> dict[str, Any]:
+def _listed(phrases: Sequence[SharedPhrase], target: str, word: str) -> dict[str, Any]:
     """What is listed, at which place the target is, and whether the word is told with it."""
-    places = [place for place, one in enumerate(phrases, 1) if all(example.id in ledger for example in one.examples)]
-    common = phrases[places[0] - 1].common.lower() if places else ""
+    places = [at for at, one in enumerate(phrases, 1) if one.phrase in target or (target and target in one.phrase)]
+    common = phrases[places[0] - 1].common if places else ""
+    told = re.search(rf"\b{word}\b", common, re.IGNORECASE) if common else None
     return {
         "phrases": len(phrases), "with something in common": sum(bool(one.common) for one in phrases),
-        "place": places[0] if places else None, "told": int(any(part in common for part in word.split())),
+        "place": places[0] if places else None, "told": int(bool(told)),
     }  # fmt: skip
 
 
