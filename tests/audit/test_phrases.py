@@ -137,9 +137,10 @@ def test_rows_that_leave_do_not_count():
     assert not any(judgement.flagged[int(example.id[1:])] for one in found.phrases for example in one.examples)
 
 
-def test_a_phrase_that_is_told_as_a_finding_is_not_told_again():
+def test_a_phrase_of_a_finding_that_looks_natural_is_listed_all_the_same():
     rows = rows_of(2000, lambda i: "we close at noon today" if i % 10 == 0 else None,
                    lambda i: "when do you close" if i % 10 == 0 else "why")  # fmt: skip
     found = audit([rows])
-    assert any("close at noon" in finding.target for finding in found.findings)
-    assert found.phrases == ()
+    assert any("close at noon" in finding.target for finding in found.findings) and not found.worrying
+    [phrase] = found.phrases
+    assert (phrase.rows, phrase.common) == (200, "“when do you close” in the question")

@@ -139,7 +139,7 @@ def audit(silos: Sequence[Sequence[Sample]], *, rules: Rules | None = None, obse
     clock.stage("shifts")
     repeats, flagged = [one.repeats for one in surveys], [one.flagged for one in both]
     pool = Pool(silos, columns, scope, frequent_inputs(scope, inputs))
-    phrases = shared_phrases(pool, repeats, flagged, found)
+    phrases = shared_phrases(pool, repeats, flagged)
     clock.stage("phrases")
     return Audit(tuple(found), tuple(both), clock.seconds, total, vocabulary, phrases)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
 from fedsonar.audit.corpus import PARTS, Corpus
-from fedsonar.audit.finding import Example, Finding, examples, shortened
+from fedsonar.audit.finding import Example, examples, shortened
 from fedsonar.audit.hearing import columns_of
 from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.repeating import (
@@ -41,7 +41,7 @@ _MOST, _CANDIDATES = 10, 30
 """Phrases that are listed, at most, and among how many these are chosen."""
 
 _PART = 0.5
-"""Share of a phrase's rows above which it is told already: these leave, or are of a finding or another phrase."""
+"""Share of a phrase's rows above which it is told already: these leave, or are of another phrase."""
 
 _ASKED = 100
 """Rows of a phrase among which what they have in common is looked for, at most."""
@@ -112,17 +112,16 @@ class Pool(NamedTuple):
 
 
 def shared_phrases(
-    pool: Pool, repeats: Sequence[Repeats], flagged: Sequence[Bool[np.ndarray, "_"]], findings: Sequence[Finding]
+    pool: Pool, repeats: Sequence[Repeats], flagged: Sequence[Bool[np.ndarray, "_"]]
 ) -> tuple[SharedPhrase, ...]:
     """The most telling phrases that many answers share, those whose rows have something in common first.
 
-    Phrases of which most rows leave, or are those of a finding with this target, are told already, and left out.
+    Phrases of which most rows leave are told already, and left out.
 
     Args:
         pool: The silos.
         repeats: What repeats in each.
         flagged: Which rows of each leave.
-        findings: What was found.
     """
     phrases, weights = (
         np.concatenate(column) for column in zip(*((r.phrases, r.weights) for r in repeats), strict=True)
@@ -144,8 +143,6 @@ def shared_phrases(
         if sum(place in shown for place in places) > _PART * len(places):
             continue
         text = _text(pool, silo[members[0]], told[members[0]])
-        if any(text in finding.target and finding.rows > _PART * len(places) for finding in findings):
-            continue
         shown.update(places)
         made.append(_phrase(pool, shortened(text), places))
     return tuple(sorted(made, key=lambda phrase: not phrase.common)[:_MOST])
