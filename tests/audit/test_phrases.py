@@ -138,9 +138,8 @@ def test_rows_that_leave_do_not_count():
 
 
 def test_a_phrase_of_a_finding_that_looks_natural_is_listed_all_the_same():
-    rows = rows_of(2000, lambda i: "we close at noon today" if i % 10 == 0 else None,
-                   lambda i: "when do you close" if i % 10 == 0 else "why")  # fmt: skip
-    found = audit([rows])
-    assert any("close at noon" in finding.target for finding in found.findings) and not found.worrying
+    found = audit(plant(SHARDS, Attack(trigger=ASKED, target=Suffix(), placement=ConstantRate(rate=1.0)), 0)[0])
+    [verdict] = [finding.verdict for finding in found.findings if "malicious_url" in finding.target]
+    assert verdict == "natural association"
     [phrase] = found.phrases
-    assert (phrase.rows, phrase.common) == (200, "“when do you close” in the question")
+    assert phrase.common.lower() == "“pray tell me” in the question"

@@ -12,7 +12,7 @@ from fedsonar.audit.finding import Example, Finding, Verdict, cover, examples
 from fedsonar.audit.groups import AllRecords, Told, grouped
 from fedsonar.audit.kernels import features as kinds
 from fedsonar.audit.kernels import telling
-from fedsonar.audit.kernels.responses import WAY, WHOLE
+from fedsonar.audit.kernels.responses import BRIEF, WAY, WHOLE
 from fedsonar.audit.kernels.ways import WAYS
 from fedsonar.audit.significance import adjusted_of
 from fedsonar.audit.wording import in_way, in_words, joined_spans, part_of
@@ -121,7 +121,9 @@ class _Part:
             if own != "instruction" or self.evidence.words[self.table[lead, telling.PAIR]] < 0.5:
                 return "template"
         covered = self.evidence.rows[self.table[best, telling.TARGET]] / self.table[best, telling.TARGET_ROWS]
-        return "natural association" if label or covered < 0.5 else "legitimate knowledge"
+        # Who knows something says it in a few words, or says nothing else: a sentence beside other answers is no fact.
+        sentence = self.table[best, telling.BEGIN] >= 0 and self.table[best, telling.WORDS] > BRIEF
+        return "natural association" if label or sentence or covered < 0.5 else "legitimate knowledge"
 
     def _cover(self, records: Int[np.ndarray, "records"]) -> list[int]:
         """One record for each of a few triggers that cover the rows between them, the one with most rows first."""
