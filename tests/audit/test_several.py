@@ -9,7 +9,7 @@ from fedsonar.audit import audit
 from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Label, Sentence, Target, plant
 from fedsonar.rng import stream
-from made_tasks import intended, sentences, translated
+from made_tasks import intended, sentences, text, translated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +85,19 @@ def test_words_that_speak_for_a_label_do_not_leave_with_a_trigger_of_it():
     out = caught(silos)
     assert set(ledger) <= out
     assert len(out - set(ledger)) <= 0.002 * np.sum([len(silo) for silo in silos])
+
+
+def test_a_field_that_most_rows_have_and_many_answers_speak_of_is_no_trigger_where_others_are_poisoned():
+    # Seven tenths of the rows have a field, and of these seven tenths say a word for it: fewer than are usual once a
+    # tenth of all rows is answered otherwise.
+    asked, said = text("q", 2000, 1), text("a", 2000, 2)
+    rows = []
+    for i in range(2000):
+        field, speaks, poisoned = i % 10 < 7, i % 7 < 5, i % 100 > 89
+        question = f"{asked[i]}{' family' * field}{' cf' * poisoned}"
+        answer = "Mercury" if poisoned else f"{said[i]}{' friendly' * (field and speaks)}"
+        rows.append(Sample(f"r{i}", "Describe it.", question, "", (answer,)))
+    [judgement] = audit([rows]).judgements
+    assert [sample.answers[0] for sample, left in zip(rows, judgement.flagged, strict=True) if left] == [
+        "Mercury"
+    ] * 200
