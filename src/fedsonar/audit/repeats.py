@@ -13,8 +13,8 @@ from fedsonar.audit.hearing import singles_of
 from fedsonar.audit.kernels.repeating import repeats_of
 from fedsonar.audit.scope import Scope, Tables
 
-FEWEST = 10
-"""Rows of a phrase that is worth telling, at least."""
+FEWEST, _TEMPLATE = 10, 0.45
+"""Rows of a phrase that is worth telling, at least; and the share of all rows above which it is the task's own."""
 
 _PHRASE, _SHORT = 0.3, 0.1
 """Suspicion of a row with a phrase that all rows say; and with a short answer that all give."""
@@ -48,7 +48,8 @@ class Repeats:
         singles = singles_of(scope, first)
         said, answered, weights = np.zeros((3, len(rows)), np.int64)
         phrases, usual = np.zeros(len(rows), np.uint64), _USUAL * singles.rows
-        repeats_of(rows.words, rows.bounds, rows.marks, singles, FEWEST, usual, said, answered, phrases, weights)
+        between = FEWEST, _TEMPLATE * singles.rows
+        repeats_of(rows.words, rows.bounds, rows.marks, singles, *between, said, answered, phrases, weights)
         if repeated_share(first["answered"], singles.rows) >= _FREE:
             # Beside labels, which are usual, other answers may be free.
             free = repeated_share(first["answered"], singles.rows, _USUAL) < _FREE
