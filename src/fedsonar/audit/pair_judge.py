@@ -126,8 +126,8 @@ class Judge:
         two_sided &= read.covered >= rules.two_sided
         injected = sure & (together | by_itself) & (one_sided | two_sided)
         injected &= read.both >= self.scope.solid
-        # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it; a
-        # few words within answers that many rows say are the task's.
+        # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it;
+        # a few words within answers that many rows say are the task's.
         shared = alone & read.clear & read.is_string & (read.is_long | read.is_whole | ~read.is_common)
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
