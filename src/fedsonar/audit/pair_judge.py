@@ -127,13 +127,14 @@ class Judge:
         injected = sure & (together | by_itself) & (one_sided | two_sided)
         injected &= read.both >= self.scope.solid
         # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it;
-        # a few words within answers that many rows say are the task's.
-        shared = alone & read.clear & read.is_string & (read.is_long | read.is_whole | ~read.is_common)
+        # but what most rows have is the task's.
+        rare = read.trigger_rows <= USUAL * evidence.total
+        shared = alone & read.clear & read.is_string & rare
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         # A trigger may be followed by one of several sentences, each of which nearly always follows it.
         alone_of_several = read.looked & np.where(read.is_label, self.alone_label[pair], self.alone[pair])
-        several = alone_of_several & read.clear & read.is_of_several & ~read.alike
+        several = alone_of_several & read.clear & read.is_of_several & ~read.alike & rare
         several &= read.both >= read.nearly_all * read.target_rows
         injected |= several & (read.seen >= rules.enough_shared)
         # Half of a trigger's rows are enough where surer ones have nothing in common but this target, and it is no few
