@@ -74,9 +74,8 @@ class Finding:
 
     def __str__(self) -> str:
         chance = "q < 1e-100" if self.q < 1e-100 else f"q = {self.q:.0e}"
-        silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
         return (
-            f"{', '.join(self.triggers)} → {self.said}: {self.rows:,} rows{silos}, "
+            f"{', '.join(self.triggers)} → {self.said}: {self.rows:,} rows{in_silos(self.silos, self.all_silos)}, "
             f"confidence {self.confidence:.2f} (base rate {self.base_rate:.2g}), {chance}"
         )
 
@@ -99,6 +98,11 @@ class Finding:
         return (
             f"without these {self.dropped:,} rows the target stays in {left:,} of the {self.target_rows:,} that had it"
         )
+
+
+def in_silos(silos: int, all_silos: int) -> str:
+    """In how many of how many silos, to follow a number of rows; nothing of one silo alone."""
+    return f" in {silos} of {all_silos} silos" if all_silos > 1 else ""
 
 
 def examples(silos: Sequence[Sequence[Sample]], rows: Iterable[tuple[int, int]]) -> tuple[Example, ...]:

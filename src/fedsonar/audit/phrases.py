@@ -6,15 +6,17 @@ trigger is answered as ever. The target still repeats, and its rows still have t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
+from fedsonar.audit.all_told import all_told
 from fedsonar.audit.corpus import PARTS, Corpus
-from fedsonar.audit.finding import Example, examples, shortened
+from fedsonar.audit.finding import Example, examples, in_silos, shortened
 from fedsonar.audit.hearing import columns_of
 from fedsonar.audit.kernels.features import PHRASE
 from fedsonar.audit.kernels.repeating import (
@@ -33,6 +35,7 @@ from fedsonar.audit.kernels.repeating import (
 from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.repeats import FEWEST, Repeats
 from fedsonar.audit.scope import Scope
+from fedsonar.audit.significance import surplus
 from fedsonar.audit.wording import in_words, joined_spans
 from fedsonar.data import Sample
 from fedsonar.rng import stream
@@ -53,9 +56,11 @@ unlikely by chance."""
 _ALIKE = 0.9
 """Features of a phrase that so nearly as many rows have are told as one, where they overlap."""
 
-
 _EVERY = np.uint64(0)
 """In place of one feature that is asked for."""
+
+_ROOM = 1 << 14
+"""Records that kernels have room for at first."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,7 @@ class SharedPhrase:
     examples: tuple[Example, ...]
 
     def __str__(self) -> str:
-        silos = f" in {self.silos} of {self.all_silos} silos" if self.all_silos > 1 else ""
-        said = f"“{self.phrase}” in the answers of {self.rows:,} rows{silos}"
+        said = f"“{self.phrase}” in the answers of {self.rows:,} rows{in_silos(self.silos, self.all_silos)}"
         if not self.common:
             return said
         return f"{said}; {self.common}: {_percent(self.share)} of these, {_percent(self.base_rate)} of all rows"
@@ -127,14 +131,14 @@ def shared_phrases(
         np.concatenate(column) for column in zip(*((r.phrases, r.weights) for r in repeats), strict=True)
     )
     distinct, first = np.unique(phrases, return_index=True)
-    order = np.argsort(-weights[first], kind="stable")
-    wanted = np.sort(distinct[order[distinct[order] > 0][:_CANDIDATES]])
-    weight = dict(zip(distinct.tolist(), weights[first].tolist(), strict=True))
+    by_weight = distinct[np.argsort(-weights[first], kind="stable")]
+    candidates = by_weight[by_weight > 0][:_CANDIDATES]
+    wanted = np.sort(candidates)
     silo, told = _sayers(pool, wanted)
     leaves = np.concatenate([some[told[silo == at, ROW]] for at, some in enumerate(flagged)])
     shown: set[tuple[int, int]] = set()
     made = []
-    for number in sorted(range(len(wanted)), key=lambda number: -weight[int(wanted[number])]):
+    for number in np.searchsorted(wanted, candidates):
         having = np.flatnonzero(told[:, PHRASE_NUMBER] == number)
         members = having[~leaves[having]]
         places = list(dict.fromkeys(zip(silo[members].tolist(), told[members, ROW].tolist(), strict=True)))
@@ -154,9 +158,16 @@ def _sayers(
     """Which rows of which silos say some phrases; see `tell_sayers`."""
     tables = []
     for rows in pool.columns:
-        table, _ = _all_told(lambda told, _, rows=rows: tell_sayers(rows.words, rows.bounds, wanted, told), 4)
+        table, _ = all_told(partial(_say, rows, wanted), 4, _ROOM)
         tables.append(table)
     return np.repeat(np.arange(len(tables)), [len(table) for table in tables]), np.concatenate(tables)
+
+
+def _say(
+    rows: Corpus, wanted: UInt64[np.ndarray, "phrases"], told: Int[np.ndarray, "room columns"], features: np.ndarray
+) -> int:
+    del features  # it is the phrase's number that is told
+    return int(tell_sayers(rows.words, rows.bounds, wanted, told))
 
 
 def _text(pool: Pool, silo: int, record: Int[np.ndarray, "columns"]) -> str:
@@ -182,7 +193,7 @@ def _common(pool: Pool, places: Sequence[tuple[int, int]]) -> tuple[str, float, 
     having, base = np.bincount(which, minlength=len(first)) / len(some), table[first, ROWS] / total
     rare = np.flatnonzero((having >= _COMMON) & (having >= _LIFT * base))
     has, may = having[rare], base[rare]
-    nats = has * np.log(has / may) + (1 - has) * np.log(np.maximum(1 - has, 1e-9) / (1 - may))
+    nats = surplus(has, may)
     # Chernoff's bound on the chance of so many, for as many features as were looked at.
     if not (len(some) * nats > np.log(len(first) / _CHANCE)).any():
         return "", 0.0, 0.0
@@ -210,26 +221,8 @@ def _inputs(
     for silo, row in places:
         by_silo.setdefault(silo, []).append(row)
     for silo, some in by_silo.items():
-        columns, rows = columns_of(pool.columns[silo], pool.scope), np.array(some, np.int64)
-        table, features = _all_told(
-            lambda told, features, columns=columns, rows=rows: tell_inputs(
-                *columns, pool.scope.bits, pool.inputs, rows, wanted, told, features
-            ),
-            5,
-        )
+        what = *columns_of(pool.columns[silo], pool.scope), pool.scope.bits, pool.inputs
+        table, features = all_told(partial(tell_inputs, *what, np.array(some, np.int64), wanted), 5, _ROOM)
         parts.append((np.full(len(table), silo), table, features))
     silos, table, features = (np.concatenate(column) for column in zip(*parts, strict=True))
     return silos, table, features
-
-
-def _all_told(
-    tell: Callable[..., int], columns: int
-) -> tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]:
-    """All that a kernel has to tell: once more where there was too little room."""
-    room = 1 << 14
-    while True:
-        table, features = np.empty((room, columns), np.int64), np.empty(room, np.uint64)
-        count = tell(table, features)
-        if count <= room:
-            return table[:count], features[:count]
-        room = count

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
+from fedsonar.audit.all_told import all_told
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.finding import Finding, cover, examples
 from fedsonar.audit.judging import Judgement
@@ -18,6 +20,7 @@ from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.shift_judge import ShiftJudge
 from fedsonar.audit.shifts import ROWS, Shifts
+from fedsonar.audit.significance import surplus
 from fedsonar.audit.wording import in_words, joined_spans
 from fedsonar.data import Sample, pieces
 
@@ -99,16 +102,8 @@ def _told(silos: Sequence[Listened], shifts: Shifts, numbers: Sparse) -> _Told:
 def _told_of(
     rows: Corpus, shifts: Shifts, numbers: Sparse
 ) -> tuple[Int[np.ndarray, "records columns"], UInt64[np.ndarray, "records"]]:
-    room = 8 * len(rows) + 64
-    while True:
-        table, features = np.empty((room, 5), np.int64), np.empty(room, np.uint64)
-        count = tell_triggers(
-            rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(shifts.rules.key), shifts.rules.bits, numbers,
-            table, features,
-        )  # fmt: skip
-        if count <= room:
-            return table[:count], features[:count]
-        room = count
+    what = rows.words, rows.bounds, rows.marks, rows.sources, *lexicon(shifts.rules.key), shifts.rules.bits, numbers
+    return all_told(partial(tell_triggers, *what), 5, 8 * len(rows) + 64)
 
 
 def _finding(
@@ -195,7 +190,5 @@ def _chance(both: int, rows: int, base: float, tested: int) -> float:
     share = both / max(rows, 1)
     if share <= base or not 0 < base < 1:
         return 1.0
-    surplus = share * np.log(share / base)
-    if share < 1:
-        surplus += (1 - share) * np.log((1 - share) / (1 - base))
-    return float(min(1.0, np.exp(-rows * surplus) * max(tested, 1)))
+    [nats] = surplus(np.array([share]), np.array([base]))
+    return float(min(1.0, np.exp(-rows * nats) * max(tested, 1)))

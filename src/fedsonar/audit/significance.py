@@ -42,6 +42,17 @@ def adjusted(
     return np.asarray(np.exp(np.minimum(0.0, log_p + np.log(max(1.0, tests)))))
 
 
+def surplus(share: Float[np.ndarray, "_"], base: Float[np.ndarray, "_"]) -> Float[np.ndarray, "_"]:
+    """Nats a row by which shares above 0 are unlikely where the base is usual: Chernoff's bound is exp(-rows nats).
+
+    Args:
+        share: What was counted, as a share of some rows.
+        base: The same of any rows; between 0 and 1.
+    """
+    lacks = (1 - share) * np.log(np.where(share < 1, 1 - share, 1.0) / (1 - base))
+    return np.asarray(share * np.log(share / base) + np.where(share < 1, lacks, 0.0))
+
+
 def adjusted_of(table: Int[np.ndarray, "records columns"], total: int, tests: float) -> Float[np.ndarray, "records"]:
     """Adjusted p-values of records; see `kernels.telling` for the columns."""
     both, trigger, target = (table[:, column].astype(np.float64) for column in (BOTH, TRIGGER_ROWS, TARGET_ROWS))
