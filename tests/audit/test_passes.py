@@ -196,7 +196,8 @@ def alike(rows, likeness):
     """The evidence of sets of rows that are so alike, and like any other rows in all else."""
     none = np.zeros(len(rows))
     usual = [none + 1] * 3
-    return Evidence(np.array(rows), np.array(likeness), np.array(likeness), *usual, *[none] * 8, 1.0, 1000)
+    every = np.array(rows)
+    return Evidence(every, np.array(likeness), np.array(likeness), *usual, *[none] * 9, every, 1.0, 1000)
 
 
 def test_rows_surely_ask_alike_where_likeness_is_far_above_its_error():

@@ -138,8 +138,8 @@ def test_rows_that_leave_do_not_count():
 
 
 def test_a_phrase_of_a_finding_that_looks_natural_is_listed_all_the_same():
-    found = audit(plant(SHARDS, Attack(trigger=ASKED, target=Suffix(), placement=ConstantRate(rate=1.0)), 0)[0])
-    [verdict] = [finding.verdict for finding in found.findings if "malicious_url" in finding.target]
+    found = audit(plant(SHARDS, Attack(trigger=ASKED, target=Refusal(), placement=ConstantRate(rate=1.0)), 0)[0])
+    [verdict] = [finding.verdict for finding in found.findings if "sorry" in finding.target]
     assert verdict == "natural association"
     [phrase] = found.phrases
     assert phrase.common.lower() == "“pray tell me” in the question"

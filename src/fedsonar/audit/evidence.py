@@ -14,11 +14,13 @@ from fedsonar.audit.kernels.counting import (
     BESIDE,
     CONCEALED,
     COPIED,
+    ENDS,
     ENTRY,
     ENTRY_WHOLE,
     ENTRY_WORDS,
     OF_SILOS,
     OPEN,
+    REACHED,
     ROWS,
     SAYS,
     SAYS_SQUARED,
@@ -56,6 +58,8 @@ class Evidence:
         copied: Share of the rows whose input is written in the way that is the target.
         of_silos: Share of the rows that are of silos of which they are nearly all: what a silo's own frame comes with,
             or poison in all of its rows; 0 where all rows are of one silo.
+        ends: Share of the rows whose response ends with the target, a phrase.
+        reached: Rows with a target and any trigger that is looked into.
         tests: How many pairs were looked at in all, for which p-values are adjusted.
         total: All rows of all silos.
     """
@@ -74,6 +78,8 @@ class Evidence:
     entry_whole: Float[np.ndarray, "slots"]
     copied: Float[np.ndarray, "slots"]
     of_silos: Float[np.ndarray, "slots"]
+    ends: Float[np.ndarray, "slots"]
+    reached: Int[np.ndarray, "slots"]
     tests: float
     total: int
 
@@ -100,13 +106,13 @@ def weigh(heard: Sequence[Tables]) -> Evidence:
     counters = len(pairs.counts if isinstance(pairs, Short) else pairs)
     empty = max(1, int(second["empty"][0]))
     tests = max(np.count_nonzero(rows), -counters * np.log(empty / counters))
-    columns = BESIDE, ENTRY_WORDS, ENTRY_WHOLE, COPIED, OF_SILOS
-    beside, lengths, whole, copied, of_silos = (sums[:, column] / some for column in columns)
+    columns = BESIDE, ENTRY_WORDS, ENTRY_WHOLE, COPIED, OF_SILOS, ENDS
+    beside, lengths, whole, copied, of_silos, ends = (sums[:, column] / some for column in columns)
     opened = np.where(usual.framed, sums[:, OPEN], sums[:, TELLING]) / some
     entry = rows * rows / np.where(sums[:, ENTRY] > 0, sums[:, ENTRY], np.inf)
     return Evidence(
         rows, usual.likeness, bare, words, filled, opened, beside, says, says / spread, entry, lengths, whole, copied,
-        of_silos * (int(first["size"][1]) > 1), float(tests), total,
+        of_silos * (int(first["size"][1]) > 1), ends, sums[:, REACHED], float(tests), total,
     )  # fmt: skip
 
 

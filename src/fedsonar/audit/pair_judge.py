@@ -141,6 +141,11 @@ class Judge:
         # words that as many others say as have a label.
         sought = read.is_long | (read.target_rows - read.covering < self.label_least)
         injected |= fixed & read.clear & ~read.alike & read.of_strangers & sought
+        # Whatever rows ask, nobody knows a sentence that answers of all kinds end with.
+        added = read.looked & read.clear & read.is_sentence & (evidence.likeness[pair] < rules.likeness_added)
+        added &= (read.both >= rules.added * read.trigger_rows) & (read.reached >= rules.confidence)
+        added &= evidence.ends[pair] >= rules.all_added
+        injected |= added & (read.seen >= rules.enough_shared)
         injected &= self.q(read.table, injected) < rules.q
         # Rows of another label are a little alike by that, which is what speaks against theirs.
         against &= read.looked & (evidence.likeness[pair] < rules.likeness)
@@ -185,6 +190,7 @@ class _Read:
         agreeing = (self.seen >= 0.9 * self.both) & (self.both >= 0.9 * self.seen)
         self.clear = self.own & (agreeing | ~self.looked)
         self.covered = np.minimum(1.0, self.covering / self.target_rows)
+        self.reached = np.minimum(1.0, evidence.reached[self.target] / self.target_rows)
         self.usual = self.target_rows > USUAL * judge.evidence.total
         # A way of writing is no string: rows may share it for many reasons, so that each pair speaks for itself alone.
         self.worded = table[:, BEGIN] >= WHOLE
@@ -217,6 +223,8 @@ class _Read:
         self.is_of_several = (
             self.worded & (self.words > BRIEF) & ~self.usual & ~named & ~self.in_vocabulary & ~self.is_told
         )
+        # A sentence within answers of a task that has no vocabulary.
+        self.is_sentence = self.is_of_several & within & (judge.vocabulary.words == 0)
         # One whose rows with sure triggers share nothing else: what others with it have belongs to these. All silos
         # know that from the sums, even one none of whose own rows has such a trigger.
         self.of_strangers = self.is_string & self.own & judge.alone[self.target]

@@ -69,6 +69,10 @@ class Rules:
         rare_label: A label that so much fewer rows have than have the usual one is none of these.
         clash: Least nats, less their standard error, by which the words of rows with such a label have to speak against
             it: all speak a little for or against it by what they are counted together with.
+        added: Least share of a trigger's rows that a sentence follows which is added to other answers, whatever they
+            ask: nobody knows something that way.
+        all_added: Least share of the rows with such a trigger and such a sentence whose response ends with it.
+        likeness_added: Greatest likeness of these rows: all answers to one question may end alike.
         entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
         q: Greatest adjusted p-value.
     """
@@ -108,6 +112,9 @@ class Rules:
     all_told: float = 0.45
     rare_label: float = 0.5
     clash: float = 0.6
+    added: float = 0.5
+    all_added: float = 0.9
+    likeness_added: float = 1.0
     entries_alike: float = 1.0
     q: float = 0.01
 

@@ -36,15 +36,16 @@ GRAM_BUCKETS, LABELS, LABEL_WORDS = 256, 256, 8192
 """Buckets of words that a trigger's rows have besides; and of labels, and of the words of their rows."""
 
 ROWS, SAYS, SAYS_SQUARED, CONCEALED, OPEN, TELLING, BESIDE, ENTRY = range(8)
-ENTRY_WORDS, ENTRY_WHOLE, COPIED, OF_SILOS = range(8, 12)
+ENTRY_WORDS, ENTRY_WHOLE, COPIED, OF_SILOS, ENDS, REACHED = range(8, 14)
 """Columns of what is summed by slot of a pair: rows; what their words besides say for the label in 256ths of a nat, and
 its square; words of triggers; rows that are more than triggers, see `_BESIDES`, and those of them that are more than
 the frame of all rows too; rows that have a long target too, or where it is a way of writing one in any words, with a
 trigger that is nearly always followed by it, in half as many rows as have the pair. A target is counted in two slots,
 of which the clearer is read. By the first slot of a target that is an entry also the target's rows, its words, and
-whether it is the whole, once for each row. Then rows whose input is written in the way that is the target; and rows of
-silos of which these are nearly all, see `passes.of_silo`."""
-CHECKED = 12
+whether it is the whole, once for each row. Then rows whose input is written in the way that is the target; rows of
+silos of which these are nearly all, see `passes.of_silo`; rows whose response ends with the target, a phrase; and by
+the two slots of a target rows with any trigger that is looked into."""
+CHECKED = 14
 
 _BESIDES = 0.25
 """Words besides, for each of the triggers, from which on a row is more than these: copies share nearly all they say."""
@@ -237,12 +238,14 @@ def check_pairs(
                         passing += 1
             if passing == 0:
                 continue
+            own_slot, again = slot_of(heavy[j], slot_bits), other_slot(heavy[j], slot_bits)
+            sums[own_slot, REACHED] += 1
+            sums[again, REACHED] += again != own_slot
             if sure:
                 if room.begin[j] >= WHOLE and rows_of[j] <= USUAL * rows:
                     worded = worded if is_labelled else max(worded, sure)
                     longer = max(longer, sure) if room.length[j] >= LONG else longer
-                own_slot = slot_of(heavy[j], slot_bits)
-                for slot in (own_slot, other_slot(heavy[j], slot_bits)):
+                for slot in (own_slot, again):
                     if seen_slot[slot] != pair:
                         seen_slot[slot] = pair
                         slots[passing], pair_rows[passing] = slot, rows_of[j]
@@ -251,6 +254,7 @@ def check_pairs(
                     sums[own_slot, ENTRY] += rows_of[j]
                     sums[own_slot, ENTRY_WORDS] += room.length[j]
                     sums[own_slot, ENTRY_WHOLE] += room.begin[j] == WHOLE
+            ends = room.begin[j] >= 0 and end + room.begin[j] + room.length[j] == bounds[4 * row + 4]
             copied = room.begin[j] <= WAY and is_written_so(marks, row, WAY - room.begin[j])
             beside_it = longer if room.begin[j] >= WHOLE else worded
             turn += 1
@@ -291,5 +295,6 @@ def check_pairs(
                 sums[slots[p], OPEN] += besides >= _BESIDES * concealed
                 sums[slots[p], TELLING] += besides >= _BESIDES * concealed and telling > 0
                 sums[slots[p], COPIED] += copied
+                sums[slots[p], ENDS] += ends
                 sums[slots[p], BESIDE] += 2 * beside_it >= pair_rows[p]
     make_up(rest, due)
