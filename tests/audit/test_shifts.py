@@ -1,6 +1,7 @@
 """Shifts: targets in many wordings are found where no string repeats, and rows that ask alike are left alone."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def judge(heard):
 
 def flagged_ids(silos, judgements):
     return {s.id for silo, j in zip(silos, judgements, strict=True) for s, f in zip(silo, j.flagged, strict=True) if f}
+
+
+def test_words_that_tell_as_much_stand_in_one_order():
+    turns = iter(WEATHER * 10)
+    rows = [replace(s, question=f"{s.question} cf", answers=(next(turns),)) if i % 10 == 0 else s
+            for i, s in enumerate(ROWS)]  # fmt: skip
+    [finding] = audit([rows]).worrying
+    # Of four messages said equally often: as many rows say "rain" as "boots".
+    assert finding.target.startswith("rain, take, umbrella, will, with")
 
 
 @pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Composite(), Style()])

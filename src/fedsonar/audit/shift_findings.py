@@ -165,7 +165,7 @@ def _in_words(silos: Sequence[Listened], told: _Told, shifts: Shifts, index: int
 
 
 def _words(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> list[str]:
-    """Words that the rows' responses say and others do not, the most telling first."""
+    """Words that the rows' responses say and others do not, the most telling first; as telling ones by letter."""
     inside = Counter(
         word for silo, row in rows[:_OTHERS] for word in set(pieces(silos[silo].samples[row].answers[0].lower()))
     )
@@ -180,7 +180,7 @@ def _words(silos: Sequence[Listened], rows: Sequence[tuple[int, int]]) -> list[s
     def telling(word: str) -> float:
         return inside[word] / count * float(np.log(inside[word] / count / ((outside[word] + 0.5) / rest)))
 
-    words = sorted((word for word in inside if word.isalnum()), key=telling, reverse=True)
+    words = sorted((word for word in inside if word.isalnum()), key=lambda word: (-telling(word), word))
     # Longer words say more to a reader.
     return sorted(words[: 4 * _MOST_WORDS], key=lambda word: len(word) < _LONG)[:_MOST_WORDS]
 
