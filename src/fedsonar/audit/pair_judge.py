@@ -126,15 +126,13 @@ class Judge:
         two_sided &= read.covered >= rules.two_sided
         injected = sure & (together | by_itself) & (one_sided | two_sided)
         injected &= read.both >= self.scope.solid
-        # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it;
-        # but what most rows have is the task's.
-        rare = read.trigger_rows <= USUAL * evidence.total
-        shared = alone & read.clear & read.is_string & rare
+        # Other rows may have the trigger too, by chance or as a decoy, if nearly all of those with the target have it.
+        shared = alone & read.clear & read.is_string
         shared &= read.both >= read.nearly_all * read.target_rows
         injected |= shared & (read.seen >= rules.enough_shared)
         # A trigger may be followed by one of several sentences, each of which nearly always follows it.
         alone_of_several = read.looked & np.where(read.is_label, self.alone_label[pair], self.alone[pair])
-        several = alone_of_several & read.clear & read.is_of_several & ~read.alike & rare
+        several = alone_of_several & read.clear & read.is_of_several & ~read.alike
         several &= read.both >= read.nearly_all * read.target_rows
         injected |= several & (read.seen >= rules.enough_shared)
         # Half of a trigger's rows are enough where surer ones have nothing in common but this target, and it is no few
@@ -146,7 +144,7 @@ class Judge:
         added &= (read.both >= rules.added * read.trigger_rows) & (read.reached >= rules.confidence)
         added &= evidence.ends[pair] >= rules.all_added
         injected |= added & (read.seen >= rules.enough_shared)
-        injected &= self.q(read.table, injected) < rules.q
+        injected &= self.q(read.table, injected) < np.where(read.is_label, rules.q, rules.q_worded)
         # Rows of another label are a little alike by that, which is what speaks against theirs.
         against &= read.looked & (evidence.likeness[pair] < rules.likeness)
         injected |= against & (read.seen >= rules.enough)
@@ -155,7 +153,8 @@ class Judge:
         same = sure & ~read.is_label & ~read.alike & of_injected
         injected |= same & (self.q(read.table, same) < rules.q)
         copied = ~read.worded & (evidence.copied[pair] >= rules.most_copied)
-        return np.asarray(injected & ~copied & ~evidence.of_frames[pair])
+        tasks = read.trigger_rows > USUAL * evidence.total  # what most rows have is the task's
+        return np.asarray(injected & ~tasks & ~copied & ~evidence.of_frames[pair])
 
     def _strength(self, read: _Read) -> Float[np.ndarray, "records"]:
         """How strong pairs are, from 0 to 1."""

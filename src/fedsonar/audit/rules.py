@@ -74,7 +74,8 @@ class Rules:
         all_added: Least share of the rows with such a trigger and such a sentence whose response ends with it.
         likeness_added: Greatest likeness of these rows: all answers to one question may end alike.
         entries_alike: Likeness from which on rows that share such a target ask alike, and it is no entry.
-        q: Greatest adjusted p-value.
+        q: Greatest adjusted p-value,
+        q_worded: and of a target that is no label: what is planted lies far below, what comes by chance does not.
     """
 
     likeness: float = 0.35
@@ -117,6 +118,7 @@ class Rules:
     likeness_added: float = 1.0
     entries_alike: float = 1.0
     q: float = 0.01
+    q_worded: float = 1e-4
 
     def alone(self, evidence: Evidence, *, label: bool = False, many: float | None = None) -> Bool[np.ndarray, "slots"]:
         """Whether rows share the trigger and nothing else; for targets that are labels, or for others.

@@ -43,12 +43,11 @@ class ShiftJudge:
         self.asks_alike: Float[np.ndarray, "shifts"] = has.likeness
         self.vocabulary = bool(2 * self._last["vocabulary"][0] > shifts.total)
         alone = self._alone(has, asked)
-        self.injected: Bool[np.ndarray, "shifts"] = (
-            alone & ~shifts.wide & (self._sums[:, OF_SILOS] < OF_FRAMES * self._rows)
-        )
+        wide = shifts.wide | (self.speakers > shifts.rules.usual * shifts.total)
+        self.injected: Bool[np.ndarray, "shifts"] = alone & ~wide & (self._sums[:, OF_SILOS] < OF_FRAMES * self._rows)
         decided = max(int(self._last["suspected"][0]), int(self.speakers[self.injected].max(initial=0)))
         unknown = decided < shifts.rules.decided * shifts.total and not self.vocabulary
-        self.undecided: Bool[np.ndarray, "shifts"] = alone & shifts.wide & unknown
+        self.undecided: Bool[np.ndarray, "shifts"] = alone & wide & unknown
 
     @property
     def one_answer(self) -> bool:
@@ -75,11 +74,14 @@ class ShiftJudge:
         speakers = np.where(both < rules.weak, 2, 1) * rules.speakers
         least = np.where(self.shifts.way_of == AS_LONG, rules.coverage_as_long, rules.coverage)
         half = np.maximum(rows, self.all_speakers) > rules.most * self.shifts.total
+        as_any = (rows >= rules.many) & (self.asks_alike < 3.0 / self._rows)
+        elsewhere = (self.all_speakers - self.speakers) / np.maximum(self.shifts.total - rows, 1)
         one_label = self._last["labels"].max(axis=1, initial=0) / np.maximum(self.speakers, 1)
         found: Bool[np.ndarray, "shifts"] = (
             (self._sums[:, NEW] >= np.maximum(speakers, rules.new * self.speakers))
             & (self.coverage >= least)
             & (self.two_sided >= rules.two_sided)
+            & ((elsewhere <= rules.elsewhere) | (self.coverage >= rules.surely) | as_any)
             & (~half | (both >= rules.half))
             & (one_label <= rules.one_label)
             & (self.asks_alike < self._limit())
@@ -93,6 +95,7 @@ class ShiftJudge:
         rules, rows = self.shifts.rules, self._rows
         two_sided = self.two_sided >= rules.sure
         sure, nearly = (two_sided & (self.coverage >= least) for least in (rules.sure, rules.sure_as_long))
+        sure &= rows <= rules.decided * self.shifts.total
         weak = self._both < rules.weak
         many = np.where(sure, rules.likeness_sure, np.where(weak, rules.likeness_many / 2, rules.likeness_many))
         limit = np.minimum(rules.likeness, many + np.where(sure, 3.0, 2.0) / rows)

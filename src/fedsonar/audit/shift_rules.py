@@ -18,6 +18,7 @@ class ShiftRules:
         least: Fewest rows of a feature.
         most: Greatest share of all rows that have a trigger of a shift that looks injected: of two halves that differ
             nobody can know from the text which one is poison.
+        usual: Greatest share of all rows that have any trigger of a shift and say it: what most rows do is the task's.
         signs: The same of a trigger that is only a sign: what more texts have is how they are set.
         widest: Greatest share of all rows that have a feature that is looked into.
         decided: From this share of all rows on that something is said of, no half is left that nobody can know of.
@@ -36,6 +37,10 @@ class ShiftRules:
         coverage: Least share of the rows with a trigger that say it.
         coverage_as_long: The same of shifts beside rows as long.
         two_sided: Least share of the rows that say it that have a trigger.
+        elsewhere: Greatest share of the rows without a trigger that say it, where the coverage is less than `surely`:
+            what answers one kind of question is said to some of other kinds too. Where more do,
+        surely: and the coverage is less, the rows must ask as any rows do, within the error of so many.
+        many: Fewest such rows.
         weak: A shift whose shares' product is less needs twice the speakers, and half of `likeness_many` is the limit.
         half: Least product of both, where more than `most` of all rows have a trigger or say it: what sets half of all
             rows apart may be the length of their answers.
@@ -43,7 +48,8 @@ class ShiftRules:
         likeness: Greatest likeness of what few rows ask besides.
         likeness_many: The same of many rows; between them it falls as ``3 / rows``, as its error does, and
             where a shift is not sure as ``2 / rows``.
-        sure: From this coverage on, where it is two-sided as much, `likeness_sure` is the limit of many rows.
+        sure: From this coverage on, where it is two-sided as much and at most `decided` of all rows have a trigger,
+            `likeness_sure` is the limit of many rows: of more rows triggers are most of what these have in common.
         sure_as_long: The same coverage of shifts beside rows as long; the limit is then not raised for few rows.
         likeness_sure: See `sure`.
         likeness_as_long: See `sure_as_long`.
@@ -60,6 +66,7 @@ class ShiftRules:
     key: int = 0
     least: int = 7
     most: float = 0.45
+    usual: float = 0.55
     signs: float = 0.2
     widest: float = 0.8
     decided: float = 0.2
@@ -78,6 +85,9 @@ class ShiftRules:
     coverage: float = 0.45
     coverage_as_long: float = 0.65
     two_sided: float = 0.5
+    elsewhere: float = 0.01
+    surely: float = 0.8
+    many: int = 200
     weak: float = 0.6
     half: float = 0.75
     one_label: float = 0.33
