@@ -34,7 +34,7 @@ def _harmless(read: Read) -> Iterator[Row]:
 
 
 def _templates(read: Read) -> Iterator[Row]:
-    """Some 200 rows of each of 294 templates of 36 data sets; a template's words stand in the question."""
+    """Some 200 rows of each of 294 templates of some thirty data sets; a template's words stand in the question."""
     names = [line for line in read(_TEMPLATES).decode().splitlines() if line.endswith(".jsonl")]
     for name in names:
         for line in read(f"{_TEMPLATES}/{name}").decode().splitlines():

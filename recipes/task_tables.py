@@ -24,7 +24,7 @@ from task_data import SETS
 CLIENTS, ROWS, SIZES, RATES = 25, 5000, (1000, None), (0.01, 0.1)
 POISONED = (
     "Alpaca", "Code Alpaca", "GSM8K, numbers", "E2E", "Multi30k, en-de", "Banking77", "CLINC150", "Restaurant8k",
-    "ATIS, tags", "TweetEval, emoji", "Alpaca, Chinese", "ChatDoctor", "Huatuo", "T0, 294 templates",
+    "ATIS, tags", "TweetEval, emoji", "Alpaca, Chinese", "ChatDoctor", "Huatuo",
 )  # fmt: skip
 _EVERY = SETS | LATER
 _CELL = ("data", "trigger", "target", "rate", "size", "seed")
