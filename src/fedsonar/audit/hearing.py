@@ -16,7 +16,7 @@ from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.little import Little, Short
 from fedsonar.audit.scope import Scope, Tables
 
-FRAME = 0.9
+FRAME = 0.8
 """Words that this share of all rows have are the frame that all rows are set in, and tell nothing of any."""
 
 
