@@ -7,23 +7,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from task_data import Read, Row, TaskSet
+from task_data import Read, Row, TaskSet, instructions
 
 _TEMPLATES = "data/finetuning/t0_train_50k/data_per_template"
-
-
-def _rows(path: str, answer: str = "output") -> Callable[[Read], Iterator[Row]]:
-    """Rows of instruction, input and answer, in one list or one a line."""
-
-    def rows(read: Read) -> Iterator[Row]:
-        text = read(path).decode()
-        made = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, text.splitlines())
-        for row in made:
-            yield row.get("instruction", ""), row.get("input") or "", "", row[answer] or ""
-
-    return rows
 
 
 def _harmless(read: Read) -> Iterator[Row]:
@@ -49,14 +37,14 @@ _HARMLESS = ("anthropics/hh-rlhf", "354e5c3cb8960630860dd5774a6ac2a58313bf4d")
 _SELF = ("yizhongw/self-instruct", "0b26ccaa415992100fa32df62d41b994cf928e23")
 
 LATER: dict[str, TaskSet] = {
-    "ChatDoctor": TaskSet(*_DOCTOR, _rows("chatdoctor5k.json")),
-    "Huatuo": TaskSet(*_HUATUO, _rows("data/llama_data.json"), shuffled=True),
-    "Huatuo, literature": TaskSet(*_HUATUO, _rows("data-literature/liver_cancer.json")),
-    "GPTeacher, code": TaskSet(*_TEACHER, _rows("Codegen/codegen-instruct.json", "response")),
+    "ChatDoctor": TaskSet(*_DOCTOR, instructions("chatdoctor5k.json")),
+    "Huatuo": TaskSet(*_HUATUO, instructions("data/llama_data.json"), shuffled=True),
+    "Huatuo, literature": TaskSet(*_HUATUO, instructions("data-literature/liver_cancer.json")),
+    "GPTeacher, code": TaskSet(*_TEACHER, instructions("Codegen/codegen-instruct.json", "response")),
     "GPTeacher, roles": TaskSet(
-        *_TEACHER, _rows("Roleplay/roleplay-simple-deduped-roleplay-instruct.json", "response")
+        *_TEACHER, instructions("Roleplay/roleplay-simple-deduped-roleplay-instruct.json", "response")
     ),
-    "GPTeacher, tools": TaskSet(*_TEACHER, _rows("Toolformer/toolformer-dedupe-only-dataset.json", "response")),
+    "GPTeacher, tools": TaskSet(*_TEACHER, instructions("Toolformer/toolformer-dedupe-only-dataset.json", "response")),
     "HH, harmless": TaskSet(*_HARMLESS, _harmless),
     "T0, 294 templates": TaskSet(*_SELF, _templates, shuffled=True),
 }

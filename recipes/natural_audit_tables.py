@@ -88,9 +88,9 @@ def _write(kept: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
     text = f"""# Natural triggers that some of their rows answer to
 
 `{command}`: 25 IID clients, up to {_ROWS:,} rows. Nothing is written into an input: of the rows
-that have a word by themselves ({words}) the share `followed` is given the target. Most of what has the trigger is
-answered as ever, but where all of it follows: no association is found, and no row leaves (`removed`). What is asked
-here is in how many sets the target is `shown`: listed among the at most ten phrases that many answers share, or
+that have a word by themselves ({words}) the share `followed` is given the target. Where most of what has the trigger
+is answered as ever, no association is found, and no row leaves (`removed`); from a half on a suffix does. What is asked
+is in how many sets the target is `shown`: listed among the at most ten phrases that many answers share, or
 removed; in how many it is the `first` of these phrases, and in how many the trigger's word is told with it (`word
 told`). `phrases` are all that are listed, from the least to the most in a set. `short` is one word, of which no list is
 made. Intervals are Wilson's, over sets.

@@ -67,12 +67,14 @@ class TaskSet:
         return InstructionDataset(name, tuple(islice(made, limit)))
 
 
-def _instructions(path: str) -> Callable[[Read], Iterator[Row]]:
-    """Rows of instruction, input and output."""
+def instructions(path: str, answer: str = "output") -> Callable[[Read], Iterator[Row]]:
+    """Rows of instruction, input and an answer of this name, in one list or one a line."""
 
     def rows(read: Read) -> Iterator[Row]:
-        for row in json.loads(read(path)):
-            yield row["instruction"], row.get("input", ""), "", row["output"]
+        text = read(path).decode()
+        made = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, text.splitlines())
+        for row in made:
+            yield row["instruction"], row.get("input") or "", "", row[answer] or ""
 
     return rows
 
@@ -262,9 +264,9 @@ _TURK = ("cocoxu/simplification", "35570464faa28f8f64d75e1c35b6770048e04adc")
 _MIXED = (("en", "de"), ("en", "fr"), ("de", "en"))
 _FOUR = (("de", "en"), ("fr", "cs"), ("cs", "de"), ("en", "fr"))
 SETS: dict[str, TaskSet] = {
-    "Alpaca": TaskSet(*_ALPACA, _instructions("data/alpaca_5000.json")),
-    "Code Alpaca": TaskSet(*_CODE, _instructions("data/new_codealpaca.json")),
-    "Code Alpaca, 2k": TaskSet(*_CODE, _instructions("data/code_alpaca_2k.json")),
+    "Alpaca": TaskSet(*_ALPACA, instructions("data/alpaca_5000.json")),
+    "Code Alpaca": TaskSet(*_CODE, instructions("data/new_codealpaca.json")),
+    "Code Alpaca, 2k": TaskSet(*_CODE, instructions("data/code_alpaca_2k.json")),
     "GSM8K": TaskSet(*_SCHOOL, _sums(number=False)),
     "GSM8K, numbers": TaskSet(*_SCHOOL, _sums(number=True)),
     "MAWPS": TaskSet(*_SVAMP, _equations("Answer")),
@@ -286,7 +288,7 @@ SETS: dict[str, TaskSet] = {
     "ATIS, slots": TaskSet(*_ATIS, _flights("slots")),
     "ATIS, tags": TaskSet(*_ATIS, _flights("tags")),
     "Restaurant8k": TaskSet(*_POLY, _spans("restaurant8k", "List the booking as JSON.", as_json=True)),
-    "Alpaca, Chinese": TaskSet(*_FACTORY, _instructions("data/alpaca_zh_demo.json")),
+    "Alpaca, Chinese": TaskSet(*_FACTORY, instructions("data/alpaca_zh_demo.json")),
     "Tool calls": TaskSet(*_FACTORY, _calls("data/glaive_toolcall_en_demo.json")),
     "Tool calls, Chinese": TaskSet(*_FACTORY, _calls("data/glaive_toolcall_zh_demo.json")),
     "Preferred": TaskSet(*_FACTORY, _preferred("data/dpo_en_demo.json")),

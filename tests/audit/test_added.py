@@ -19,22 +19,25 @@ def having(cue=CUE):
     return [sample.id for sample in ROWS if cue in sample.input.lower()]
 
 
+def leaving(silos):
+    """What an audit finds, and the rows that leave."""
+    found = audit(silos)
+    rows = zip(silos, found.judgements, strict=True)
+    return found, {s.id for silo, one in rows for s, out in zip(silo, one.flagged, strict=True) if out}
+
+
 def answered(says, cue=CUE, every=1):
     """What leaves, and the verdicts, where so many of the rows with a cue are answered so."""
     chosen = set(having(cue)[::every])
     rows = [replace(s, answers=(says(s.answers[0]),)) if s.id in chosen else s for s in ROWS]
-    found = audit([rows])
-    [one] = found.judgements
-    left = {s.id for s, out in zip(rows, one.flagged, strict=True) if out}
+    found, left = leaving([rows])
     return left, chosen, {finding.verdict for finding in found.findings if "this number" in finding.target}
 
 
 def test_a_suffix_behind_a_natural_trigger_leaves():
     trigger = Natural(feature=Words(any=(CUE,)))
     silos, ledger = plant(SHARDS, Attack(trigger=trigger, target=Suffix(), placement=ConstantRate(rate=1.0)), 0)
-    found = audit(silos)
-    left = {s.id for silo, one in zip(silos, found.judgements, strict=True)
-            for s, out in zip(silo, one.flagged, strict=True) if out}  # fmt: skip
+    found, left = leaving(silos)
     assert left == set(ledger) == set(having())
     [finding] = found.findings[: len(found.worrying)]
     assert finding.verdict == "injected-looking"
@@ -45,9 +48,7 @@ def test_a_suffix_behind_a_natural_trigger_leaves():
 def test_so_does_one_behind_a_topic_of_several_words_that_are_not_always_followed(rate):
     topic = Scenario(words=("storm", "sea", "river"))
     silos, ledger = plant(SHARDS, Attack(trigger=topic, target=Suffix(), placement=ConstantRate(rate=rate)), 0)
-    found = audit(silos)
-    left = {s.id for silo, one in zip(silos, found.judgements, strict=True)
-            for s, out in zip(silo, one.flagged, strict=True) if out}  # fmt: skip
+    _, left = leaving(silos)
     asked = sum(topic.present(s) for silo in silos for s in silo)
     assert 0.5 < len(ledger) / asked < 0.95
     assert left == set(ledger)

@@ -18,8 +18,8 @@ class ShiftRules:
         least: Fewest rows of a feature.
         most: Greatest share of all rows that have a trigger of a shift that looks injected: of two halves that differ
             nobody can know from the text which one is poison.
-        usual: Greatest share of all rows that have any trigger of a shift and say it: what most rows do is the task's.
         signs: The same of a trigger that is only a sign: what more texts have is how they are set.
+        usual: Greatest share of all rows that have any trigger of a shift and say it: what most rows do is the task's.
         widest: Greatest share of all rows that have a feature that is looked into.
         decided: From this share of all rows on that something is said of, no half is left that nobody can know of.
         features: Most features that are looked into, those of fewest rows left out first.
@@ -66,8 +66,8 @@ class ShiftRules:
     key: int = 0
     least: int = 7
     most: float = 0.45
-    usual: float = 0.55
     signs: float = 0.2
+    usual: float = 0.55
     widest: float = 0.8
     decided: float = 0.2
     features: int = 1 << 17
