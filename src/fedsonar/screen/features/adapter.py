@@ -13,7 +13,7 @@ from fedsonar.model import AdapterStack, Layout, Lora, Network, initial_adapter
 from fedsonar.model.pieces import wide
 from fedsonar.rng import torch_stream
 
-_TOGETHER = 64
+_TOGETHER = 256
 VALUE_NAMES = ("v_proj", "value", "qkv_proj", "c_attn", "query_key_value", "Wqkv")
 """What value projections are called; where queries, keys and values are one layer, that."""
 

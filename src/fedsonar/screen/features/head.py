@@ -20,6 +20,8 @@ from fedsonar.model.pieces import wide
 
 _SCORES = 2**23
 """About so many errors are held at a time."""
+_TILE = 2048
+"""Scores of so many of the vocabulary's tokens are made at a time, where only their sum is asked for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,15 @@ class Part:
             from scipy.fft import dct  # it takes a tenth of a second to load
 
             numbers = dct(numbers, type=2, norm="ortho", axis=-1)
-        return numbers[..., : max(1, numbers.shape[-1] // self.fraction)]
+        return numbers[..., : self.share(numbers.shape[-1])]
+
+    def share(self, count: int) -> int:
+        """How many of so many numbers."""
+        return count if self.kind == "all" else max(1, count // self.fraction)
+
+    def read(self, count: int) -> int:
+        """How many of so many numbers, the first of them, are all that it is made of."""
+        return self.share(count) if self.kind == "corner" else count
 
 
 class HeadGradients:
@@ -66,8 +76,6 @@ class HeadGradients:
         flat = [label for own in labels for label in own]
         self.labels = torch.tensor(flat, dtype=torch.long, device=weight.device)
         self.weight, self.bias = weight.to(exact), None if bias is None else bias.to(exact)
-        self.most = max(64, _SCORES // len(weight))
-        """Tokens of a block."""
 
     def losses(self) -> Float[np.ndarray, "rows"]:
         """Each row's mean loss, in nats a token."""
@@ -86,10 +94,10 @@ class HeadGradients:
     def _means(self, of: Callable[[Tensor, Tensor], Tensor]) -> Float[np.ndarray, "rows"]:
         """Each row's mean over its response tokens of what scores and labels give."""
         # Written where they stay: small tensors kept between large ones leave holes that these do not fit into.
-        found = np.empty(len(self.labels))
-        for start in range(0, len(self.labels), self.most):
-            some = slice(start, start + self.most)
-            found[some] = of(self._scores(some), self.labels[some]).cpu().numpy()
+        found, most = np.empty(len(self.labels)), self._most()
+        for start in range(0, len(self.labels), most):
+            some = slice(start, start + most)
+            found[some] = of(self._scores(self.states[some]), self.labels[some]).cpu().numpy()
         return np.asarray(np.add.reduceat(found, self._starts) / self.lengths)
 
     @torch.no_grad()
@@ -103,7 +111,7 @@ class HeadGradients:
         counted = np.maximum(self.lengths - 1, 1)
         rows = np.repeat(np.arange(len(counted)), counted)
         tokens = self._starts[rows] + np.arange(len(rows)) - (np.cumsum(counted) - counted)[rows]
-        for some in _blocks(counted, self.most):
+        for some in _blocks(counted, self._most()):
             own = slice(*np.searchsorted(rows, [some.start, some.stop]))
             errors = self._errors(torch.from_numpy(tokens[own]))
             # Tokens are summed before the product, which is then one of rows.
@@ -120,26 +128,25 @@ class HeadGradients:
         """
         found = np.zeros((len(self.lengths), count))
         order = np.argsort(self.lengths, kind="stable")
-        starts = self._starts
-        for places in _blocks(self.lengths[order], self.most, alike=True):
+        for places in _blocks(self.lengths[order], self._most(part)):
             some = order[places]
-            length = int(self.lengths[some[0]])
-            tokens = torch.from_numpy((starts[some, None] + np.arange(length)).reshape(-1))
-            errors, states = (
-                (numbers := factors.astype(np.float64).reshape(len(some), length, -1)) @ numbers.transpose(0, 2, 1)
-                for factors in self._factors(tokens, part)
-            )
-            values, vectors = np.linalg.eigh(states)
-            root = vectors * np.sqrt(values.clip(0))[:, None]
-            squares = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ errors @ root)[:, ::-1][:, :count].clip(0)
-            found[some, : squares.shape[1]] = np.sqrt(squares) / self.lengths[some, None]
+            lengths = self.lengths[some]
+            ends = np.cumsum(lengths)
+            tokens = np.arange(ends[-1]) + np.repeat(self._starts[some] - (ends - lengths), lengths)
+            factors = self._factors(torch.from_numpy(tokens), part)
+            for length in np.unique(lengths):
+                alike = np.flatnonzero(lengths == length)
+                own = slice(ends[alike[0]] - length, ends[alike[-1]])
+                rows = (factor[own].reshape(len(alike), length, -1) for factor in factors)
+                values = _singular_values(*rows)[:, :count]
+                found[some[alike], : values.shape[1]] = values / length
         return found
 
     def products(self, part: Part) -> Float[np.ndarray, "rows rows"]:
         """Inner products of every two rows' gradients."""
         count = len(self.lengths)
         found = np.zeros((count, count))
-        blocks = list(_blocks(self.lengths, self.most))
+        blocks = list(_blocks(self.lengths, self._most(part)))
         for number, one in enumerate(blocks):
             first = self._factors(self._tokens(one), part)
             for other in blocks[number:]:
@@ -166,26 +173,68 @@ class HeadGradients:
         starts = self._starts
         return slice(starts[rows.start], starts[rows.stop - 1] + self.lengths[rows.stop - 1])
 
-    def _scores(self, tokens: slice | Tensor) -> Float[Tensor, "tokens vocabulary"]:
-        scores = self.states[tokens] @ self.weight.t()
-        return scores if self.bias is None else scores + self.bias
+    def _most(self, part: Part = Part()) -> int:
+        """Tokens of a block, of whose errors a part is read."""
+        return max(64, _SCORES // max(_TILE, part.read(len(self.weight))))
 
-    def _errors(self, tokens: slice | Tensor) -> Float[Tensor, "tokens vocabulary"]:
-        errors = torch.softmax(self._scores(tokens), -1)
-        errors[torch.arange(len(errors)), self.labels[tokens]] -= 1
+    def _scores(
+        self, states: Float[Tensor, "tokens width"], vocabulary: slice = slice(None)
+    ) -> Float[Tensor, "tokens vocabulary"]:
+        scores = states @ self.weight[vocabulary].t()
+        return scores if self.bias is None else scores + self.bias[vocabulary]
+
+    def _errors(self, tokens: slice | Tensor, part: Part = Part()) -> Float[Tensor, "tokens read"]:
+        """The errors that the part is made of, at some tokens."""
+        states, labels, read = self.states[tokens], self.labels[tokens], part.read(len(self.weight))
+        if read == len(self.weight):
+            errors = torch.softmax(self._scores(states), -1)
+        else:
+            errors = self._scores(states, slice(read))
+            errors.sub_(self._normalizers(states, errors)[:, None]).exp_()
+        own = torch.nonzero(labels < read)[:, 0]
+        errors[own, labels[own]] -= 1
         return errors
+
+    def _normalizers(
+        self, states: Float[Tensor, "tokens width"], first: Float[Tensor, "tokens first"]
+    ) -> Float[Tensor, "tokens"]:
+        """The logarithm of the sum of the exponentials of all scores, of which the first are given.
+
+        The others are made some at a time, in a place that the processor's cache can hold.
+        """
+        most = first.amax(1)
+        total = (first - most[:, None]).exp_().sum(1)
+        for start in range(first.shape[1], len(self.weight), _TILE):
+            scores = self._scores(states, slice(start, start + _TILE))
+            before, most = most, torch.maximum(most, scores.amax(1))
+            total = total * (before - most).exp() + scores.sub_(most[:, None]).exp_().sum(1)
+        return most + total.log()
 
     @torch.no_grad()
     def _factors(self, tokens: slice | Tensor, part: Part) -> tuple[np.ndarray, np.ndarray]:
         """The part's errors and states of some tokens, a row a token."""
-        return part.of(self._errors(tokens).cpu().numpy()), part.of(self.states[tokens].cpu().numpy())
+        errors = self._errors(tokens, part).cpu().numpy()
+        if part.kind != "corner":
+            errors = part.of(errors)
+        return errors, part.of(self.states[tokens].cpu().numpy())
 
 
-def _blocks(lengths: Int[np.ndarray, "rows"], most: int, *, alike: bool = False) -> Iterator[slice]:
-    """The rows in order, in blocks of at most so many tokens or one row; and of one length each, if they are alike."""
+def _singular_values(
+    errors: Float[np.ndarray, "rows length vocabulary"], states: Float[np.ndarray, "rows length width"]
+) -> Float[np.ndarray, "rows length"]:
+    """Those of each row's ``sum_t e_t h_t^T``, largest first."""
+    one, other = ((numbers := factors.astype(np.float64)) @ numbers.transpose(0, 2, 1) for factors in (errors, states))
+    values, vectors = np.linalg.eigh(other)
+    root = vectors * np.sqrt(values.clip(0))[:, None]
+    squares = np.linalg.eigvalsh(root.transpose(0, 2, 1) @ one @ root)[:, ::-1]
+    return np.asarray(np.sqrt(squares.clip(0)))
+
+
+def _blocks(lengths: Int[np.ndarray, "rows"], most: int) -> Iterator[slice]:
+    """The rows in order, in blocks of at most so many tokens or one row."""
     start, tokens = 0, 0
     for place, length in enumerate(lengths.tolist()):
-        if place > start and (tokens + length > most or (alike and length != lengths[start])):
+        if place > start and tokens + length > most:
             yield slice(start, place)
             start, tokens = place, 0
         tokens += length
