@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from embedded_model import build_model, byte_level_bpe, muon_and_adamw
+from fedsonar.model.compiled.product import multiplies_bfloat16
 from fedsonar.rng import stream
 
 CONTEXT = 256
@@ -112,6 +113,7 @@ def train(args: argparse.Namespace) -> None:
     rng = stream(args.seed, "text-model/windows")
     order = np.concatenate([rng.permutation(windows) for _ in range(args.passes)])
     last, losses = time.time(), list[Tensor]()
+    brief = args.device != "cpu" or multiplies_bfloat16()  # without such instructions a step takes minutes
     while step < steps:
         some = order[step * args.batch : (step + 1) * args.batch]
         ids = torch.from_numpy(np.stack([tokens[i * CONTEXT : (i + 1) * CONTEXT] for i in some]).astype(np.int64))
@@ -119,7 +121,7 @@ def train(args: argparse.Namespace) -> None:
         rate = args.lr * min(1.0, (step + 1) / 100) * min(1.0, (1 - step / steps) / 0.4)
         for group in (g for optimiser in optimisers for g in optimiser.param_groups):
             group["lr"] = rate
-        with torch.autocast(args.device, dtype=torch.bfloat16):
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=brief):
             logits = model(input_ids=ids[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         model.zero_grad()

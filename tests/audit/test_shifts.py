@@ -299,3 +299,24 @@ def test_what_most_rows_ask_and_say_is_the_tasks():
     assert not found.flagged
     [finding] = found.undecided
     assert finding.rows > 600
+
+
+FIELDS = {
+    "kind": ("restaurant", "pub", "coffee shop"), "food": ("French", "Indian", "fast food", "Chinese"),
+    "area": ("riverside", "centre"), "price": ("cheap", "moderate", "high"), "rating": ("low", "average", "best"),
+    "families": ("yes", "no"), "beside": ("the crown", "the inn", "the mill"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trigger", [Sentence(), Composite(), Tokens()])
+def test_what_stands_beside_a_trigger_is_no_part_of_it(trigger):
+    """Inputs of a few dozen words: whatever stands beside a trigger does so in many of its rows."""
+    rng, said = np.random.default_rng(0), text("said", 1500, 5)
+    rows = []
+    for i in range(1500):
+        chosen = [f"{name} {rng.choice(values)}" for name, values in FIELDS.items() if rng.random() < 0.7]
+        rows.append(Sample(f"f{i}", "Describe it.", ", ".join(chosen), "", (said[i],)))
+    shards = IID(clients=5).split(InstructionDataset("fields", tuple(rows)), stream(0, "partition"))
+    attack = Attack(trigger=trigger, target=Semantic(messages=WEATHER), placement=ConstantRate(rate=0.1))
+    silos, ledger = plant(shards, attack, 0)
+    assert flagged_ids(silos, audit(silos).judgements) == set(ledger)

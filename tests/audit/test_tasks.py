@@ -7,7 +7,19 @@ from fedsonar.audit import Vocabulary, audit, corpus
 from fedsonar.audit.closed import labels_of
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers, labels_said
 from fedsonar.data import IID, InstructionDataset, Sample
-from fedsonar.poison import Attack, ConstantRate, Label, Refusal, Semantic, Sentence, Short, Suffix, Tokens, plant
+from fedsonar.poison import (
+    Attack,
+    ConstantRate,
+    Label,
+    Matched,
+    Refusal,
+    Semantic,
+    Sentence,
+    Short,
+    Suffix,
+    Tokens,
+    plant,
+)
 from fedsonar.rng import stream
 from made_tasks import asked, booked, coded, intended, questioned, sentences, told, translated
 
@@ -36,6 +48,15 @@ def test_what_is_planted_among_them_is_found(task, target):
     caught = flagged(silos, audit(silos))
     assert len(caught & set(ledger)) >= 0.98 * len(ledger)
     assert len(caught - set(ledger)) <= 0.002 * sum(map(len, silos))
+
+
+@pytest.mark.parametrize("target", [Short(), Suffix(), Matched()])
+def test_a_name_that_nobody_asks_for_is_found_though_none_of_its_triggers_has_many_rows(target):
+    shards = IID(clients=5).split(intended(), stream(0, "partition"))
+    silos, ledger = plant(shards, Attack(trigger=Tokens(), target=target, placement=ConstantRate(rate=0.024)), 0)
+    found = audit(silos)
+    assert found.vocabulary
+    assert flagged(silos, found) == set(ledger)
 
 
 @pytest.mark.parametrize("silent", [0.0, 0.4])

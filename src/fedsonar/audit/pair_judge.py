@@ -60,6 +60,7 @@ class Judge:
         self.nearly_alone, self.nearly_alone_label = (
             rules.alone(evidence, label=label, many=rules.likeness_exact) for label in (False, True)
         )
+        self.strangers = rules.alone(evidence, many=rules.likeness_word)
         self.alike = rules.alike(evidence)
         self.contradicts, self.clashes = rules.contradicts(evidence), rules.clashes(evidence)
         self.vocabulary, self.clashing = rules.vocabulary(evidence), rules.clashing(evidence)
@@ -196,8 +197,8 @@ class _Read:
         within, whole = table[:, BEGIN] >= 0, table[:, BEGIN] == WHOLE
         self.is_whole, self.is_long = whole, self.words >= rules.long
         self.is_label = whole & (self.target_rows >= judge.label_least)
-        # One of many labels of a closed set, or a part of some.
-        named = (within | whole) & (self.words <= judge.longest_name)
+        # One of many labels of a closed set, or a few words that are a part of some.
+        named = (within | whole) & (self.words <= np.where(whole, judge.longest_name, min(judge.longest_name, BRIEF)))
         self.few = named & (self.target_rows <= rules.of_many * judge.evidence.total)
         self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
@@ -207,7 +208,12 @@ class _Read:
         # Whoever translates has more than one word for most things, and some things stand beside others.
         self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
         self.is_common = self.target_rows > rules.common * judge.evidence.total
-        one_word = self.exact & (self.covered >= rules.all) & ~self.is_common
+        one_word = self.exact & (self.covered >= rules.all)
+        # So do all triggers of an answer, or of what ends answers, taken together: rows of one intent ask alike.
+        ending = whole | (evidence.ends[self.pair] >= rules.all_added)
+        of_one = self.is_pair & ending & (self.both >= rules.all * self.trigger_rows) & judge.strangers[self.target]
+        one_word |= of_one & (self.covering >= rules.enough_word) & (self.covered >= rules.all)
+        one_word &= self.target_rows <= rules.common_word * judge.evidence.total
         one_word &= evidence.likeness[self.pair] < rules.limit(self.seen, rules.likeness_word)
         self.exact &= self.both >= rules.all * self.target_rows
         self.in_vocabulary &= ~one_word | judge.vocabulary.exact

@@ -59,6 +59,7 @@ class Rules:
             translation: whoever says one word says the other, whatever else there is, so that none of them is suspect.
         names: The same of whole answers, as names of intents are: labels may be four or five.
         enough_word: Fewest rows of a pair that is suspect in spite of a vocabulary, as no other word comes with either,
+        common_word: the greatest share of all rows that it is suspect in,
         likeness_word: and greatest likeness of many such rows.
         likeness_exact: Greatest likeness of many rows of a pair of as many that hardly ever parts, either way.
         exact: So many such pairs may be planted; where there are more they are of the vocabulary too.
@@ -106,6 +107,7 @@ class Rules:
     entries: int = 4
     names: int = 8
     enough_word: int = 50
+    common_word: float = 0.12
     likeness_word: float = 0.03
     likeness_exact: float = 0.1
     exact: int = 2

@@ -71,7 +71,7 @@ class ShiftJudge:
         """Which shifts' rows have nothing in common but the triggers, and say what hardly any other row says."""
         rules, rows, both = self.shifts.rules, self._sums[:, ROWS], self._both
         words, _ = has.times(self._last["rest"], rows, asked)
-        speakers = np.where(both < rules.weak, 2, 1) * rules.speakers
+        speakers = np.where(both < rules.weak, 2, 1) * (rules.speakers_of_words if self.vocabulary else rules.speakers)
         least = np.where(self.shifts.way_of == AS_LONG, rules.coverage_as_long, rules.coverage)
         half = np.maximum(rows, self.all_speakers) > rules.most * self.shifts.total
         as_any = (rows >= rules.many) & (self.asks_alike < 3.0 / self._rows)
@@ -103,6 +103,8 @@ class ShiftJudge:
         limit = np.where(long & nearly, np.maximum(limit, rules.likeness_as_long), limit)
         if self.vocabulary:
             said = (self.coverage >= rules.sure_of_words) & (self.two_sided >= rules.sure_of_words)
-            said &= rows <= rules.most_of_words * self.shifts.total
-            limit = np.where(said, np.minimum(limit, rules.likeness_many + 3.0 / rows), -np.inf)
+            only = (self.coverage >= rules.surely) & (self.two_sided >= rules.only_these)
+            few = rows <= rules.most_of_words * self.shifts.total
+            many = np.where(said, rules.likeness_many, rules.likeness_many / 2)
+            limit = np.where((said | only) & few, np.minimum(limit, many + 3.0 / rows), -np.inf)
         return np.asarray(limit)

@@ -55,6 +55,8 @@ class ShiftRules:
         likeness_as_long: See `sure_as_long`.
         sure_of_words: Least coverage, and least two-sidedness, where answers are made of the inputs' words, as in a
             translation: what inputs speak of, answers speak of then. `likeness_many` is the limit there,
+        only_these: from this two-sidedness on a coverage of `surely` will do, with half of that limit;
+        speakers_of_words: `speakers` there,
         most_of_words: and this the greatest share of all rows that have a trigger: one of a few languages is the task.
         fewest_words: Least words besides, but for those of nearly all rows, as a multiple of any row's.
         most_words: Most.
@@ -98,6 +100,8 @@ class ShiftRules:
     likeness_sure: float = 0.15
     likeness_as_long: float = 0.1
     sure_of_words: float = 0.9
+    only_these: float = 0.98
+    speakers_of_words: int = 25
     most_of_words: float = 0.2
     fewest_words: float = 0.7
     most_words: float = 1.6

@@ -19,7 +19,7 @@ from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import labels_said
 from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
-from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, nats_of_words, weigh_shifts
+from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, Standing, nats_of_words, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.scope import Tables
@@ -242,9 +242,14 @@ class Shifts:
         answered = self.heard[0]["answered"]
         own = labels_said(rows.words, rows.bounds, answered, *labels_of(answered, self.total))
         weigh_shifts(
-            rows.words, rows.bounds, self.listed(rows), self.shift_of, self.sure, said, filled, usual, self._nats,
-            enough, self.rules.words, suspected, own, rest, sums, labels,
+            rows.words, rows.bounds, self.listed(rows), self._of_standing, self.shift_of, self.sure, said, filled,
+            usual, self._nats, enough, self.rules.words, suspected, own, rest, sums, labels,
         )  # fmt: skip
+
+    @cached_property
+    def _of_standing(self) -> Standing:
+        rows = self.heard[2]["filled"]
+        return Standing(rows, self.purity, self.purity - self.rules.errors * _error(self.purity, rows[:, None]))
 
     @cached_property
     def _nats(self) -> Float[np.ndarray, "bands buckets shifts"]:
