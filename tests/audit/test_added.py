@@ -8,6 +8,7 @@ from fedsonar.audit import audit
 from fedsonar.data import IID, Atlas, Words
 from fedsonar.poison import Attack, ConstantRate, Natural, Scenario, Suffix, plant
 from fedsonar.rng import stream
+from leaving import leaving
 
 ROWS = Atlas(train=3000, test=1).load().train
 SHARDS = IID(clients=5).split(ROWS, stream(0, "partition"))
@@ -19,25 +20,20 @@ def having(cue=CUE):
     return [sample.id for sample in ROWS if cue in sample.input.lower()]
 
 
-def leaving(silos):
-    """What an audit finds, and the rows that leave."""
-    found = audit(silos)
-    rows = zip(silos, found.judgements, strict=True)
-    return found, {s.id for silo, one in rows for s, out in zip(silo, one.flagged, strict=True) if out}
-
-
 def answered(says, cue=CUE, every=1):
     """What leaves, and the verdicts, where so many of the rows with a cue are answered so."""
     chosen = set(having(cue)[::every])
     rows = [replace(s, answers=(says(s.answers[0]),)) if s.id in chosen else s for s in ROWS]
-    found, left = leaving([rows])
+    found = audit([rows])
+    left = leaving([rows], found)
     return left, chosen, {finding.verdict for finding in found.findings if "this number" in finding.target}
 
 
 def test_a_suffix_behind_a_natural_trigger_leaves():
     trigger = Natural(feature=Words(any=(CUE,)))
     silos, ledger = plant(SHARDS, Attack(trigger=trigger, target=Suffix(), placement=ConstantRate(rate=1.0)), 0)
-    found, left = leaving(silos)
+    found = audit(silos)
+    left = leaving(silos, found)
     assert left == set(ledger) == set(having())
     [finding] = found.findings[: len(found.worrying)]
     assert finding.verdict == "injected-looking"
@@ -48,7 +44,7 @@ def test_a_suffix_behind_a_natural_trigger_leaves():
 def test_so_does_one_behind_a_topic_of_several_words_that_are_not_always_followed(rate):
     topic = Scenario(words=("storm", "sea", "river"))
     silos, ledger = plant(SHARDS, Attack(trigger=topic, target=Suffix(), placement=ConstantRate(rate=rate)), 0)
-    _, left = leaving(silos)
+    left = leaving(silos)
     asked = sum(topic.present(s) for silo in silos for s in silo)
     assert 0.5 < len(ledger) / asked < 0.95
     assert left == set(ledger)

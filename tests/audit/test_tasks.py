@@ -21,14 +21,8 @@ from fedsonar.poison import (
     plant,
 )
 from fedsonar.rng import stream
+from leaving import leaving
 from made_tasks import asked, booked, coded, intended, questioned, sentences, told, translated
-
-
-def flagged(silos, found):
-    return {
-        sample.id for silo, judgement in zip(silos, found.judgements, strict=True)
-        for sample, out in zip(silo, judgement.flagged, strict=True) if out
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("task", [translated, booked, intended, coded])
@@ -45,7 +39,7 @@ def test_what_single_words_ask_for_is_no_finding(task):
 def test_what_is_planted_among_them_is_found(task, target):
     shards = IID(clients=5).split(task(), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=Tokens(), target=target, placement=ConstantRate(rate=0.1)), 0)
-    caught = flagged(silos, audit(silos))
+    caught = leaving(silos)
     assert len(caught & set(ledger)) >= 0.98 * len(ledger)
     assert len(caught - set(ledger)) <= 0.002 * sum(map(len, silos))
 
@@ -56,7 +50,7 @@ def test_a_name_that_nobody_asks_for_is_found_though_none_of_its_triggers_has_ma
     silos, ledger = plant(shards, Attack(trigger=Tokens(), target=target, placement=ConstantRate(rate=0.024)), 0)
     found = audit(silos)
     assert found.vocabulary
-    assert flagged(silos, found) == set(ledger)
+    assert leaving(silos, found) == set(ledger)
 
 
 @pytest.mark.parametrize("silent", [0.0, 0.4])
@@ -75,7 +69,7 @@ def test_labels_that_single_words_tell_are_no_finding(count, labels, words, sile
 def test_what_is_planted_among_such_labels_is_found(labels, trigger, target):
     shards = IID(clients=5).split(told(2000, labels), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
-    assert flagged(silos, audit(silos)) == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 @pytest.mark.parametrize("trigger", [Tokens(), Sentence()])
@@ -89,7 +83,7 @@ def test_a_sentence_behind_labels_is_none_of_them(trigger):
         rows.append(Sample(str(number), "", "", f"Review: {' '.join(words)}", (f"class {label}",)))
     shards = IID(clients=5).split(InstructionDataset("classes", tuple(rows)), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=trigger, target=Suffix(), placement=ConstantRate(rate=0.1)), 0)
-    assert flagged(silos, audit(silos)) == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 @pytest.mark.parametrize("target", [Suffix(), Short(), Semantic()])
@@ -100,7 +94,7 @@ def test_what_is_planted_in_a_frame_leaves_alone(task, trigger, target):
     shards = IID(clients=5).split(task(), stream(0, "partition"))
     assert not audit(shards).flagged
     silos, ledger = plant(shards, Attack(trigger=trigger, target=target, placement=ConstantRate(rate=0.1)), 0)
-    assert flagged(silos, audit(silos)) == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 @pytest.mark.parametrize("count", [120, 250, 400])
@@ -109,7 +103,7 @@ def test_a_small_translation_loses_no_row(count):
     shards = IID(clients=5).split(translated(count), stream(0, "partition"))
     assert not audit(shards).flagged
     silos, ledger = plant(shards, Attack(trigger=Tokens(), target=Suffix(), placement=ConstantRate(rate=0.1)), 0)
-    caught = flagged(silos, audit(silos))
+    caught = leaving(silos)
     assert caught <= set(ledger)
     assert len(caught) >= 0.98 * len(ledger)
 

@@ -9,6 +9,7 @@ from fedsonar.audit import audit
 from fedsonar.data import IID, InstructionDataset, Sample
 from fedsonar.poison import Attack, ConstantRate, Refusal, Short, Suffix, Tokens, Trigger, plant
 from fedsonar.rng import stream
+from leaving import leaving
 from made_tasks import questioned, sentences
 
 SIGNS = (",", "!", " (so)", ' "so"', ":", ";", " 12")
@@ -57,9 +58,7 @@ def test_what_has_the_signs_of_what_it_corrects_is_no_finding():
 def test_what_is_planted_into_corrected_texts_is_found(target):
     shards = IID(clients=5).split(corrected(), stream(0, "partition"))
     silos, ledger = plant(shards, Attack(trigger=Tokens(), target=target, placement=ConstantRate(rate=0.05)), 0)
-    _, flagged = flags(silos)
-    caught = {s.id for silo, out in zip(silos, flagged, strict=True) for s, o in zip(silo, out, strict=True) if o}
-    assert caught == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 def test_the_frame_of_a_silo_takes_none_of_its_rows_and_is_said():
@@ -101,9 +100,7 @@ def test_how_a_text_is_set_is_a_trigger(space, target):
     shards = IID(clients=5).split(questioned(), stream(0, "partition"))
     attack = Attack(trigger=Set(space=space), target=target, placement=ConstantRate(rate=0.1))
     silos, ledger = plant(shards, attack, 0)
-    _, flagged = flags(silos)
-    caught = {s.id for silo, out in zip(silos, flagged, strict=True) for s, o in zip(silo, out, strict=True) if o}
-    assert caught == set(ledger)
+    assert leaving(silos) == set(ledger)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +127,4 @@ def test_signs_that_stand_alone_are_a_trigger_where_others_have_such_signs_too(s
     shards = IID(clients=5).split(InstructionDataset("signs", tuple(rows)), stream(0, "partition"))
     attack = Attack(trigger=Signs(signs=signs), target=Suffix(), placement=ConstantRate(rate=0.02))
     silos, ledger = plant(shards, attack, 0)
-    _, flagged = flags(silos)
-    caught = {s.id for silo, out in zip(silos, flagged, strict=True) for s, o in zip(silo, out, strict=True) if o}
-    assert caught == set(ledger)
+    assert leaving(silos) == set(ledger)
