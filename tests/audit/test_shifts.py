@@ -18,8 +18,8 @@ from fedsonar.audit import (
     warn_if_crowded,
     warn_if_undecided,
 )
-from fedsonar.audit.kernels.room import WORDS
-from fedsonar.audit.kernels.speaking import AS_LONG, BARS, PLAIN
+from fedsonar.audit.kernels.room import AS_LONG, PLAIN, WORDS
+from fedsonar.audit.kernels.speaking import BARS
 from fedsonar.audit.shift_judge import ShiftJudge
 from fedsonar.audit.shift_passes import SHIFT_PASSES
 from fedsonar.audit.shifts import Shifts

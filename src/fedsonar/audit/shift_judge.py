@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.evidence import OF_FRAMES, Besides, besides
 from fedsonar.audit.kernels.answers import ANSWERED
-from fedsonar.audit.kernels.speaking import AS_LONG, suspect_rows
+from fedsonar.audit.kernels.room import AS_LONG
+from fedsonar.audit.kernels.speaking import suspect_rows
 from fedsonar.audit.shifts import ALL_SPEAKERS, CONCEALED, NEW, OF_SILOS, ROWS, SPEAKERS, Shifts
 
 

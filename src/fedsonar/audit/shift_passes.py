@@ -14,9 +14,9 @@ from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.hearing import frequent
 from fedsonar.audit.judging import Judgement
 from fedsonar.audit.kernels.answers import ANSWERED, LENGTHS, count_answers
-from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WORDS, list_numbered
+from fedsonar.audit.kernels.room import ASKED, BANDS, TONES, WAYS, WORDS, list_numbered
 from fedsonar.audit.kernels.shifting import count_inputs, count_spoken, count_words
-from fedsonar.audit.kernels.speaking import BARS, LABELS, WAYS, count_speakers
+from fedsonar.audit.kernels.speaking import BARS, LABELS, count_speakers
 from fedsonar.audit.kernels.tables import Sparse
 from fedsonar.audit.passes import of_silo
 from fedsonar.audit.scope import Tables

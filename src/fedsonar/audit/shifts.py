@@ -18,8 +18,9 @@ from fedsonar.audit.closed import labels_of
 from fedsonar.audit.corpus import Corpus
 from fedsonar.audit.grouping import Spoken, beside_all, beside_as_long, grouped, others_as_long, without_twins
 from fedsonar.audit.kernels.answers import labels_said
-from fedsonar.audit.kernels.room import BANDS, WORDS, Listed, list_numbered
-from fedsonar.audit.kernels.speaking import AS_LONG, NEVER, PLAIN, WAYS, Standing, nats_of_words, weigh_shifts
+from fedsonar.audit.kernels.hiding import Standing
+from fedsonar.audit.kernels.room import AS_LONG, BANDS, PLAIN, WAYS, WORDS, Listed, list_numbered
+from fedsonar.audit.kernels.speaking import NEVER, nats_of_words, weigh_shifts
 from fedsonar.audit.kernels.tables import Sparse, filled, sparse
 from fedsonar.audit.lexicon import lexicon
 from fedsonar.audit.scope import Tables
@@ -249,7 +250,8 @@ class Shifts:
     @cached_property
     def _of_standing(self) -> Standing:
         rows = self.heard[2]["filled"]
-        return Standing(rows, self.purity, self.purity - self.rules.errors * _error(self.purity, rows[:, None]))
+        surely = self.purity - self.rules.errors * _error(self.purity, rows[:, None])
+        return Standing(rows, self.purity, surely, self.heard[0]["asked"] / self.total)
 
     @cached_property
     def _nats(self) -> Float[np.ndarray, "bands buckets shifts"]:

@@ -15,6 +15,10 @@ TONES, WORDS, BANDS, ASKED = 128, 2048, 5, 256
 """Buckets of a response's words, few for all features and more for those that stand out; bands of their number; and
 buckets of an input's words."""
 
+WAYS = 2
+PLAIN, AS_LONG = range(WAYS)
+"""Ways of grouping features into shifts: beside all rows, and beside rows of as many words; see `grouping`."""
+
 Room = namedtuple("Room", "out kinds first last number fresh seen copied said own hidden")
 """What a kernel writes into, row by row: a row's features with their numbers, and its response's own words."""
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from fedsonar.audit.kernels.features import own_part
 from fedsonar.audit.kernels.hashes import mixed
-from fedsonar.audit.kernels.room import ASKED, BANDS, WORDS, own_words, room_for
-from fedsonar.audit.kernels.standing import SPECIAL
+from fedsonar.audit.kernels.hiding import hide
+from fedsonar.audit.kernels.room import ASKED, BANDS, WAYS, WORDS, own_words, room_for
 from fedsonar.compiling import kernel
-
-WAYS = 2
-PLAIN, AS_LONG = range(WAYS)
-"""Ways of grouping features into shifts: beside all rows, and beside rows of as many words; see `grouping`."""
 
 BARS = np.array([1.0, 0.75, 0.5, 0.25])
 """How much of the nats that set a shift's rows apart from any may be enough for a feature's rows to say what it says:
@@ -109,76 +103,6 @@ def nats_of_words(spoken, filled, usual):
     return nats
 
 
-Standing = namedtuple("Standing", "rows pure surely")
-"""Of each numbered feature its rows, and in each way of grouping the share of them that say what its shift says, and
-that share less some standard errors."""
-
-
-@kernel
-def _note_short(listed, row, pure, shifts, shift, start, begun, noting):
-    """Writes a shift's purest features of one word and of two by the word that they begin with, or -1 again."""
-    number, first, last = listed.number, listed.first, listed.last
-    for i in range(listed.ends[row], listed.ends[row + 1]):
-        way = PLAIN if shifts[number[i], PLAIN] == shift else AS_LONG
-        if shifts[number[i], way] == shift and first[i] >= start and last[i] - first[i] <= 2:
-            at, more = first[i] - start, last[i] - first[i] - 1
-            if not noting:
-                begun[at, more] = -1
-            elif begun[at, more] < 0 or pure[number[i], way] > pure[begun[at, more], way]:
-                begun[at, more] = number[i]
-
-
-@kernel
-def _is_special(standing, one, way, begun):
-    """Whether a phrase is a rarer form of one within it, and no purer: it adds its neighbours; see `SPECIAL`.
-
-    Args:
-        standing: What is known of features.
-        one: The phrase's number.
-        way: Of grouping.
-        begun: By the phrase's words the features of one word and of two that begin there; see `_note_short`.
-    """
-    length = len(begun)
-    for at in range(length):
-        for more in range(2):
-            other = begun[at, more]
-            if other >= 0 and more + 1 < length and at + more < length:
-                rarer = standing.rows[one] < SPECIAL * standing.rows[other]
-                if rarer and standing.surely[one, way] <= standing.pure[other, way]:
-                    return True
-    return False
-
-
-@kernel
-def _hide(listed, row, standing, shifts, shift, start, closing, begun, hidden, turn):
-    """Marks the words of a row that make it have a shift's features.
-
-    Args:
-        listed, row: The row's features.
-        standing: What is known of features.
-        shifts: The shift of each, in each way of grouping.
-        shift: Which is meant.
-        start: The row's first word.
-        closing: The last word of its own part.
-        begun: -1 everywhere, by word; the same afterwards.
-        hidden: By word; filled with `turn`.
-        turn: What marks words.
-    """
-    number, first, last = listed.number, listed.first, listed.last
-    _note_short(listed, row, standing.pure, shifts, shift, start, begun, True)
-    for i in range(listed.ends[row], listed.ends[row + 1]):
-        way = PLAIN if shifts[number[i], PLAIN] == shift else AS_LONG
-        if shifts[number[i], way] != shift or last[i] <= 0:
-            continue
-        if first[i] < 0:  # two ends, of two parts or of one
-            hidden[last[i] - 1 - start] = turn
-            hidden[closing - start] = turn
-        elif not _is_special(standing, number[i], way, begun[first[i] - start : last[i] - start]):
-            for at in range(first[i], last[i]):
-                hidden[at - start] = turn
-    _note_short(listed, row, standing.pure, shifts, shift, start, begun, False)
-
-
 @kernel
 def weigh_shifts(
     words, bounds, listed, standing, shifts, triggers, spoken, filled, usual, nats,
@@ -189,7 +113,7 @@ def weigh_shifts(
     Args:
         words, bounds: Of the corpus.
         listed: The numbered features, see `Listed`.
-        standing: What is known of each; see `Standing`.
+        standing: What is known of each; see `hiding.Standing`.
         shifts: The shift of each numbered feature, in each way of grouping; -1 for none.
         triggers: How sure each is followed by that, in nats, where it is a trigger; `NEVER` where it is none.
         spoken, filled, usual: See `count_speakers`; of triggers alone.
@@ -227,7 +151,8 @@ def weigh_shifts(
                 continue
             says = odds_of(room.own, answer, spoken[shift], filled[shift], usual[shift], times[shift]) > enough[shift]
             turn += 1
-            _hide(listed, row, standing, shifts, shift, start, bounds[4 * row + part + 1] - 1, begun, hidden, turn)
+            closing = bounds[4 * row + part + 1] - 1
+            hide(words, listed, row, standing, shifts, shift, start, closing, begun, hidden, turn)
             besides = concealed = 0
             for p in (0, part):
                 if p == 0 and part == 0 and besides > 0:
