@@ -198,7 +198,7 @@ class _Read:
         self.is_whole, self.is_long = whole, self.words >= rules.long
         self.is_label = whole & (self.target_rows >= judge.label_least)
         # One of many labels of a closed set, or a few words that are a part of some.
-        named = (within | whole) & (self.words <= np.where(whole, judge.longest_name, min(judge.longest_name, BRIEF)))
+        named = (whole | (within & (self.words <= BRIEF))) & (self.words <= judge.longest_name)
         self.few = named & (self.target_rows <= rules.of_many * judge.evidence.total)
         self.is_label |= named
         self.in_vocabulary = within & (self.words <= judge.vocabulary.words)
@@ -206,13 +206,13 @@ class _Read:
         # Whoever translates writes as another language is written.
         self.in_vocabulary |= ~self.worded & (judge.vocabulary.words > 0)
         # Whoever translates has more than one word for most things, and some things stand beside others.
-        self.exact = self.is_pair & (self.seen >= rules.enough_word) & (self.both >= rules.all * self.trigger_rows)
+        always = self.is_pair & (self.both >= rules.all * self.trigger_rows)
+        self.exact = always & (self.seen >= rules.enough_word)
         self.is_common = self.target_rows > rules.common * judge.evidence.total
-        one_word = self.exact & (self.covered >= rules.all)
-        # So do all triggers of an answer, or of what ends answers, taken together: rows of one intent ask alike.
-        ending = whole | (evidence.ends[self.pair] >= rules.all_added)
-        of_one = self.is_pair & ending & (self.both >= rules.all * self.trigger_rows) & judge.strangers[self.target]
-        one_word |= of_one & (self.covering >= rules.enough_word) & (self.covered >= rules.all)
+        # All triggers of an answer, or of what ends answers, count together: rows of one intent ask alike.
+        together = whole | (evidence.ends[self.pair] >= rules.all_added)
+        together &= judge.strangers[self.target] & (self.covering >= rules.enough_word)
+        one_word = (self.exact | (always & together)) & (self.covered >= rules.all)
         one_word &= self.target_rows <= rules.common_word * judge.evidence.total
         one_word &= evidence.likeness[self.pair] < rules.limit(self.seen, rules.likeness_word)
         self.exact &= self.both >= rules.all * self.target_rows

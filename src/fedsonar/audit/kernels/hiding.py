@@ -20,17 +20,35 @@ _AS_ANY = 2.0
 
 
 @kernel
+def _way_of(shifts, number, shift):
+    """The way of grouping in which a feature is of a shift, or -1."""
+    if shifts[number, PLAIN] == shift:
+        return PLAIN
+    return AS_LONG if shifts[number, AS_LONG] == shift else -1
+
+
+@kernel
 def _note_short(listed, row, pure, shifts, shift, start, begun, noting):
     """Writes a shift's purest features of one word and of two by the word that they begin with, or -1 again."""
     number, first, last = listed.number, listed.first, listed.last
     for i in range(listed.ends[row], listed.ends[row + 1]):
-        way = PLAIN if shifts[number[i], PLAIN] == shift else AS_LONG
-        if shifts[number[i], way] == shift and first[i] >= start and last[i] - first[i] <= 2:
+        way = _way_of(shifts, number[i], shift)
+        if way >= 0 and first[i] >= start and last[i] - first[i] <= 2:
             at, more = first[i] - start, last[i] - first[i] - 1
             if not noting:
                 begun[at, more] = -1
             elif begun[at, more] < 0 or pure[number[i], way] > pure[begun[at, more], way]:
                 begun[at, more] = number[i]
+
+
+@kernel
+def _rarest(asked, words, first, last):
+    """The share of all rows that have the rarest word of a phrase, those from `first` up to `last` left out."""
+    share = 1.0
+    for at in range(len(words)):
+        if at < first or at >= last:
+            share = min(share, asked[np.int64(mixed(words[at]) % np.uint64(ASKED))])
+    return share
 
 
 @kernel
@@ -44,18 +62,14 @@ def _is_special(standing, one, way, begun, words):
         begun: By the phrase's words the features of one word and of two that begin there; see `_note_short`.
         words: Its words.
     """
-    length = len(words)
-    for at in range(length):
-        for more in range(2):
-            other = begun[at, more]
-            if other >= 0 and more + 1 < length and at + more < length:
-                usual = 1.0
-                for k in range(length):
-                    if k < at or k > at + more:
-                        usual = min(usual, standing.asked[np.int64(mixed(words[k]) % np.uint64(ASKED))])
-                rarer = standing.rows[one] < min(SPECIAL, _AS_ANY * usual) * standing.rows[other]
-                if rarer and standing.surely[one, way] <= standing.pure[other, way]:
-                    return True
+    for length in range(1, min(3, len(words))):
+        for at in range(len(words) - length + 1):
+            other = begun[at, length - 1]
+            if other < 0 or standing.surely[one, way] > standing.pure[other, way]:
+                continue
+            by_chance = _AS_ANY * _rarest(standing.asked, words, at, at + length)
+            if standing.rows[one] < min(SPECIAL, by_chance) * standing.rows[other]:
+                return True
     return False
 
 
@@ -78,8 +92,8 @@ def hide(words, listed, row, standing, shifts, shift, start, closing, begun, hid
     number, first, last = listed.number, listed.first, listed.last
     _note_short(listed, row, standing.pure, shifts, shift, start, begun, True)
     for i in range(listed.ends[row], listed.ends[row + 1]):
-        way = PLAIN if shifts[number[i], PLAIN] == shift else AS_LONG
-        if shifts[number[i], way] != shift or last[i] <= 0:
+        way = _way_of(shifts, number[i], shift)
+        if way < 0 or last[i] <= 0:
             continue
         if first[i] < 0:  # two ends, of two parts or of one
             hidden[last[i] - 1 - start] = turn
